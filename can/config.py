@@ -1,0 +1,206 @@
+"""The configuration of a run: what was trained, on what and how; validated when it is made.
+
+Every field is a resolved value (a number, not a rule), so that `config.json` alone repeats a run. Which values a scale
+takes (Tables 5-10 of the paper at `paper`) is declared in `experiments/presets.py`, not here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from can.errors import ConfigError, check_choice
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Encoder, decoder and projection head (paper, Sec. 3 and App. C)."""
+
+    size: str
+    image_size: int  # pixels, square
+    patch_size: int  # pixels, square; must divide image_size
+    width: int
+    depth: int
+    heads: int
+    mlp_dim: int
+    decoder_width: int = 512
+    decoder_depth: int = 8
+    decoder_heads: int = 16
+    decoder_mlp_dim: int = 2048
+    head_width: int = 4096
+    head_depth: int = 2  # hidden layers, each FC, BatchNorm, ReLU
+    head_out: int = 128
+    cls_token: bool = False  # CAN pools the mean of the tokens and has none; He et al.'s weights have one
+    mask_token: str = "encoder"  # the width [M] lives in: "encoder" (paper, Sec. 3.1) or "decoder" (He et al.)
+    dtype: str = "float32"  # of the computation; parameters stay float32
+    remat: bool = False  # recompute each block in the backward pass instead of storing its activations
+    scan_unroll: int = 1  # how many blocks the scan over depth unrolls
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.patch_size:
+            raise ConfigError(
+                f"patch_size {self.patch_size} does not divide image_size {self.image_size}: "
+                f"pass an --image_size that is a multiple of {self.patch_size}"
+            )
+        for what, width, heads in (
+            ("width", self.width, self.heads),
+            ("decoder_width", self.decoder_width, self.decoder_heads),
+        ):
+            if width % heads:
+                raise ConfigError(f"{what} {width} is not a multiple of its {heads} attention heads")
+            if width % 4:
+                raise ConfigError(f"{what} {width} is not a multiple of 4, which 2-D sin-cos positions need")
+        check_choice("mask_token", self.mask_token, ("encoder", "decoder"))
+        check_choice("dtype", self.dtype, ("float32", "bfloat16"))
+
+    @property
+    def num_patches(self) -> int:
+        """T, the number of patches of an image."""
+        return (self.image_size // self.patch_size) ** 2
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """A method and its weights (paper, Sec. 3.2-3.5); fields that a method has no use for keep their defaults."""
+
+    name: str
+    mask_rate: float = 0.5  # share of patches hidden from the encoder
+    lambda_infonce: float = 0.03
+    lambda_reconstruct: float = 0.7  # lambda of Sec. 3.5: share of the reconstruction in what InfoNCE leaves
+    temperature: float = 0.1
+    infonce_reduction: str = "mean"  # "mean" over the 2n anchors (Eq. 1) or the "sum" of both views' means
+    norm_pix: bool = False  # reconstruct per-patch normalised pixels (He et al.)
+    reconstruct_target: str = "clean"  # or "noisy": the view after Sec. 3.4 overwrote it
+    sigma_max: float = 0.05  # noise level ~ U(0, sigma_max), in units of normalised pixels; 0 switches noise off
+    denoise_loss: bool = True  # Table 1: "+noise" has the noise without the loss
+    sigma_embedding: bool = True  # Table 1: "+noise, +loss" has the loss without the noise level
+    denoise_target: str = "sigma_eps"  # Eq. 3's sigma * e, or "eps"
+    sigma_scale: float = 1000.0  # the sinusoid's argument is sigma_scale * sigma / sigma_max; 0: sigma itself
+    sigma_tokens: str = "all"  # which decoder inputs the noise embedding is added to: "all" or "visible"
+
+    def __post_init__(self) -> None:
+        check_choice("infonce_reduction", self.infonce_reduction, ("mean", "sum"))
+        check_choice("reconstruct_target", self.reconstruct_target, ("clean", "noisy"))
+        check_choice("denoise_target", self.denoise_target, ("sigma_eps", "eps"))
+        check_choice("sigma_tokens", self.sigma_tokens, ("all", "visible"))
+        for what in ("lambda_infonce", "lambda_reconstruct"):
+            _check_range(what, getattr(self, what), 0.0, 1.0)
+        _check_range("mask_rate", self.mask_rate, 0.0, 1.0)
+        _check_range("temperature", self.temperature, 1e-6, float("inf"))
+        _check_range("sigma_max", self.sigma_max, 0.0, float("inf"))
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How a view is made of an image (Chen et al., 2020); the strengths are those of Table 5."""
+
+    name: str = "simclr"  # "simclr": crop, flip, colour, blur; "mae": crop and flip; "none"
+    crop_area_min: float = 0.08
+    crop_area_max: float = 1.0
+    color_strength: float = 1.0
+    color_prob: float = 0.8
+    gray_prob: float = 0.2
+    blur_prob: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_choice("augmentation", self.name, ("simclr", "mae", "none"))
+        _check_range("crop_area_min", self.crop_area_min, 1e-4, self.crop_area_max)
+        _check_range("crop_area_max", self.crop_area_max, self.crop_area_min, 1.0)
+        for what in ("color_prob", "gray_prob", "blur_prob"):
+            _check_range(what, getattr(self, what), 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The images that a run is pre-trained on."""
+
+    name: str  # a data set of can.data.load: "offline_mix", "imagenet2012", "folder:PATH", ...
+    split: str = "train"
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with a linear warm-up and a cosine to zero (Tables 5-8)."""
+
+    base_lr: float  # the peak learning rate is base_lr * batch_size / 256
+    weight_decay: float
+    batch_size: int  # images a step, not views, over all devices
+    total_steps: int  # 0 leaves the encoder as it was initialised
+    warmup_steps: int
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip_norm: float = 0.0  # global gradient norm; 0: no clipping
+    max_steps: int = 0  # stop here, on the unchanged schedule, to try a run out; 0: train to the end
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, not {self.batch_size}")
+        if not 0 <= self.warmup_steps <= self.total_steps:
+            raise ConfigError(f"warmup_steps {self.warmup_steps} must lie in 0..total_steps ({self.total_steps})")
+        for what in ("base_lr", "weight_decay", "clip_norm", "max_steps"):
+            _check_range(what, getattr(self, what), 0.0, float("inf"))
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate at the end of the warm-up: base_lr * batch_size / 256 (Goyal et al., 2017)."""
+        return self.base_lr * self.batch_size / 256
+
+    @property
+    def last_step(self) -> int:
+        """The number of steps after which the run is finished."""
+        return min(self.max_steps or self.total_steps, self.total_steps)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One pre-training run: method x model x data x schedule x seed, at a scale."""
+
+    scale: str
+    epochs: float  # as the paper counts them; the scale maps them to optim.total_steps
+    seed: int
+    model: ModelConfig
+    method: MethodConfig
+    augment: AugmentConfig
+    data: DataConfig
+    optim: OptimConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, as written to `config.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunConfig:
+        """The inverse of `to_dict`. Raises ConfigError on fields this version does not know."""
+        try:
+            return cls(
+                scale=values["scale"],
+                epochs=values["epochs"],
+                seed=values["seed"],
+                model=ModelConfig(**values["model"]),
+                method=MethodConfig(**values["method"]),
+                augment=AugmentConfig(**values["augment"]),
+                data=DataConfig(**values["data"]),
+                optim=OptimConfig(**values["optim"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"this config.json was written by another version of the code: {error}") from error
+
+
+@dataclass(frozen=True)
+class LinearProbeConfig:
+    """A linear classifier on the frozen encoder's pooled features (Table 10)."""
+
+    base_lr: float = 0.1  # the peak learning rate is base_lr * batch_size / 256
+    batch_size: int = 16384
+    epochs: float = 100
+    warmup_epochs: float = 10
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    cache_features: bool = False  # features of the un-augmented images, extracted once (small scales)
+    max_steps: int = 0  # stop early, for trying settings out; 0: train to the end
+
+
+def _check_range(what: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{what} must lie in [{low:g}, {high:g}], not {value:g}")

@@ -1,0 +1,207 @@
+"""Batches of uint8 images; which images a batch holds, and how they are cropped, is a function of (seed, step)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import grain
+import numpy as np
+from absl import flags
+from jaxtyping import Int32, UInt8
+
+from can.data.crops import center_crop, random_resized_crops, resized
+from can.data.decode import decode_rgb
+from can.data.image_set import ArrayImages, EncodedImages, ImageSet
+from can.errors import ConfigError
+
+Batch = dict[str, UInt8[np.ndarray, "..."] | Int32[np.ndarray, " batch"]]
+
+_PREFETCHED_ARRAYS = 4  # batches made ahead of the step
+_PREFETCHED_CROPS = 2  # these are large, and two in the making keep every thread busy
+
+
+def batches(
+    image_set: ImageSet,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    views: int = 1,
+    image_size: int,
+    crop_area: tuple[float, float] = (0.08, 1.0),
+    workers: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Endless training batches, shuffled anew each epoch and prefetched in the background.
+
+    Batches run on over the end of an epoch, so none is short and a set may be smaller than a batch. The iterator of
+    `start_step=k` yields exactly the batches k, k+1, ... of one that starts at 0, random crops included.
+
+    Args:
+      image_set: what `load` returned.
+      batch_size: images a step, over all processes.
+      seed: of the order and of the crops; 0 or more.
+      start_step: the step of the first batch.
+      views: crops of each image (of `EncodedImages`).
+      image_size: pixels a side of the crops (of `EncodedImages`).
+      crop_area: smallest and largest share of the image's area in a crop (of `EncodedImages`).
+      workers: processes that decode (`EncodedImages`); 0 decodes in threads of this one.
+      process_index: which of `process_count` equal parts of each batch to yield, on many hosts.
+      process_count: number of such parts.
+
+    Returns:
+      An iterator over dictionaries of `image`, uint8: [batch, height, width, 3] at the stored size for `ArrayImages`
+      (crops are made on the device), [batch, views, image_size, image_size, 3] random-resized crops for
+      `EncodedImages`; and `label`, int32 [batch], if the set is labelled.
+
+    Raises:
+      ConfigError: `process_count` does not divide `batch_size`, or `crop_area` is out of range.
+      DataError: (on iterating) an image is damaged; names it.
+    """
+    if batch_size < 1 or batch_size % process_count:
+        raise ConfigError(f"batch_size {batch_size} must be a positive multiple of the {process_count} processes")
+    if not 0 < crop_area[0] <= crop_area[1] <= 1:
+        raise ConfigError(f"crop_area must satisfy 0 < smallest <= largest <= 1, not {crop_area}")
+    # grain's repeat counts the epochs, and its shuffle takes a new seed in each.
+    order = grain.MapDataset.range(len(image_set)).seed(seed).shuffle().repeat()
+    window = _Window(batch_size, process_index, process_count)
+    steps = grain.MapDataset.range(start_step, sys.maxsize)
+    if isinstance(image_set, ArrayImages):
+        made = steps.map(_Gather(image_set, order, window))
+        return iter(made.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=_PREFETCHED_ARRAYS)))
+    assert isinstance(image_set, EncodedImages)
+    threads = 1 if workers else os.cpu_count() or 1
+    crop = _Crop(image_set, order, window, seed, views, image_size, crop_area, threads)
+    if workers:
+        if not flags.FLAGS.is_parsed():  # grain reads flags of its own, which only absl's app.run parses
+            flags.FLAGS.mark_as_parsed()
+        made = steps.map(crop).to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1))
+        processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
+        return iter(made.mp_prefetch(processes))
+    return iter(
+        steps.map(crop).to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=_PREFETCHED_CROPS))
+    )
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Which samples of the endless shuffled order this process sees in a step."""
+
+    batch_size: int
+    process_index: int
+    process_count: int
+
+    def positions(self, step: int) -> range:
+        share = self.batch_size // self.process_count
+        start = step * self.batch_size + self.process_index * share
+        return range(start, start + share)
+
+
+@dataclass(frozen=True)
+class _Gather:
+    """Step -> a batch out of decoded arrays."""
+
+    images: ArrayImages
+    order: grain.MapDataset
+    window: _Window
+
+    def __call__(self, step: int) -> Batch:
+        chosen = np.array([self.order[position] for position in self.window.positions(step)])
+        batch: Batch = {"image": self.images.images[chosen]}
+        if self.images.labels is not None:
+            batch["label"] = self.images.labels[chosen]
+        return batch
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """Step -> a batch of random-resized crops, each drawn from a generator of its own position in the order."""
+
+    images: EncodedImages
+    order: grain.MapDataset
+    window: _Window
+    seed: int
+    views: int
+    image_size: int
+    crop_area: tuple[float, float]
+    threads: int
+
+    def __call__(self, step: int) -> Batch:
+        positions = self.window.positions(step)
+        crops = np.empty((len(positions), self.views, self.image_size, self.image_size, 3), np.uint8)
+        labels = np.empty(len(positions), np.int32)
+
+        def make(place: int) -> None:
+            position = positions[place]
+            index = self.order[position]
+            data, label = self.images[index]
+            rng = np.random.default_rng((self.seed, position))
+            what = self.images.describe(index)
+            crops[place] = random_resized_crops(data, what, self.views, self.image_size, self.crop_area, rng)
+            labels[place] = -1 if label is None else label
+
+        # OpenCV releases the interpreter's lock while it decodes and resizes, so threads run side by side.
+        with ThreadPoolExecutor(self.threads) as pool:
+            for _ in pool.map(make, range(len(positions))):  # iterating raises what a thread raised
+                pass
+        return {"image": crops} if self.images.num_classes is None else {"image": crops, "label": labels}
+
+
+def eval_batches(
+    image_set: ImageSet, *, batch_size: int, image_size: int, resize: int | None = None
+) -> Iterator[Batch]:
+    """Every image once, in order, in one evaluation view; the last batch may be short.
+
+    Args:
+      image_set: what `load` returned.
+      batch_size: images a batch.
+      image_size: pixels a side of the images in the batches.
+      resize: of `EncodedImages`: what the shorter side is scaled to before the central `image_size` pixels are cut
+        out; the usual 256 for 224 in proportion if not given. `ArrayImages` are resized whole.
+
+    Returns:
+      An iterator over dictionaries of `image`, uint8 [batch, image_size, image_size, 3], and `label`, int32 [batch],
+      if the set is labelled.
+
+    Raises:
+      ConfigError: `resize` is smaller than `image_size`.
+      DataError: (on iterating) an image is damaged; names it.
+    """
+    shorter = round(image_size * 256 / 224) if resize is None else resize
+    if shorter < image_size:
+        raise ConfigError(
+            f"resize {resize} is smaller than image_size {image_size}: nothing to crop; pass at least that"
+        )
+    starts = range(0, len(image_set), batch_size)
+    if isinstance(image_set, ArrayImages):
+        return (_eval_arrays(image_set, start, batch_size, image_size) for start in starts)
+    assert isinstance(image_set, EncodedImages)
+    return (_eval_encoded(image_set, start, batch_size, image_size, shorter) for start in starts)
+
+
+def _eval_arrays(image_set: ArrayImages, start: int, batch_size: int, image_size: int) -> Batch:
+    images = image_set.images[start : start + batch_size]
+    if images.shape[1:3] != (image_size, image_size):
+        images = np.stack([resized(image, image_size) for image in images])
+    batch: Batch = {"image": np.ascontiguousarray(images)}
+    if image_set.labels is not None:
+        batch["label"] = image_set.labels[start : start + batch_size]
+    return batch
+
+
+def _eval_encoded(image_set: EncodedImages, start: int, batch_size: int, image_size: int, shorter: int) -> Batch:
+    def view(index: int) -> tuple[np.ndarray, int | None]:
+        data, label = image_set[index]
+        return center_crop(decode_rgb(data, image_set.describe(index)), image_size, shorter), label
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        images, labels = zip(*pool.map(view, range(start, min(start + batch_size, len(image_set)))), strict=True)
+    batch: Batch = {"image": np.stack(images)}
+    if image_set.num_classes is not None:
+        batch["label"] = np.array(labels, np.int32)
+    return batch

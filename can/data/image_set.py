@@ -1,0 +1,168 @@
+"""What a loaded data set is: decoded arrays that fit in memory, or encoded images that are read one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from can.errors import DataError
+
+Images = UInt8[np.ndarray, "n height width 3"]
+Labels = Int32[np.ndarray, " n"]
+
+
+@runtime_checkable
+class Records(Protocol):
+    """Random access to encoded images; reads happen in `__getitem__`, from any thread or process."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[bytes, int | None]:
+        """The file's bytes (JPEG, PNG, ...) and its label, None where the set has none."""
+        ...
+
+    def describe(self, index: int) -> str:
+        """Where the image came from (a path, a record number), for error messages."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A split of a data set; `ArrayImages` or `EncodedImages`.
+
+    Attributes:
+      name: the name it was loaded under, "fashion_mnist".
+      split: the split as it was asked for, "train[:55000]".
+      num_classes: None where the set has no labels.
+      class_names: one name a class, in the order of the labels; empty where unknown.
+      fingerprint: hexadecimal sha256 of the content (of names, sizes and checksums where the content is too large to
+        read); equal fingerprints mean equal images in equal order.
+    """
+
+    name: str
+    split: str
+    num_classes: int | None
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def take(self, split: str, pieces: Sequence[tuple[int, int]]) -> ImageSet:
+        """The images of the half-open ranges `pieces`, in that order, as the split `split`."""
+        raise NotImplementedError
+
+    def without_labels(self) -> ImageSet:
+        """The same images as an unlabelled set."""
+        raise NotImplementedError
+
+    def _fingerprint_of(self, split: str, pieces: Sequence[tuple[int, int]]) -> str:
+        if not sum(high - low for low, high in pieces):
+            raise DataError(f"split {split!r} of {self.name} holds no images: the whole split has {len(self)}")
+        return sha256_of(self.fingerprint, *pieces)
+
+
+@dataclass(frozen=True)
+class ArrayImages(ImageSet):
+    """Decoded images of one size, memory-mapped; grey sets are stored with three equal channels.
+
+    Attributes:
+      images: uint8 [n, height, width, 3], RGB.
+      labels: int32 [n], or None.
+    """
+
+    images: Images
+    labels: Labels | None
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[-1] != 3:
+            raise DataError(
+                f"{self.name}: images must be uint8 [n, height, width, 3], not {self.images.dtype} {self.images.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, split: str, pieces: Sequence[tuple[int, int]]) -> ArrayImages:
+        """See `ImageSet.take`; one range is a view of the memory map, several are copied together."""
+        fingerprint = self._fingerprint_of(split, pieces)
+
+        def cut(array: np.ndarray) -> np.ndarray:
+            parts = [array[low:high] for low, high in pieces]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+        labels = None if self.labels is None else cut(self.labels)
+        return dataclasses.replace(self, split=split, fingerprint=fingerprint, images=cut(self.images), labels=labels)
+
+    def without_labels(self) -> ArrayImages:
+        """See `ImageSet.without_labels`."""
+        return dataclasses.replace(self, labels=None, num_classes=None, class_names=())
+
+
+@dataclass(frozen=True)
+class EncodedImages(ImageSet):
+    """Encoded images of any size (JPEG, PNG), read when they are asked for.
+
+    Attributes:
+      records: where the bytes and labels come from.
+      pieces: the half-open ranges of `records` that this split is made of.
+    """
+
+    records: Records
+    pieces: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.pieces:
+            object.__setattr__(self, "pieces", ((0, len(self.records)),))
+
+    def __len__(self) -> int:
+        return sum(high - low for low, high in self.pieces)
+
+    def __getitem__(self, index: int) -> tuple[bytes, int | None]:
+        """The encoded bytes and the label (None if the set is unlabelled) of image `index`."""
+        data, label = self.records[self._record(index)]
+        return data, label if self.num_classes is not None else None
+
+    def describe(self, index: int) -> str:
+        """Where image `index` came from, for error messages."""
+        return self.records.describe(self._record(index))
+
+    def take(self, split: str, pieces: Sequence[tuple[int, int]]) -> EncodedImages:
+        """See `ImageSet.take`."""
+        fingerprint = self._fingerprint_of(split, pieces)
+        inner = tuple(part for low, high in pieces for part in self._overlaps(low, high))
+        return dataclasses.replace(self, split=split, fingerprint=fingerprint, pieces=inner)
+
+    def without_labels(self) -> EncodedImages:
+        """See `ImageSet.without_labels`."""
+        return dataclasses.replace(self, num_classes=None, class_names=())
+
+    def _overlaps(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """The ranges of `records` that hold the images low .. high - 1 of this split."""
+        start = 0  # of the current piece, among this split's images
+        for first, last in self.pieces:
+            begin, end = max(low - start, 0), min(high - start, last - first)
+            if begin < end:
+                yield first + begin, first + end
+            start += last - first
+
+    def _record(self, index: int) -> int:
+        for low, high in self.pieces:
+            if index < high - low:
+                return low + index
+            index -= high - low
+        raise IndexError(f"image {index} is beyond the end of {self.name} {self.split}")
+
+
+def sha256_of(*parts: object) -> str:
+    """Hexadecimal sha256 of the parts' text, each ended by a zero byte so that no two lists of parts run together."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(str(part).encode() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,77 @@
+"""Data sets by name. A new source is one function that returns its splits, and one line here."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from can.data.cifar10 import load_cifar10
+from can.data.fashion_mnist import load_fashion_mnist
+from can.data.folder import load_folder
+from can.data.image_set import ImageSet
+from can.data.offline_mix import load_offline_mix
+from can.data.small_sets import decode_if_small
+from can.data.smoke import load_smoke
+from can.data.splits import select
+from can.data.tfds_records import read_tfds
+from can.errors import ConfigError
+
+DEFAULT_DATA_DIR = Path(os.environ.get("CAN_DATA_DIR", "~/.cache/can")).expanduser()
+
+_SOURCES: dict[str, Callable[[Path], Mapping[str, ImageSet]]] = {
+    "cifar10": load_cifar10,
+    "fashion_mnist": load_fashion_mnist,
+    "offline_mix": load_offline_mix,
+    "smoke": load_smoke,
+}
+_FOLDER = "folder:"
+
+
+def available() -> tuple[str, ...]:
+    """The names `load` has of its own; every TFDS name and `folder:PATH` work too."""
+    return tuple(sorted(_SOURCES))
+
+
+def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) -> ImageSet:
+    """A split of a data set, fetched and prepared under `data_dir` if it is not there yet.
+
+    Args:
+      name: one of `available()`, a TFDS name ("imagenet2012", "dtd", "imagenet2012_subset/10pct"), or
+        "folder:PATH" (one subfolder a class, or images without labels).
+      split: in TFDS's syntax: "train", "test", "train[:55000]", "train[90%:]".
+      data_dir: everything that is fetched or prepared lies below it; `DEFAULT_DATA_DIR` is the usual one.
+      labelled: False drops the labels.
+
+    Returns:
+      `ArrayImages` for small sets of one image size, else `EncodedImages`.
+
+    Raises:
+      ConfigError: the name or the split is unknown (names the nearest one).
+      DataError: the images cannot be had, are damaged, or have another form; says what to do.
+    """
+    data_dir = Path(data_dir).expanduser()
+    if name.startswith(_FOLDER):
+        splits = load_folder(Path(name.removeprefix(_FOLDER)).expanduser(), data_dir)
+    elif name in _SOURCES:
+        splits = _SOURCES[name](data_dir)
+    else:
+        _check_tfds_name(name, data_dir)
+        splits = decode_if_small(read_tfds(name, data_dir), data_dir)
+    image_set = select(splits, split)
+    return image_set if labelled else image_set.without_labels()
+
+
+def _check_tfds_name(name: str, data_dir: Path) -> None:
+    base = name.split("/")[0].split(":")[0]
+    known = {*_SOURCES, *tfds.list_builders(with_community_datasets=False)}
+    if base in known or (base and (data_dir / base).is_dir()):  # a set that a builder of the user's own prepared there
+        return
+    near = difflib.get_close_matches(base, sorted(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(
+        f"unknown data set {name!r}{hint} (valid: {', '.join(available())}, {_FOLDER}PATH, or any TFDS name)"
+    )

@@ -1,0 +1,37 @@
+"""TFDS's slicing syntax (`train[:55000]`, `train[90%:]`, `train+test`) for every source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow_datasets as tfds
+
+from can.data.image_set import ImageSet
+from can.errors import DataError, check_choice
+
+
+def select(splits: Mapping[str, ImageSet], spec: str) -> ImageSet:
+    """The images that `spec` names out of a source's `splits`.
+
+    Raises:
+      ConfigError: a split that the source does not have (names the nearest one).
+      DataError: a slice that cannot be read or is empty.
+    """
+    for term in spec.split("+"):
+        check_choice("split", term.split("[")[0].strip(), splits)
+    if spec in splits:
+        return splits[spec]
+    infos = {
+        name: tfds.core.SplitInfo(name=name, shard_lengths=[len(part)], num_bytes=0) for name, part in splits.items()
+    }
+    try:
+        ranges = tfds.core.ReadInstruction.from_spec(spec).to_absolute(infos)
+    except (ValueError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"cannot read split {spec!r}: {reason} (write train[:1000], train[90%:], ...)") from error
+    names = {piece.splitname for piece in ranges}
+    if len(names) > 1:
+        raise DataError(f"split {spec!r} joins {' and '.join(sorted(names))}: load them one by one")
+    whole = splits[names.pop()]
+    # TFDS leaves the ends of a range that reaches the split's ends unset.
+    return whole.take(spec, [(piece.from_ or 0, len(whole) if piece.to is None else piece.to) for piece in ranges])

@@ -1,0 +1,160 @@
+"""TFDS data sets: read from and written to array_record files without TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from absl import logging
+from tensorflow_datasets.core.read_only_builder import builder_from_files
+
+from can.data.image_set import EncodedImages, sha256_of
+from can.errors import DataError
+
+Examples = Iterator[tuple[int | str, dict[str, Any]]]
+
+
+class TfdsRecords:
+    """One split of a prepared TFDS set; images stay encoded."""
+
+    def __init__(self, source: Sequence[dict[str, Any]], what: str, labelled: bool) -> None:
+        self._source = source
+        self._what = what
+        self._labelled = labelled
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> tuple[bytes, int | None]:
+        """See `Records`."""
+        try:
+            example = self._source[index]
+        except (ValueError, RuntimeError, IndexError) as error:
+            raise DataError(f"{self.describe(index)} cannot be read ({error}): prepare the data set again") from error
+        return example["image"], int(example["label"]) if self._labelled else None
+
+    def describe(self, index: int) -> str:
+        """See `Records`."""
+        return f"record {index} of {self._what}"
+
+
+def read_tfds(name: str, data_dir: Path) -> dict[str, EncodedImages]:
+    """The splits of the TFDS set `name` (also `name/config`, `name:version`) prepared under `data_dir`.
+
+    Raises:
+      DataError: it is not prepared as array_record (says the command that does it), or has no images.
+    """
+    with _quiet():
+        builder = _find_builder(name, data_dir)
+        return {split: _open_split(builder, name, split) for split in builder.info.splits}
+
+
+def _open_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> EncodedImages:
+    features = builder.info.features
+    if "image" not in features:
+        raise DataError(f"TFDS set {name!r} has no feature 'image' (it has: {', '.join(features)})")
+    label = dict(features).get("label")
+    classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
+    info = builder.info.splits[split]
+    try:
+        source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    except NotImplementedError as error:  # TFDS's default format, which has no random access
+        raise DataError(
+            f"TFDS set {name!r} is stored as {builder.info.file_format.value}, not array_record: convert it with "
+            f"python -m tensorflow_datasets.scripts.convert_format --dataset_dir={builder.data_path} "
+            "--out_file_format=array_record"
+        ) from error
+    return EncodedImages(
+        name=name,
+        split=split,
+        num_classes=len(classes) or None,
+        class_names=classes,
+        # TFDS keeps no checksum of its files: the shards' lengths and bytes stand for them.
+        fingerprint=sha256_of(builder.info.full_name, split, info.shard_lengths, info.num_bytes),
+        records=TfdsRecords(source, f"{builder.data_path} {split}", labelled=bool(classes)),
+    )
+
+
+def _find_builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
+    try:
+        # Reads what the files say of themselves; TFDS's code for the set may need TensorFlow only to be imported.
+        return builder_from_files(name, data_dir=str(data_dir))
+    except tfds.core.DatasetNotFoundError as error:
+        command = (
+            f"python -c \"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{data_dir}', "
+            f"file_format='array_record').download_and_prepare()\""
+        )
+        raise DataError(
+            f"TFDS set {name!r} is not prepared under {data_dir}: pass the --data_dir that has it, "
+            f"or prepare it once (this step may need `pip install tensorflow`): {command}"
+        ) from error
+
+
+class _Writer(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """A TFDS builder whose name, features and examples are handed to it."""
+
+    name = "written"
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        data_dir: Path,
+        features: tfds.features.FeaturesDict,
+        splits: Mapping[str, Callable[[], Examples]],
+    ) -> None:
+        self.name = name
+        self.VERSION = tfds.core.Version(version)
+        self._features = features
+        self._splits = splits
+        super().__init__(data_dir=str(data_dir), file_format="array_record")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(builder=self, features=self._features, supervised_keys=("image", "label"))
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+        del dl_manager
+        return {split: examples() for split, examples in self._splits.items()}
+
+    def _generate_examples(self) -> Examples:
+        raise NotImplementedError  # the split generators are the examples themselves
+
+
+def write_tfds(
+    name: str,
+    version: str,
+    data_dir: Path,
+    features: tfds.features.FeaturesDict,
+    splits: Mapping[str, Callable[[], Examples]],
+) -> Path:
+    """Writes `data_dir/name/version` as array_record files that `tfds.builder(name)` reads; returns that folder.
+
+    Args:
+      name: TFDS's name of the set; its own builder of that name reads these files if `features` are the same.
+      version: "3.0.1".
+      data_dir: TFDS's root folder.
+      features: as in TFDS; give images as encoded bytes (a file object), since arrays would need TensorFlow to encode.
+      splits: for each split a function that yields (key, example); TFDS orders the examples by a hash of their keys.
+    """
+    logging.info("writing %s/%s as array_record under %s", name, version, data_dir)
+    writer = _Writer(name, version, data_dir, features, splits)
+    tfds.disable_progress_bar()
+    with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # TFDS prints what the log line above has said
+        writer.download_and_prepare()
+    return Path(writer.data_dir)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps TFDS's own log lines, several for each call, out of ours."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(min(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

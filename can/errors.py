@@ -1,0 +1,28 @@
+"""Errors that a user can cause: one clear line, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Wrong input or a machine that cannot serve it; its text says what was wrong, the value given and what to do."""
+
+
+class ConfigError(UserError):
+    """A setting that cannot work, raised when the configuration is made, before the first expensive step."""
+
+
+class DataError(UserError):
+    """Data that is missing, damaged or of the wrong kind."""
+
+
+def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
+    """Raises ConfigError naming the nearest valid choice unless `value` is one of `choices`."""
+    choices = sorted(choices)
+    if value in choices:
+        return
+    near = difflib.get_close_matches(value, choices, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"unknown {what} {value!r}{hint} (valid: {', '.join(choices)})")

@@ -1,0 +1,1 @@
+"""Evaluations of a frozen or finetuned encoder, one protocol a file: `evaluate(encoder, ...) -> {metric: value}`."""

@@ -1,0 +1,130 @@
+"""The frozen encoder as evaluations see it: images in, pooled features out, extracted once where they are reused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Float32, Int32, UInt8
+
+from can.augment import eval_view
+from can.data import ImageSet, eval_batches
+from can.errors import DataError, UserError
+from can.files import write_atomic
+from can.models import ViT
+from can.optim import path_names
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A module with `features(views)`, split into its structure and its parameters, which nothing here changes.
+
+    Attributes:
+      graphdef: the module's structure; encoders of equal structure share compiled programs, whatever their parameters.
+      params: the module's parameters.
+      image_size: pixels; images are square.
+      num_features: D, the width of the pooled features.
+      batch_size: images a forward pass; bounds the memory of the activations and changes no result.
+    """
+
+    graphdef: nnx.GraphDef
+    params: nnx.State
+    image_size: int
+    num_features: int
+    batch_size: int = 256
+
+    @classmethod
+    def from_model(cls, model: ViT, *, batch_size: int = 256) -> Encoder:
+        """The encoder that `model` is now: later updates of `model` do not reach it."""
+        graphdef, params = nnx.split(model)
+        return cls(graphdef, params, model.config.image_size, model.config.width, batch_size)
+
+    def features(self, images: UInt8[Array | np.ndarray, "batch size size 3"]) -> Float[Array, "batch features"]:
+        """Pooled features of un-augmented images. One program is compiled for each batch size it is called with."""
+        return _features(self.graphdef, self.params, images)
+
+    def encode(self, views: Float[Array, "batch size size 3"]) -> Float[Array, "batch features"]:
+        """Pooled features of normalised views, for training on augmented images."""
+        return _encode(self.graphdef, self.params, views)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hexadecimal sha256 of structure and parameters: equal fingerprints mean equal features of equal images."""
+        # The structure counts: image size, heads and the type of the computation leave no trace in parameters' shapes.
+        structure = re.sub(r" at 0x[0-9a-f]+", "", repr(self.graphdef))
+        digest = hashlib.sha256(f"{structure} {self.image_size}".encode())
+        for path, leaf in jax.tree_util.tree_flatten_with_path(self.params)[0]:
+            array = np.asarray(leaf)
+            digest.update(f"{path_names(path)} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def extract_features(
+    encoder: Encoder, image_set: ImageSet, *, cache_dir: Path | None = None
+) -> tuple[Float32[np.ndarray, "n features"], Int32[np.ndarray, " n"]]:
+    """Features and labels of every image of a labelled set, un-augmented, in the set's order.
+
+    With a `cache_dir` they are kept there, in one file a pair of encoder and set, and read back the next time.
+
+    Raises:
+      DataError: the set has no labels.
+      UserError: a feature is not finite, or the cache cannot be written.
+    """
+    if image_set.num_classes is None:
+        raise DataError(f"{image_set.name} {image_set.split} has no labels to evaluate with: pass a labelled data set")
+    cache = cache_dir and cache_dir / f"{encoder.fingerprint[:16]}-{image_set.fingerprint[:16]}.npz"
+    if cache and (cached := _read_cache(cache)):
+        return cached
+    features = np.empty((len(image_set), encoder.num_features), np.float32)
+    labels = np.empty(len(image_set), np.int32)
+    start = 0
+    for batch in eval_batches(image_set, batch_size=encoder.batch_size, image_size=encoder.image_size):
+        stop = start + len(batch["label"])
+        features[start:stop] = encoder.features(_fill_up(batch["image"], encoder.batch_size))[: stop - start]
+        labels[start:stop] = batch["label"]
+        start = stop
+    if start != len(image_set):
+        raise AssertionError(f"read {start} of {len(image_set)} images")
+    if not np.isfinite(features).all():
+        raise UserError(
+            f"the encoder's features of {image_set.name} are not finite: its weights are damaged, "
+            "evaluate an earlier checkpoint"
+        )
+    if cache:
+        buffer = io.BytesIO()
+        np.savez(buffer, features=features, labels=labels)
+        write_atomic(cache, buffer.getvalue())
+    return features, labels
+
+
+def _read_cache(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """What `extract_features` left at `path`; None if that is nothing or damaged, and then it is made again."""
+    try:
+        with np.load(path) as arrays:
+            return arrays["features"], arrays["labels"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def _fill_up(images: np.ndarray, batch_size: int) -> np.ndarray:
+    """Zero images after the last ones, so that one compiled program serves a ragged last batch too."""
+    return np.pad(images, ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _features(graphdef: nnx.GraphDef, params: nnx.State, images: Array) -> Array:
+    return nnx.merge(graphdef, params).features(eval_view(images))
+
+
+@partial(jax.jit, static_argnums=0)
+def _encode(graphdef: nnx.GraphDef, params: nnx.State, views: Array) -> Array:
+    return nnx.merge(graphdef, params).features(views)

@@ -1,0 +1,78 @@
+"""Files that appear whole or not at all, whatever stops the process."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from can.errors import DataError, UserError
+
+# What a full disk, an exhausted quota and a file-size limit (`ulimit -f`) are called by the operating system.
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def write_error(path: Path, error: OSError) -> UserError:
+    """The UserError to raise when `path` could not be written: says why, what became of the old file, what to do."""
+    if error.errno in DISK_FULL:
+        cause, remedy = f"the disk is full ({error.strerror})", "free some space"
+    else:
+        cause, remedy = error.strerror or str(error), "make that place writable"
+    return UserError(
+        f"cannot write {path}: {cause}; what was there before is unchanged: {remedy} and start the same command again"
+    )
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replaces `path` by `content`: readers and a crash see the old file or the new one, never a part.
+
+    The parent folder is made if needed. Raises UserError if the disk is full or the place not writable; the old file,
+    if any, is then intact.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, data)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_atomic` of `value` as JSON, indented, non-finite numbers refused (they are not JSON)."""
+    write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises DataError if the file is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:  # undecodable bytes and malformed JSON alike
+        raise DataError(f"{path} is damaged ({error}): restore it or delete it, then start again") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename inside `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot sync folders
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,123 @@
+"""Pre-norm transformer blocks, stacked and scanned over depth; the encoder and the decoder are built of them."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+LAYER_NORM_EPS = 1e-6  # what timm's and He et al.'s checkpoints need
+glorot_uniform = nnx.initializers.xavier_uniform()  # paper, App. C: for all dense layers
+
+
+def dense(in_features: int, out_features: int, *, dtype: str, rngs: nnx.Rngs, bias: bool = True) -> nnx.Linear:
+    """A linear layer with the paper's initialisation; computes in `dtype`, stores float32."""
+    return nnx.Linear(in_features, out_features, use_bias=bias, kernel_init=glorot_uniform, dtype=dtype, rngs=rngs)
+
+
+def layer_norm(width: int, *, dtype: str, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Layer normalisation over the last axis; statistics are computed in float32 whatever `dtype` is."""
+    return nnx.LayerNorm(width, epsilon=LAYER_NORM_EPS, dtype=dtype, rngs=rngs)
+
+
+class Block(nnx.Module):
+    """Self-attention and MLP, each on layer-normalised input and added to its residual (Dosovitskiy et al., 2021).
+
+    Works on a flat `[B*T, D]` stream: a weight gradient then contracts one axis, not two, which XLA's CPU backend
+    turns into one matrix product. Only attention needs the batch axis back.
+    """
+
+    def __init__(self, width: int, heads: int, mlp_dim: int, *, dtype: str, rngs: nnx.Rngs):
+        self.heads = heads
+        self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.qkv = nnx.Linear(width, 3 * width, kernel_init=_glorot_qkv, dtype=dtype, rngs=rngs)
+        self.attention_out = dense(width, width, dtype=dtype, rngs=rngs)
+        self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.mlp_in = dense(width, mlp_dim, dtype=dtype, rngs=rngs)
+        self.mlp_out = dense(mlp_dim, width, dtype=dtype, rngs=rngs)
+
+    def attention(self, x: Float[Array, "rows width"], batch: int) -> Float[Array, "rows width"]:
+        """Multi-head self-attention among the tokens of each of `batch` images."""
+        q, k, v = jnp.moveaxis(self.qkv(x).reshape(batch, -1, 3, self.heads, x.shape[-1] // self.heads), 2, 0)
+        out = jax.nn.dot_product_attention(q, k, v)  # [B, T, H, D/H]
+        return self.attention_out(out.reshape(x.shape))
+
+    def mlp(self, x: Float[Array, "rows width"]) -> Float[Array, "rows width"]:
+        """Two layers with the exact (erf) GELU between them."""
+        return self.mlp_out(jax.nn.gelu(self.mlp_in(x), approximate=False))
+
+    def __call__(
+        self, x: Float[Array, "rows width"], batch: int, keep: Float[Array, "2 batch"] | None = None
+    ) -> Float[Array, "rows width"]:
+        """`keep` scales each image's two residual branches: stochastic depth (Huang et al., 2016); None keeps all."""
+        attended = self.attention(self.norm1(x), batch)
+        x = x + (attended if keep is None else _scale_images(attended, keep[0]))
+        mixed = self.mlp(self.norm2(x))
+        return x + (mixed if keep is None else _scale_images(mixed, keep[1]))
+
+
+class Transformer(nnx.Module):
+    """`depth` blocks and a final layer norm. Parameters are stacked over depth, `[depth, ...]`, and scanned.
+
+    One block is compiled, whatever the depth; `unroll` blocks at a time. With `remat` a block's activations are
+    recomputed in the backward pass, so that memory grows with one `[B*T, D]` array a block.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        heads: int,
+        mlp_dim: int,
+        *,
+        dtype: str,
+        remat: bool,
+        unroll: int,
+        rngs: nnx.Rngs,
+    ):
+        self.depth, self.remat, self.unroll = depth, remat, unroll
+
+        @nnx.split_rngs(splits=depth)
+        @nnx.vmap(in_axes=0, out_axes=0)
+        def stack(rngs: nnx.Rngs) -> Block:
+            return Block(width, heads, mlp_dim, dtype=dtype, rngs=rngs)
+
+        self.blocks = stack(rngs)
+        self.norm = layer_norm(width, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch tokens width"], *, drop_path: float = 0.0, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "batch tokens width"]:
+        """Encodes the tokens. `drop_path` is the last block's drop rate, rising linearly from 0; it needs a `key`."""
+        batch, shape = x.shape[0], x.shape
+        graphdef, stacked = nnx.split(self.blocks)
+        keep = _stochastic_depth(key, drop_path, self.depth, batch) if drop_path > 0 else None
+
+        def body(x: Array, layer: tuple) -> tuple[Array, None]:
+            params, layer_keep = layer
+            return nnx.merge(graphdef, params)(x, batch, layer_keep), None
+
+        if self.remat:
+            body = jax.checkpoint(body)
+        x, _ = jax.lax.scan(body, x.reshape(-1, shape[-1]), (stacked, keep), unroll=min(self.unroll, self.depth))
+        return self.norm(x).reshape(shape)
+
+
+def _glorot_qkv(key: PRNGKeyArray, shape: tuple[int, int], dtype: jnp.dtype) -> Array:
+    """Glorot bounds of three separate [D, D] projections: the fused [D, 3D] matrix would shrink them by 2**-0.5."""
+    width = shape[0]
+    return jnp.concatenate([glorot_uniform(k, (width, width), dtype) for k in jax.random.split(key, 3)], axis=1)
+
+
+def _stochastic_depth(key: PRNGKeyArray | None, rate: float, depth: int, batch: int) -> Float[Array, "depth 2 batch"]:
+    """Per block, branch and image: 0, or 1/(1 - rate) so that the expectation stays 1."""
+    if key is None:
+        raise ValueError("drop_path > 0 needs a key")
+    survive = 1.0 - jnp.linspace(0.0, rate, depth)[:, None, None]
+    return jax.random.bernoulli(key, survive, (depth, 2, batch)) / survive
+
+
+def _scale_images(x: Float[Array, "rows width"], scale: Float[Array, " batch"]) -> Float[Array, "rows width"]:
+    rows = jnp.repeat(scale, x.shape[0] // scale.shape[0], total_repeat_length=x.shape[0])
+    return x * rows[:, None].astype(x.dtype)

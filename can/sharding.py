@@ -1,0 +1,77 @@
+"""How a run is laid out over devices: the batch over all of them, each parameter over the `fsdp` ones.
+
+The training step is written for global arrays under `jax.jit`; these shardings are all that says where things live, on
+one device (a mesh of one) as on a pod. XLA adds the communication.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+
+from can.errors import ConfigError
+
+PyTree = Any
+AXES = ("data", "fsdp")
+
+
+def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
+    """All devices of all hosts as a `data` x `fsdp` grid; `data=-1` takes as many as there are.
+
+    Devices along `fsdp` share each parameter between them, those along `data` hold copies. Raises ConfigError if the
+    grid does not take up the devices.
+    """
+    count = jax.device_count()
+    if fsdp < 1 or count % fsdp:
+        raise ConfigError(f"fsdp {fsdp} does not divide the {count} devices: pass an --fsdp that does")
+    if data == -1:
+        data = count // fsdp
+    if data * fsdp != count:
+        raise ConfigError(f"a mesh of data {data} x fsdp {fsdp} does not take up the {count} devices")
+    return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Images, by their first axis, over all devices."""
+    return NamedSharding(mesh, PartitionSpec(AXES))
+
+
+def state_sharding(state: PyTree, mesh: Mesh | AbstractMesh) -> PyTree:
+    """A sharding for each leaf of a training state (or of its shapes): its largest axis that `fsdp` divides is split.
+
+    A leaf without such an axis is copied to every device, and with `fsdp` = 1 all are. Moments follow their parameters,
+    having their shapes.
+    """
+    parts = mesh.shape["fsdp"]
+
+    def sharding(leaf: Any) -> NamedSharding:
+        shape = np.shape(leaf)
+        divisible = [axis for axis, size in enumerate(shape) if size and size % parts == 0]
+        if parts == 1 or not divisible:
+            return NamedSharding(mesh, PartitionSpec())
+        widest = max(divisible, key=lambda axis: shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*(None,) * widest, "fsdp"))
+
+    return jax.tree.map(sharding, state)
+
+
+def put_batch(batch: PyTree, mesh: Mesh) -> PyTree:
+    """The global batch, out of this host's share of it: arrays whose first axis counts its images.
+
+    Raises ConfigError if the images cannot be divided evenly among this host's devices.
+    """
+    sharding = batch_sharding(mesh)
+    devices = len(mesh.local_devices)
+
+    def put(array: np.ndarray) -> jax.Array:
+        if len(array) % devices:
+            raise ConfigError(
+                f"{len(array)} images a step cannot be divided among {devices} devices: "
+                f"pass a --batch_size that is a multiple of {mesh.size}"
+            )
+        return jax.make_array_from_process_local_data(sharding, array)
+
+    return jax.tree.map(put, batch)

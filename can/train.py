@@ -1,0 +1,237 @@
+"""Pre-training: the state, the jitted step and the loop, for any method, on any number of devices."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from can import methods
+from can.augment import augment, normalize
+from can.checkpoint import Checkpoints
+from can.config import RunConfig
+from can.data import ImageSet, batches
+from can.errors import ConfigError, UserError
+from can.files import read_json, write_json
+from can.methods import Batch, Method
+from can.models import ViT
+from can.optim import adamw, descend, learning_rate_schedule
+from can.provenance import provenance
+from can.runs import RunDir
+from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
+from can.train_log import TrainLog
+
+
+class TrainState(NamedTuple):
+    """All that training changes: an explicit pytree, and what a checkpoint holds."""
+
+    step: Array  # number of steps done
+    params: nnx.State
+    batch_stats: nnx.State
+    opt_state: optax.OptState
+
+
+def new_method(config: RunConfig, num_classes: int | None = None) -> Method:
+    """The run's method, initialised from its seed. Raises ConfigError for settings the method cannot work with."""
+    cls = methods.method_class(config.method.name)
+    if config.optim.batch_size < cls.min_batch:
+        raise ConfigError(
+            f"batch_size {config.optim.batch_size} leaves {config.method.name} without negatives: "
+            f"pass a --batch_size of {cls.min_batch} or more"
+        )
+    return methods.build(config.model, config.method, rngs=nnx.Rngs(config.seed), num_classes=num_classes or 0)
+
+
+def init_state(config: RunConfig, num_classes: int | None = None) -> tuple[nnx.GraphDef, TrainState]:
+    """The method's structure, and the state before the first step."""
+    graphdef, params, batch_stats = nnx.split(new_method(config, num_classes), nnx.Param, nnx.BatchStat)
+    state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, adamw(config.optim).init(params))
+    return graphdef, state
+
+
+def abstract_state(config: RunConfig, num_classes: int | None = None) -> tuple[nnx.GraphDef, TrainState]:
+    """As `init_state`, but shapes and types only: nothing is computed or allocated."""
+    method = nnx.eval_shape(partial(new_method, config, num_classes))
+    graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
+    step = jax.ShapeDtypeStruct((), jnp.int32)
+    return graphdef, TrainState(step, params, batch_stats, jax.eval_shape(adamw(config.optim).init, params))
+
+
+def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    """The update: `(state, batch, learning_rate, key) -> (state, metrics)`, for the whole, global batch.
+
+    `batch` holds uint8 images; augmentation is part of the step. The learning rate and the key are arguments, so that
+    runs of other lengths and seeds share one compiled program.
+    """
+    optimizer = adamw(config.optim)
+    num_views = methods.method_class(config.method.name).num_views
+
+    def train_step(
+        state: TrainState, batch: dict[str, Array], learning_rate: Float[Array, ""], key: PRNGKeyArray
+    ) -> tuple[TrainState, dict[str, Array]]:
+        augment_key, loss_key = jax.random.split(jax.random.fold_in(key, state.step))
+        views = augment(
+            augment_key, batch["image"], config.augment, image_size=config.model.image_size, views=num_views
+        )
+        augmented: Batch = {"views": normalize(views)} | {name: batch[name] for name in ("label",) if name in batch}
+
+        def loss_fn(params: nnx.State) -> tuple[Array, tuple[dict[str, Array], nnx.State]]:
+            method = nnx.merge(graphdef, params, state.batch_stats, copy=True)
+            loss, metrics = method.loss(augmented, loss_key)
+            return loss, (metrics, nnx.state(method, nnx.BatchStat))
+
+        (_, (metrics, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = descend(state.params, updates, learning_rate)
+        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+    return train_step
+
+
+def pretrain(
+    config: RunConfig,
+    run: RunDir,
+    images: ImageSet,
+    *,
+    mesh: jax.sharding.Mesh | None = None,
+    workers: int = 0,
+    checkpoint_every: int = 1000,
+    log_every: int = 50,
+) -> TrainState:
+    """Trains to the run's last step, from its latest checkpoint if there is one, and publishes log and provenance.
+
+    Args:
+      config: the run; its `config.json` is expected to be claimed already.
+      run: where it writes.
+      images: what it is trained on; labels are dropped unless the method needs them.
+      mesh: the devices; None takes all of them for data parallelism.
+      workers: processes that decode images, for sets that do not fit decoded in memory.
+      checkpoint_every: steps between checkpoints; changes no number.
+      log_every: steps between rows of `train.csv`.
+
+    Raises:
+      ConfigError: the settings cannot work.
+      UserError: the loss is no longer finite (the last good checkpoint stays), or the disk is full.
+    """
+    optim, last_step = config.optim, config.optim.last_step
+    cls = methods.method_class(config.method.name)
+    if not cls.needs_labels:
+        images = images.without_labels()
+    mesh = mesh or make_mesh()
+    graphdef, state = init_state(config, images.num_classes)
+    shardings = state_sharding(state, mesh)
+    state = jax.device_put(state, shardings)
+    train_step = jax.jit(
+        make_train_step(graphdef, config),
+        in_shardings=(shardings, batch_sharding(mesh), None, None),
+        out_shardings=(shardings, None),
+        donate_argnums=0,
+    )
+    schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
+    key = jax.random.key(config.seed)
+
+    with Checkpoints(run.checkpoints) as checkpoints:
+        restored = checkpoints.restore(state)
+        state, start_step = restored or (state, 0)
+        clock = Clock(run.work / "clock.json", start_step)
+        log = TrainLog(run.work / "train.csv", run.work, last_step, start_step)
+        source = batches(
+            images,
+            batch_size=optim.batch_size,
+            seed=config.seed,
+            start_step=start_step,
+            views=cls.num_views,
+            image_size=config.model.image_size,
+            crop_area=(config.augment.crop_area_min, config.augment.crop_area_max),
+            workers=workers,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        with log:
+            if last_step == 0 and restored is None:
+                checkpoints.save(0, state)
+            pending: list[tuple[int, dict[str, Array]]] = []
+            since = time.perf_counter()
+            for step in range(start_step, last_step):
+                batch = put_batch(next(source), mesh)
+                state, metrics = train_step(state, batch, np.float32(schedule(step)), key)
+                pending.append((step + 1, metrics))
+                done = step + 1 == last_step
+                save = done or (step + 1) % checkpoint_every == 0
+                if not (save or (step + 1) % log_every == 0 or step == start_step):
+                    continue
+                # Only now does the host wait for the device: it dispatches up to log_every steps ahead.
+                values = _check_finite(pending, config)
+                speed = len(pending) * optim.batch_size / (time.perf_counter() - since)
+                if (step + 1) % log_every == 0 or done:
+                    log.write(step + 1, values | {"lr": schedule(step), "images_per_second": speed})
+                pending.clear()
+                if save:
+                    clock.save()
+                    checkpoints.save(step + 1, state)
+                since = time.perf_counter()
+        checkpoints.wait()
+        log.publish(run.results)
+    write_json(
+        run.results / "provenance.json",
+        provenance(
+            {f"{images.name} {images.split}": images.fingerprint},
+            clock.started,
+            clock.elapsed(),
+            last_step,
+            last_step * optim.batch_size / clock.elapsed(),
+        ),
+    )
+    return state
+
+
+def load_encoder(config: RunConfig, run: RunDir) -> ViT:
+    """The trained run's encoder as a module. Raises UserError if its checkpoint is not on this machine."""
+    encoder = nnx.eval_shape(partial(new_method, config, num_classes=2)).encoder
+    graphdef, params = nnx.split(encoder)
+    with Checkpoints(run.checkpoints) as checkpoints:
+        restored = checkpoints.restore_part("params", "encoder", example=params)
+    if restored is None:
+        raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
+    return nnx.merge(graphdef, restored[0])
+
+
+class Clock:
+    """Seconds of training over all restarts of a run, kept beside its checkpoints."""
+
+    def __init__(self, path: Path, start_step: int) -> None:
+        self._path = path
+        self._begun = time.time()
+        saved = read_json(path) if start_step and path.exists() else {"started": self._begun, "seconds": 0.0}
+        self.started, self._before = saved["started"], saved["seconds"]
+
+    def elapsed(self) -> float:
+        """Seconds so far."""
+        return self._before + time.time() - self._begun
+
+    def save(self) -> None:
+        """Keeps the time for a later restart."""
+        write_json(self._path, {"started": self.started, "seconds": self.elapsed()})
+
+
+def _check_finite(pending: list[tuple[int, dict[str, Array]]], config: RunConfig) -> dict[str, float]:
+    """The last step's metrics, as floats. Raises UserError naming the first step whose loss is not finite."""
+    for step, metrics in pending:
+        loss = float(metrics["loss"])
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss became {loss} at step {step} of {config.optim.last_step} "
+                f"(base_lr {config.optim.base_lr:g}): lower --base_lr or pass --clip_norm=1; "
+                "the last good checkpoint is kept"
+            )
+    return {name: float(value) for name, value in pending[-1][1].items()}

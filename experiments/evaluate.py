@@ -1,0 +1,30 @@
+"""Evaluates one pre-trained run: `python experiments/evaluate.py --eval=linear_probe --method=can --epochs=800 ...`.
+
+Takes the flags of pretrain.py, which name the run. A finished evaluation is not repeated without `--force`.
+"""
+
+from __future__ import annotations
+
+import cli
+import run_flags
+import run_one
+
+
+def main() -> None:
+    """Runs what the flags describe."""
+    config, run = run_flags.run_of_flags()
+    values = run_flags.flags.FLAGS
+    if values.print_config:
+        print(run_flags.describe(config, run))
+        return
+    run.claim(config)
+    run_one.evaluate(config, run, values.eval)
+    for name in values.eval:
+        for record in run.read_eval(name):
+            print(f"{run.name} {name} {record['metric']} {record['value']:.4f} (n = {record['n']})")
+
+
+if __name__ == "__main__":
+    run_flags.define_run_flags()
+    run_flags.flags.DEFINE_list("eval", ["linear_probe"], f"evaluations to make: {', '.join(run_one.EVALS)}")
+    cli.run(main)

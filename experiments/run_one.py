@@ -1,0 +1,82 @@
+"""One run: pre-training if it is not done, then the evaluations that are not done."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import run_flags
+from absl import flags, logging
+
+from can import data, train
+from can.config import RunConfig
+from can.errors import check_choice
+from can.evals import linear_probe
+from can.evals.encoder import Encoder
+from can.runs import EvalRecord, RunDir
+from can.sharding import make_mesh
+
+EVALS = ("linear_probe",)
+
+
+def pretrain(config: RunConfig, run: RunDir) -> None:
+    """Pre-trains the run, or goes on where it stopped, unless its weights are here already."""
+    scale, values = run_flags.scale(), flags.FLAGS
+    run.claim(config, force=values.force)
+    if run.pretrained and run.has_weights:
+        logging.info("%s is pre-trained already", run.name)
+        return
+    train.pretrain(
+        config,
+        run,
+        data.load(config.data.name, config.data.split, data_dir=values.data_dir),
+        mesh=make_mesh(fsdp=values.fsdp),
+        workers=scale.workers,
+        checkpoint_every=scale.checkpoint_every,
+        log_every=scale.log_every,
+    )
+
+
+def evaluate(config: RunConfig, run: RunDir, names: Iterable[str]) -> None:
+    """Makes the evaluations of `names` that the run does not have yet; it must be pre-trained."""
+    for name in names:
+        check_choice("evaluation", name, EVALS)
+        if run.has_eval(name) and not flags.FLAGS.force:
+            logging.info("%s has its %s already", run.name, name)
+            continue
+        run.write_eval(name, _linear_probe(config, run))
+
+
+def complete(config: RunConfig, run: RunDir, names: Iterable[str] = EVALS) -> None:
+    """Pre-trains and evaluates what is missing; returns at once if nothing is."""
+    names = tuple(names)
+    if flags.FLAGS.force or (reason := run.reason_to_train(names)) is not None:
+        if not flags.FLAGS.force:
+            logging.info("%s", reason)
+        pretrain(config, run)
+    else:
+        run.claim(config)
+    evaluate(config, run, names)
+
+
+def _linear_probe(config: RunConfig, run: RunDir) -> list[EvalRecord]:
+    scale, values = run_flags.scale(), flags.FLAGS
+    labelled = scale.data["in1k"]
+    train_set = data.load(labelled, values.train_split, data_dir=values.data_dir)
+    test_set = data.load(labelled, scale.test_split, data_dir=values.data_dir)
+    encoder = Encoder.from_model(train.load_encoder(config, run))
+    cache = Path(run.work) / "features" if scale.linear_probe.cache_features else None
+    found = linear_probe.evaluate(
+        encoder, train_set, test_set, scale.linear_probe, seed=config.seed, cache_dir=cache, log=None
+    )
+    protocol = {
+        "name": "linear_probe",
+        "train": f"{labelled} {values.train_split}",
+        "test": f"{labelled} {scale.test_split}",
+    } | dataclasses.asdict(scale.linear_probe)
+    n = int(found.pop("n"))
+    return [
+        EvalRecord(metric=metric, value=value, n=n, seed=config.seed, protocol=protocol)
+        for metric, value in found.items()
+    ]

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Every check, as CI runs them: lint, format, types, tests.
+#
+#   bash tests/run.sh [pytest arguments]      for example: bash tests/run.sh -k linear_probe
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../experiments/setup.sh"
+# The constraints keep the run-time pins where a peer would move them.
+can_install peers "requirements-peers.txt requirements.txt" -r requirements-peers.txt -c requirements.txt
+
+cd "$CAN_ROOT"
+python -m ruff check .
+python -m ruff format --check .
+python -m mypy
+exec python -m pytest "$@"

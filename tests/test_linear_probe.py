@@ -1,0 +1,352 @@
+"""The linear probe against scikit-learn, numpy and itself: one classifier, two ways to its features."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import islice
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import top_k_accuracy_score
+from sklearn.preprocessing import StandardScaler
+
+import can.evals.encoder
+from can.augment import eval_view
+from can.config import LinearProbeConfig
+from can.data import ArrayImages, EncodedImages
+from can.errors import ConfigError, DataError, UserError
+from can.evals.encoder import Encoder, extract_features
+from can.evals.linear_probe import (
+    Classifier,
+    accuracy,
+    cached_rounds,
+    evaluate,
+    resolve_schedule,
+    streamed_rounds,
+)
+from can.models import ViT, model_config
+
+
+class Pixels(nnx.Module):
+    """The features of an image are its pixels, scaled by the one parameter."""
+
+    def __init__(self, scale: float = 1.0):
+        self.scale = nnx.Param(jnp.float32(scale))
+
+    def features(self, views: jax.Array) -> jax.Array:
+        return self.scale[...] * views.reshape(len(views), -1)
+
+
+def pixel_encoder(image_size: int, batch_size: int = 256, scale: float = 1.0) -> Encoder:
+    return Encoder(*nnx.split(Pixels(scale)), image_size, image_size**2 * 3, batch_size)
+
+
+def image_set(images: np.ndarray, labels: np.ndarray, num_classes: int, name: str = "images") -> ArrayImages:
+    fingerprint = f"{hash((images.tobytes(), labels.tobytes())):x}"
+    return ArrayImages(name, "all", num_classes, (), fingerprint, images, labels.astype(np.int32))
+
+
+def digits() -> tuple[ArrayImages, ArrayImages]:
+    images, labels = load_digits(return_X_y=True)
+    images = np.repeat((images * 15).astype(np.uint8).reshape(-1, 8, 8, 1), 3, axis=3)
+    return image_set(images[:1200], labels[:1200], 10), image_set(images[1200:], labels[1200:], 10)
+
+
+def plain_colors(n: int, seed: int, size: int = 6) -> ArrayImages:
+    """Images of one colour each, red, green or blue at random brightness: every crop of one is the same image."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    colors = rng.integers(0, 40, (n, 3))
+    colors[np.arange(n), labels] += rng.integers(100, 215, n)
+    images = np.broadcast_to(colors[:, None, None].astype(np.uint8), (n, size, size, 3))
+    return image_set(images, labels, 3)
+
+
+# LARS moves a matrix by a share of its norm, so that short trainings need high rates.
+CACHED = LinearProbeConfig(batch_size=256, epochs=40, warmup_epochs=4, base_lr=10.0, cache_features=True)
+COLORS = dataclasses.replace(CACHED, base_lr=30.0, epochs=20, warmup_epochs=2)
+
+
+# Accuracy
+
+
+def test_digits_are_classified_as_well_as_by_logistic_regression():
+    train, test = digits()
+    metrics = evaluate(pixel_encoder(8), train, test, CACHED, seed=0)
+    scaler = StandardScaler().fit(train.images[..., 0].reshape(len(train), -1))
+    scaled = [scaler.transform(images[..., 0].reshape(len(images), -1)) for images in (train.images, test.images)]
+    reference = LogisticRegression(max_iter=1000).fit(scaled[0], train.labels).score(scaled[1], test.labels)
+    assert reference > 0.88
+    assert metrics["top1"] == pytest.approx(reference, abs=0.02)
+    assert metrics["top1"] < metrics["top5"] < 1.0
+    assert metrics["n"] == 597
+
+
+def test_accuracies_equal_scikit_learns():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(57, 12)).astype(np.float32), rng.integers(0, 12, 57)
+    classifier = Classifier(12, 12, rngs=nnx.Rngs(0))  # its running mean is 0 and its variance 1
+    classifier.linear.kernel[...] = jnp.eye(12)
+    expected = {f"top{k}": top_k_accuracy_score(labels, logits, k=k, labels=range(12)) for k in (1, 5)}
+    assert accuracy(classifier, logits, labels) == pytest.approx(expected)
+
+
+def test_every_test_image_counts_once_also_behind_the_last_full_batch():
+    train, test = plain_colors(48, seed=0), plain_colors(11, seed=1)
+    encoder = pixel_encoder(6, batch_size=4)
+    assert evaluate(encoder, train, test, COLORS, seed=0)["top1"] == 1.0
+    labels = test.labels.copy()
+    labels[-1] = (labels[-1] + 1) % 3
+    metrics = evaluate(encoder, train, dataclasses.replace(test, labels=labels, fingerprint="0"), COLORS, seed=0)
+    assert metrics["top1"] == pytest.approx(10 / 11)
+    assert metrics["n"] == 11
+    assert "top5" not in metrics  # of three classes
+
+
+# The classifier's training
+
+
+def test_batch_norm_normalises_and_remembers_as_numpy_does():
+    classifier = Classifier(5, 2, rngs=nnx.Rngs(0))
+    kernel = np.asarray(classifier.linear.kernel[...])
+    rng = np.random.default_rng(0)
+    mean, var = np.zeros(5), np.ones(5)
+    for _ in range(3):
+        x = 1e3 + rng.normal(size=(64, 5)) * [1e-1, 1, 10, 1, 1]  # a large mean: the variance must not cancel
+        x = x.astype(np.float32)
+        mean, var = 0.9 * mean + 0.1 * x.mean(0, np.float64), 0.9 * var + 0.1 * x.var(0, dtype=np.float64)
+        expected = (x - x.mean(0, np.float64)) / np.sqrt(x.var(0, dtype=np.float64) + 1e-6) @ kernel
+        np.testing.assert_allclose(classifier(x, train=True), expected, atol=1e-4)
+    np.testing.assert_allclose(classifier.norm.mean[...], mean, rtol=1e-5)
+    np.testing.assert_allclose(classifier.norm.var[...], var, rtol=1e-3)
+    np.testing.assert_allclose(classifier(x, train=False), (x - mean) / np.sqrt(var + 1e-6) @ kernel, atol=1e-2)
+    assert {".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(classifier, nnx.Param))} == {
+        "linear.bias",
+        "linear.kernel",
+    }
+
+
+def numpy_probe_loss(x: np.ndarray, y: np.ndarray, kernel: np.ndarray, rates: list[float]) -> float:
+    """The loss before the last update of a whole-batch probe: BatchNorm, softmax, LARS as He et al. have them."""
+    x = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-6)
+    bias, targets = np.zeros(kernel.shape[1]), np.eye(kernel.shape[1])[y]
+    kernel_buffer, bias_buffer = np.zeros_like(kernel), np.zeros_like(bias)
+    for rate in rates:
+        logits = x @ kernel + bias
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        loss = -np.log((p * targets).sum(1)).mean()
+        kernel_grad, bias_grad = x.T @ (p - targets) / len(x), (p - targets).mean(0)
+        trust = 0.001 * np.linalg.norm(kernel) / np.linalg.norm(kernel_grad)
+        kernel_buffer, bias_buffer = 0.9 * kernel_buffer + trust * kernel_grad, 0.9 * bias_buffer + bias_grad
+        kernel, bias = kernel - rate * kernel_buffer, bias - rate * bias_buffer
+    return loss
+
+
+def test_training_follows_a_numpy_version_step_by_step():
+    train, test = digits()
+    config = dataclasses.replace(CACHED, batch_size=10**6, epochs=8, warmup_epochs=2, base_lr=5.0)
+    metrics = evaluate(pixel_encoder(8), train, test, config, seed=3)
+    schedule = resolve_schedule(config, len(train))
+    assert (schedule.batch_size, schedule.steps_per_epoch, schedule.stop) == (1200, 1, 8)
+    x = np.asarray(eval_view(train.images), np.float64).reshape(1200, -1)
+    kernel = np.asarray(Classifier(192, 10, rngs=nnx.Rngs(3)).linear.kernel[...], np.float64)
+    expected = numpy_probe_loss(x, train.labels, kernel, [schedule.learning_rate(step) for step in range(8)])
+    assert metrics["loss"] == pytest.approx(expected, rel=1e-4)
+    assert metrics["loss"] < 0.9 * np.log(10)
+
+
+def test_classifier_starts_at_he_et_al_s_initialisation():
+    classifier = Classifier(400, 100, rngs=nnx.Rngs(0))
+    assert float(classifier.linear.kernel[...].std()) == pytest.approx(0.01, rel=0.02)
+    assert not classifier.linear.bias[...].any()
+
+
+def test_a_seed_repeats_itself_to_the_bit_and_another_differs():
+    train, test = digits()
+    config = dataclasses.replace(CACHED, epochs=5, warmup_epochs=0)
+    first, again, other = (evaluate(pixel_encoder(8), train, test, config, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first["loss"] != other["loss"]
+
+
+def test_the_paper_s_schedule_on_imagenet():
+    schedule = resolve_schedule(LinearProbeConfig(), num_images=1281167)
+    assert (schedule.batch_size, schedule.steps_per_epoch, schedule.stop) == (16384, 78, 7800)
+    assert schedule.learning_rate(780) == pytest.approx(6.4)
+    assert schedule.learning_rate(390) == pytest.approx(3.2)
+    assert schedule.learning_rate(7800) == 0.0
+
+
+def test_a_batch_beyond_the_training_set_shrinks_and_the_learning_rate_with_it():
+    schedule = resolve_schedule(LinearProbeConfig(base_lr=0.1, epochs=10, warmup_epochs=1), num_images=512)
+    assert (schedule.batch_size, schedule.stop) == (512, 10)
+    assert schedule.learning_rate(1) == pytest.approx(0.2)
+
+
+# The two ways to the features
+
+
+@pytest.mark.parametrize("batch_size", [7, 64])
+def test_streamed_and_cached_training_agree_where_augmentation_changes_nothing(batch_size: int):
+    train, test = plain_colors(40, seed=0), plain_colors(11, seed=1)
+    encoder = pixel_encoder(6, batch_size)
+    cached = evaluate(encoder, train, test, COLORS, seed=0)  # whole-batch: the order does not matter
+    streamed = evaluate(encoder, train, test, dataclasses.replace(COLORS, cache_features=False), seed=0)
+    assert cached["loss"] < 0.9  # it has learned something: chance is ln 3
+    assert streamed == pytest.approx(cached, rel=1e-4)
+
+
+def test_cached_rounds_hold_each_image_at_most_once_in_a_new_order():
+    train = plain_colors(23, seed=0)
+    rounds = list(islice(cached_rounds(pixel_encoder(6), train, batch_size=5, seed=0, cache_dir=None), 3))
+    for round_ in rounds:
+        assert round_.order.shape == (4, 5)  # the ragged last batch is dropped
+        assert len(set(round_.order.ravel())) == 20
+        np.testing.assert_array_equal(round_.labels, train.labels)
+    assert len({round_.order.tobytes() for round_ in rounds}) == 3
+
+
+def test_streamed_rounds_do_not_depend_on_how_many_images_are_encoded_at_once():
+    train = plain_colors(23, seed=0)
+    few, all_at_once = (
+        list(islice(streamed_rounds(pixel_encoder(6, batch_size), train, batch_size=40, seed=1), 3))
+        for batch_size in (7, 64)
+    )
+    for ours, theirs in zip(few, all_at_once, strict=True):
+        np.testing.assert_array_equal(ours.order, np.arange(40)[None])
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        np.testing.assert_allclose(ours.features, theirs.features, atol=1e-5)
+
+
+def test_streamed_images_are_augmented_anew_each_epoch():
+    train, _ = digits()
+    train = image_set(train.images[:1], train.labels[:1], 10)
+    first, second = islice(streamed_rounds(pixel_encoder(8), train, batch_size=1, seed=0), 2)
+    plain = np.asarray(eval_view(train.images)).reshape(1, -1)
+    assert np.abs(first.features - second.features).max() > 0.1
+    assert np.abs(first.features - plain).max() > 0.1
+
+
+class Pngs:
+    """Encoded images as records."""
+
+    def __init__(self, images: ArrayImages):
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[bytes, int]:
+        return cv2.imencode(".png", self.images.images[index][..., ::-1])[1].tobytes(), int(self.images.labels[index])
+
+    def describe(self, index: int) -> str:
+        return f"png {index}"
+
+
+def test_encoded_images_are_cropped_on_the_host_and_probed_as_arrays_are():
+    train, test = plain_colors(40, seed=0, size=20), plain_colors(11, seed=1, size=20)
+    encoded = [EncodedImages("pngs", "all", 3, (), name, Pngs(s)) for name, s in (("a", train), ("b", test))]
+    config = dataclasses.replace(COLORS, cache_features=False, epochs=6)
+    from_arrays = evaluate(pixel_encoder(6), train, test, config, seed=0)
+    assert evaluate(pixel_encoder(6), *encoded, config, seed=0) == pytest.approx(from_arrays, rel=1e-4)
+
+
+# The encoder and its cache
+
+
+def test_features_are_those_of_the_model():
+    model = ViT(model_config("nano", 8, width=8, heads=2, mlp_dim=16, depth=2), rngs=nnx.Rngs(0))
+    train, _ = digits()
+    train = image_set(train.images[:10], train.labels[:10], 10)
+    features, labels = extract_features(Encoder.from_model(model, batch_size=4), train)
+    expected = jax.jit(lambda images: model.features(eval_view(images)))(train.images)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    np.testing.assert_array_equal(labels, train.labels)
+    assert features.std(axis=0).min() > 0
+
+
+def test_fingerprints_tell_parameters_and_structures_apart():
+    def fingerprint(seed: int, **overrides) -> str:
+        config = model_config("nano", 8, **(dict(width=8, heads=2, mlp_dim=16, depth=2) | overrides))
+        return Encoder.from_model(ViT(config, rngs=nnx.Rngs(seed))).fingerprint
+
+    assert fingerprint(0) == fingerprint(0)
+    # Heads and the type of the computation change the features, but no parameter.
+    variants = [fingerprint(0), fingerprint(1), fingerprint(0, heads=4), fingerprint(0, dtype="bfloat16")]
+    assert len(set(variants)) == 4
+
+
+def test_cached_features_spare_the_encoder(tmp_path, monkeypatch):
+    train, _ = digits()
+    features, labels = extract_features(pixel_encoder(8), train, cache_dir=tmp_path)
+    monkeypatch.setattr(can.evals.encoder, "eval_batches", lambda *_, **__: pytest.fail("encoded again"))
+    again, labels_again = extract_features(pixel_encoder(8), train, cache_dir=tmp_path)
+    np.testing.assert_array_equal(again, features)
+    np.testing.assert_array_equal(labels_again, labels)
+
+
+def test_another_encoder_or_data_set_does_not_get_the_cached_features(tmp_path):
+    train, test = digits()
+    features, _ = extract_features(pixel_encoder(8), train, cache_dir=tmp_path)
+    doubled, _ = extract_features(pixel_encoder(8, scale=2.0), train, cache_dir=tmp_path)
+    np.testing.assert_allclose(doubled, 2 * features, rtol=1e-6)
+    others, _ = extract_features(pixel_encoder(8), test, cache_dir=tmp_path)
+    assert len(others) == len(test)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_damaged_cache_file_is_made_again(tmp_path):
+    train, _ = digits()
+    features, _ = extract_features(pixel_encoder(8), train, cache_dir=tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    again, _ = extract_features(pixel_encoder(8), train, cache_dir=tmp_path)
+    np.testing.assert_array_equal(again, features)
+    assert len(file.read_bytes()) == len(whole)
+
+
+# What a caller sees
+
+
+def test_max_steps_stops_early_within_the_same_schedule():
+    train, test = digits()
+    steps: list[int] = []
+    config = dataclasses.replace(CACHED, max_steps=6)  # four steps an epoch
+    evaluate(pixel_encoder(8), train, test, config, seed=0, log=lambda step, _: steps.append(step))
+    assert steps == [4, 6]
+    schedule = resolve_schedule(config, len(train))
+    assert schedule.learning_rate(5) == pytest.approx(10 * 5 / 16)  # still in the four warm-up epochs
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step():
+    train, test = digits()
+    with pytest.raises(
+        UserError, match=r"loss became (nan|inf) at step \d+ of 160: lower its base_lr, which is 1e\+30"
+    ):
+        evaluate(pixel_encoder(8), train, test, dataclasses.replace(CACHED, base_lr=1e30), seed=0)
+
+
+def test_features_that_are_not_finite_stop_before_training():
+    train, test = digits()
+    with pytest.raises(UserError, match="features of images are not finite"):
+        evaluate(pixel_encoder(8, scale=float("nan")), train, test, CACHED, seed=0)
+
+
+def test_sets_that_cannot_be_probed_are_refused():
+    train, test = digits()
+    with pytest.raises(DataError, match="images all has no classes, images all has 10"):
+        evaluate(pixel_encoder(8), train.without_labels(), test, CACHED, seed=0)
+    with pytest.raises(DataError, match="10 classes, images all has 3"):
+        evaluate(pixel_encoder(8), train, plain_colors(12, seed=0), CACHED, seed=0)
+
+
+def test_a_warmup_beyond_the_training_is_refused():
+    with pytest.raises(ConfigError, match="warmup_epochs 10 exceed the linear probe's 5 epochs"):
+        resolve_schedule(LinearProbeConfig(epochs=5), num_images=10**6)

@@ -1,0 +1,150 @@
+"""CAN, MAE, SimCLR and supervised training: what they compute, and what they refuse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from can import methods, objectives
+from can.config import MethodConfig
+from can.errors import ConfigError
+from can.methods import METHODS, build
+from can.models import model_config
+from can.views import patchify, random_order, shuffle
+
+MODEL = model_config("nano", 28, width=16, heads=2, depth=2, mlp_dim=32, decoder_width=8, head_width=24)
+VIEWS = jax.random.normal(jax.random.key(7), (2, 5, 28, 28, 3))
+KEY = jax.random.key(3)
+
+
+def new(name, seed=0, **settings):
+    return build(MODEL, MethodConfig(name, **settings), rngs=nnx.Rngs(seed), num_classes=4)
+
+
+def loss_and_gradient(method, batch, key=KEY):
+    graphdef, params, rest = nnx.split(method, nnx.Param, ...)
+
+    def loss_fn(params):
+        return nnx.merge(graphdef, params, rest, copy=True).loss(batch, key)
+
+    (_, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    return metrics, grads
+
+
+def test_can_without_contrast_and_noise_is_mae():
+    """lambda_infonce = 0, no noise, the same views, masks and weights: the same loss and the same gradients."""
+    can = new("can", lambda_infonce=0.0, lambda_reconstruct=1.0, sigma_max=0.0)
+    mae = new("mae", mask_rate=0.5)
+    nnx.update(mae.encoder, nnx.state(can.encoder))
+    nnx.update(mae.decoder, nnx.state(can.decoder))
+    order_key = jax.random.split(KEY, 4)[0]
+    ours, our_gradient = loss_and_gradient(can, {"views": VIEWS})
+    theirs, their_gradient = loss_and_gradient(mae, {"views": VIEWS}, order_key)
+    np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-6)
+    for part in ("encoder", "decoder"):
+        for a, b in zip(jax.tree.leaves(our_gradient[part]), jax.tree.leaves(their_gradient[part]), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_can_is_the_weighted_sum_of_its_three_losses():
+    method = new("can", lambda_infonce=0.2, lambda_reconstruct=0.6)
+    _, metrics = method.loss({"views": VIEWS}, KEY)
+    expected = 0.2 * metrics["infonce"] + 0.8 * 0.6 * metrics["reconstruct"] + 0.8 * 0.4 * metrics["denoise"]
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-6)
+
+
+def test_can_sees_noise_on_visible_patches_and_predicts_it():
+    """The denoising loss of a decoder that predicts zero is the mean of sigma^2: sigma_max^2 / 3."""
+    method = new("can", sigma_max=0.05)
+    method.decoder.predict.kernel[...] = jnp.zeros_like(method.decoder.predict.kernel[...])
+    views = jnp.tile(VIEWS, (1, 40, 1, 1, 1))
+    _, metrics = method.loss({"views": views}, KEY)
+    np.testing.assert_allclose(metrics["denoise"], 0.05**2 / 3, rtol=0.1)
+    eps = new("can", sigma_max=0.05, denoise_target="eps")
+    eps.decoder.predict.kernel[...] = jnp.zeros_like(eps.decoder.predict.kernel[...])
+    np.testing.assert_allclose(eps.loss({"views": views}, KEY)[1]["denoise"], 1, rtol=0.02)
+
+
+def test_the_reconstruction_target_is_the_clean_view_unless_asked_otherwise():
+    """A decoder that predicts zero scores the mean square of its target: sigma^2 more for the noisy one."""
+    views = jnp.zeros((2, 50, 28, 28, 3))
+
+    def score(target):
+        method = new("can", sigma_max=0.5, reconstruct_target=target)
+        method.decoder.predict.kernel[...] = jnp.zeros_like(method.decoder.predict.kernel[...])
+        return method.loss({"views": views}, KEY)[1]["reconstruct"]
+
+    assert score("clean") == 0
+    np.testing.assert_allclose(score("noisy"), 0.5**2 / 3, rtol=0.2)
+
+
+def test_table_1s_ablations_drop_the_noise_level_the_denoising_loss_and_the_noise():
+    full, loss, noise, none = (
+        new("can", **settings)
+        for settings in (
+            {},
+            dict(sigma_embedding=False),
+            dict(sigma_embedding=False, denoise_loss=False),
+            dict(sigma_max=0.0),
+        )
+    )
+    assert hasattr(full.decoder, "sigma_embedding")
+    assert not any(hasattr(method.decoder, "sigma_embedding") for method in (loss, noise, none))
+    assert loss.loss({"views": VIEWS}, KEY)[1]["denoise"] > 0
+    assert noise.loss({"views": VIEWS}, KEY)[1]["denoise"] == 0
+    reconstruct = [m.loss({"views": VIEWS}, KEY)[1]["reconstruct"] for m in (noise, none)]
+    assert reconstruct[0] != reconstruct[1]  # the encoder of "+noise" sees noise
+
+
+def test_simclr_is_equation_1_on_whole_views():
+    method = new("simclr")
+    _, metrics = method.loss({"views": VIEWS}, KEY)
+    features = method.encoder.features(VIEWS.reshape(10, 28, 28, 3))
+    u = new("simclr").head(features).reshape(2, 5, -1)
+    np.testing.assert_allclose(metrics["loss"], objectives.info_nce(u, 0.1), rtol=1e-5)
+
+
+def test_simclr_with_a_mask_rate_encodes_the_visible_patches_only():
+    method = new("simclr", mask_rate=0.5)
+    order = random_order(KEY, 10, 16)[:, :8]
+    patches = shuffle(patchify(VIEWS.reshape(10, 28, 28, 3), 7), order)
+    u = new("simclr").head(method.encoder.pool(method.encoder(patches, order))).reshape(2, 5, -1)
+    np.testing.assert_allclose(method.loss({"views": VIEWS}, KEY)[0], objectives.info_nce(u, 0.1), rtol=1e-5)
+
+
+def test_mae_encodes_a_quarter_of_one_view():
+    method = new("mae", mask_rate=0.75)
+    assert method.num_visible == 4
+    assert method.num_views == 1
+
+
+def test_supervised_learns_from_labels():
+    method = new("supervised")
+    batch = {"views": VIEWS[:1], "label": jnp.array([0, 1, 2, 3, 0])}
+    logits = method.classifier(method.encoder.features(VIEWS[0]))
+    log_p = logits - jax.nn.logsumexp(logits, axis=1, keepdims=True)
+    np.testing.assert_allclose(method.loss(batch, KEY)[0], -log_p[jnp.arange(5), batch["label"]].mean(), rtol=1e-5)
+    with pytest.raises(ConfigError, match="labelled data"):
+        build(MODEL, MethodConfig("supervised"), rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("name", ["can", "mae"])
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_masking_none_or_all_is_refused(name, rate):
+    with pytest.raises(ConfigError, match="mask_rate"):
+        new(name, mask_rate=rate)
+
+
+def test_every_method_starts_from_the_same_encoder():
+    """The row of an untrained encoder is the start of the trained ones."""
+    reference = jax.tree.leaves(nnx.state(new("random").encoder))
+    for name in METHODS:
+        settings = {} if name in ("random", "simclr", "supervised") else dict(mask_rate=0.5)
+        for a, b in zip(reference, jax.tree.leaves(nnx.state(new(name, **settings).encoder)), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_an_unknown_method_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'simclr'"):
+        methods.method_class("simcrl")

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHELL_SCRIPTS = sorted([*REPOSITORY.glob("*/*.sh"), REPOSITORY / ".ci" / "run"])
+COMMANDS = [
+    script
+    for script in sorted([*REPOSITORY.glob("experiments/*.py"), *REPOSITORY.glob("analysis/*.py")])
+    if '__name__ == "__main__"' in script.read_text(encoding="utf-8")
+]
+# Plays Python in setup.sh: makes a .venv whose Python is itself, and notes what pip is asked for instead of doing it.
+PYTHON = f"""#!/usr/bin/env bash
+case "$1 ${{2-}}" in
+"-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "venv" >>"$LOG" ;;
+"-m pip") echo "pip ${{*:3}}" >>"$LOG"; sleep "${{PIP_SECONDS:-0}}"; exit "${{PIP_STATUS:-0}}" ;;
+*) exec {sys.executable} "$@" ;;
+esac
+"""
+
+
+class Checkout:
+    """A copy of what setup.sh needs, in which nothing is really installed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.log = root, root / "log"
+        (root / "experiments").mkdir(parents=True)
+        self.script = root / "experiments" / "setup.sh"
+        self.script.write_text((REPOSITORY / "experiments" / "setup.sh").read_text(encoding="utf-8"))
+        for name in ("requirements.txt", "pyproject.toml"):
+            (root / name).write_text(name)
+        python = root / "python stub"
+        python.write_text(PYTHON)
+        python.chmod(0o755)
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(("CAN_", "JAX_"))}
+        self.environment |= {"CAN_PYTHON": str(python), "LOG": str(self.log)}
+
+    def start(self, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["bash", str(self.script)],
+            env=self.environment | environment,
+            cwd="/",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, **environment: str) -> tuple[int, str]:
+        """Exit status and standard error."""
+        process = self.start(**environment)
+        error = process.communicate(timeout=60)[1]
+        return process.returncode, error
+
+    def done(self) -> list[str]:
+        """What was made and installed since the last call, each as its first word."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return [line.split()[0] for line in lines]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path / "a folder")
+
+
+def test_a_first_start_makes_the_environment_and_a_second_does_nothing_in_under_two_seconds(checkout: Checkout) -> None:
+    assert checkout.run()[0] == 0
+    assert "pip install" in checkout.log.read_text() and "jax[cpu]" in checkout.log.read_text()
+    assert checkout.done() == ["venv", "pip"]
+    started = time.perf_counter()
+    assert checkout.run() == (0, "")
+    assert time.perf_counter() - started < 2
+    assert checkout.done() == []
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml"])
+def test_changed_requirements_are_installed_into_the_same_environment(checkout: Checkout, name: str) -> None:
+    checkout.run()
+    checkout.done()
+    (checkout.root / name).write_text("another version")
+    assert checkout.run()[0] == 0
+    assert checkout.done() == ["pip"]
+
+
+def test_a_failed_installation_ends_with_one_clear_line_and_starts_over_next_time(checkout: Checkout) -> None:
+    status, error = checkout.run(PIP_STATUS="1")
+    assert status == 1
+    assert error.splitlines()[-1].startswith("error: pip could not install requirements.txt pyproject.toml")
+    checkout.done()
+    assert checkout.run()[0] == 0
+    assert checkout.done() == ["venv", "pip"]
+
+
+def test_an_installation_that_was_killed_starts_over(checkout: Checkout) -> None:
+    process = checkout.start(PIP_SECONDS="60")
+    deadline = time.monotonic() + 30
+    while "pip" not in (checkout.log.read_text() if checkout.log.exists() else ""):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    checkout.done()
+    assert checkout.run()[0] == 0
+    assert checkout.done() == ["venv", "pip"]
+
+
+def test_two_starts_at_once_install_once_and_both_succeed(checkout: Checkout) -> None:
+    processes = [checkout.start(PIP_SECONDS="2") for _ in range(2)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert checkout.done() == ["venv", "pip"]
+    assert sum("waiting for another start" in error for error in errors) == 1
+
+
+def test_the_kind_of_wheels_is_remembered_and_another_kind_makes_the_environment_anew(checkout: Checkout) -> None:
+    checkout.run(CAN_JAX="cuda13")
+    assert "jax[cuda13]" in checkout.log.read_text()
+    assert checkout.done() == ["venv", "pip"]
+    assert checkout.run() == (0, "")
+    assert checkout.done() == []
+    checkout.run(CAN_JAX="cpu")
+    assert checkout.done() == ["venv", "pip"]
+
+
+def test_an_environment_that_was_moved_is_made_anew(checkout: Checkout) -> None:
+    checkout.run()
+    checkout.done()
+    moved = checkout.root.rename(checkout.root.parent / "moved")
+    checkout.script, checkout.log = moved / "experiments" / "setup.sh", moved / "log"
+    checkout.environment |= {"CAN_PYTHON": str(moved / "python stub"), "LOG": str(checkout.log)}
+    assert checkout.run()[0] == 0
+    assert checkout.done() == ["venv", "pip"]
+
+
+def test_unknown_wheels_and_an_unfit_python_are_one_clear_line(checkout: Checkout) -> None:
+    assert checkout.run(CAN_JAX="cuda") == (1, "error: unknown CAN_JAX 'cuda' (valid: cpu, cuda12, cuda13, tpu)\n")
+    status, error = checkout.run(CAN_PYTHON="/bin/false")
+    assert (status, error.count("\n")) == (1, 1)
+    assert error.startswith("error: no Python 3.11 to 3.14 found (tried /bin/false): install one")
+    assert checkout.done() == []
+
+
+@pytest.mark.parametrize("script", SHELL_SCRIPTS, ids=lambda script: script.name)
+def test_shell_scripts_are_executable_stop_at_errors_and_parse(script: Path) -> None:
+    text = script.read_text(encoding="utf-8")
+    assert os.access(script, os.X_OK)
+    assert text.startswith("#!/usr/bin/env bash\n") and "\nset -euo pipefail\n" in text
+    assert subprocess.run(["bash", "-n", str(script)], capture_output=True, check=False).stderr == b""
+
+
+@pytest.mark.parametrize("script", COMMANDS, ids=lambda script: script.name)
+def test_a_command_under_a_python_without_requirements_ends_with_one_line_how_to_activate_it(script: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    bare = [sys.executable, "-S"]  # no site-packages
+    done = subprocess.run([*bare, str(script)], env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(r"error: \S+ lacks absl, can, jax: .* source \.venv/bin/activate`\n", done.stderr)
+
+
+def test_every_requirement_is_pinned_to_one_version() -> None:
+    for name in ("requirements.txt", "requirements-peers.txt"):
+        lines = [line.split("#")[0].strip() for line in (REPOSITORY / name).read_text().splitlines()]
+        assert [line for line in lines if line and not re.fullmatch(r"[\w-]+==[\w.]+", line)] == []

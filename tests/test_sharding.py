@@ -1,0 +1,138 @@
+"""One program, any layout: batches and states are spread over devices and hosts without changing a result."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AbstractMesh
+from jax.sharding import PartitionSpec as P
+
+from can.errors import ConfigError
+from can.sharding import AXES, batch_sharding, make_mesh, put_batch, state_sharding
+
+
+@pytest.mark.parametrize(
+    ("shape", "spec"),
+    [
+        ((64, 192), P(None, "fsdp")),
+        ((192, 64), P("fsdp")),
+        ((12, 64, 64), P(None, "fsdp")),  # the first of equals
+        ((12, 7, 5), P("fsdp")),  # the widest axis that can be divided
+        ((7, 5), P()),
+        ((), P()),
+        ((0, 3), P()),
+    ],
+)
+def test_a_leaf_is_split_along_its_widest_divisible_axis(shape: tuple[int, ...], spec: P) -> None:
+    mesh = AbstractMesh((2, 4), AXES)
+    state = {"w": jax.ShapeDtypeStruct(shape, jnp.float32), "n": 3}
+    shardings = state_sharding(state, mesh)
+    assert shardings["w"].spec == spec
+    assert shardings["n"].spec == P()
+
+
+def test_without_fsdp_every_device_holds_the_whole_state() -> None:
+    shardings = state_sharding({"w": jnp.ones((8, 8))}, AbstractMesh((8, 1), AXES))
+    assert shardings["w"].is_fully_replicated
+
+
+@pytest.mark.parametrize(("data", "fsdp"), [(-1, 5), (3, 1), (-1, 0), (0, 1)])
+def test_a_mesh_that_does_not_take_up_the_devices_is_refused(data: int, fsdp: int) -> None:
+    with pytest.raises(ConfigError, match="devices"):
+        make_mesh(data, fsdp)
+
+
+def test_the_default_mesh_takes_all_devices_for_data() -> None:
+    mesh = make_mesh()
+    assert (mesh.axis_names, dict(mesh.shape)) == (AXES, {"data": jax.device_count(), "fsdp": 1})
+    assert batch_sharding(mesh).spec == P(AXES)
+
+
+def test_a_batch_keeps_its_values_and_types() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 3), np.uint8)
+    batch = put_batch({"image": images, "label": np.arange(16)}, make_mesh())
+    assert batch["image"].dtype == jnp.uint8
+    np.testing.assert_array_equal(batch["image"], images)
+    np.testing.assert_array_equal(batch["label"], np.arange(16))
+
+
+ON_EIGHT_DEVICES = """
+import jax, jax.numpy as jnp, numpy as np, pytest
+from jax.sharding import PartitionSpec as P
+from can.errors import ConfigError
+from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
+
+rng = np.random.default_rng(0)
+params = {"w": rng.standard_normal((16, 24), np.float32), "b": rng.standard_normal(3, np.float32)}
+x = rng.standard_normal((32, 16), np.float32)
+
+def loss(params, x):
+    y = jnp.tanh(x @ params["w"])[:, :3] + params["b"]
+    return jnp.mean((y - y.mean(0)) ** 4)  # the mean is over the global batch
+
+expected, expected_grads = jax.value_and_grad(loss)(params, x)
+for data, fsdp in ((-1, 1), (-1, 4), (1, 8)):
+    mesh = make_mesh(data, fsdp)
+    shardings = state_sharding(params, mesh)
+    placed, batch = jax.device_put(params, shardings), put_batch(x, mesh)
+    assert {shard.data.shape for shard in batch.addressable_shards} == {(4, 16)}
+    assert {shard.data.shape for shard in placed["w"].addressable_shards} == {(16, 24 // fsdp)}
+    step = jax.jit(jax.value_and_grad(loss), in_shardings=(shardings, batch_sharding(mesh)))
+    value, grads = step(placed, batch)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), grads, expected_grads)
+with pytest.raises(ConfigError, match="30 images .* 8 devices.* multiple of 8"):
+    put_batch(x[:30], make_mesh())
+with pytest.raises(ConfigError, match="fsdp 3"):
+    make_mesh(fsdp=3)
+"""
+
+
+def test_loss_and_gradients_on_eight_devices_are_those_of_one(run_python: Callable[..., Any]) -> None:
+    run_python(ON_EIGHT_DEVICES, devices=8)
+
+
+ON_TWO_HOSTS = """
+import sys
+from pathlib import Path
+import jax, jax.numpy as jnp, numpy as np
+from can.checkpoint import Checkpoints
+from can.sharding import make_mesh, put_batch, state_sharding
+
+port, host, directory = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=host)
+mesh = make_mesh(fsdp=4)
+images = np.arange(8, dtype=np.float32).reshape(8, 1)
+batch = put_batch(images[4 * host : 4 * host + 4], mesh)  # each host has its half
+assert batch.shape == (8, 1), batch.shape
+assert float(jax.jit(lambda x: (x.T @ jnp.arange(8.0))[0])(batch)) == float(images[:, 0] @ np.arange(8))
+
+state = {"w": jnp.arange(32.0).reshape(8, 4)}
+shardings = state_sharding(state, mesh)
+state = jax.jit(lambda s: s, out_shardings=shardings)(state)
+assert len(state["w"].addressable_shards) == 2
+with Checkpoints(Path(directory)) as checkpoints:
+    for step in (1, 2):
+        checkpoints.save(step, jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), out_shardings=shardings)(state))
+    restored, step = checkpoints.restore(state)
+assert step == 2
+for shard, old in zip(restored["w"].addressable_shards, state["w"].addressable_shards, strict=True):
+    np.testing.assert_array_equal(shard.data, old.data + 1)
+"""
+
+
+def test_two_hosts_make_one_batch_and_one_checkpoint(tmp_path: Path, run_python: Callable[..., Any]) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    with ThreadPoolExecutor() as hosts:
+        list(hosts.map(lambda host: run_python(ON_TWO_HOSTS, str(port), host, str(tmp_path / "c"), devices=2), "01"))
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["2"]

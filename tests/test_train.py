@@ -1,0 +1,188 @@
+"""The training step and the loop: the same numbers on any number of devices, after any interruption."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from can import data, train
+from can.config import AugmentConfig, DataConfig, MethodConfig, OptimConfig, RunConfig
+from can.errors import UserError
+from can.models import model_config
+from can.runs import RunDir
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+MODEL = model_config(
+    "nano", 14, width=16, heads=2, depth=2, mlp_dim=32, decoder_width=8, decoder_heads=2, head_width=24
+)
+
+
+def tiny_config(method: str = "can", **optim: float) -> RunConfig:
+    settings = dict(base_lr=0.01, weight_decay=0.05, batch_size=16, total_steps=4, warmup_steps=1) | optim
+    return RunConfig(
+        scale="smoke",
+        epochs=1,
+        seed=0,
+        model=MODEL,
+        method=MethodConfig(method, mask_rate={"can": 0.5, "mae": 0.75}.get(method, 0.0)),
+        augment=AugmentConfig(),
+        data=DataConfig("smoke"),
+        optim=OptimConfig(**settings),
+    )
+
+
+@pytest.mark.parametrize("method", ["can", "mae", "simclr", "supervised"])
+def test_every_method_learns_from_one_batch(method, tmp_path):
+    """Thirty steps lower the loss well below where it starts."""
+    config = tiny_config(method, total_steps=40, warmup_steps=2, base_lr=0.1)
+    run = RunDir(tmp_path / "results", tmp_path / "checkpoints", "smoke", "run")
+    train.pretrain(config, run, data.load("smoke", "train[:16]", data_dir=tmp_path), log_every=1)
+    losses = [float(row["loss"]) for row in csv.DictReader((run.results / "train.csv").open())]
+    assert np.mean(losses[-5:]) < np.mean(losses[:3]) - 0.1 * abs(np.mean(losses[:3]))
+
+
+def test_an_epoch_count_of_zero_leaves_the_encoder_as_initialised(tmp_path):
+    config = tiny_config("random", total_steps=0, warmup_steps=0)
+    run = RunDir(tmp_path / "results", tmp_path / "checkpoints", "smoke", "run")
+    run.claim(config)
+    train.pretrain(config, run, data.load("smoke", "train", data_dir=tmp_path))
+    assert run.pretrained and run.has_weights
+    start = train.new_method(config).encoder
+    for a, b in zip(
+        *(jax.tree.leaves(train.nnx.state(e)) for e in (start, train.load_encoder(config, run))), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+LOSS_AND_GRADIENTS = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+from flax import nnx
+sys.path.insert(0, {tests!r})
+from test_train import tiny_config
+from can import train
+from can.augment import augment, normalize
+from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
+
+config = tiny_config({method!r})
+mesh = make_mesh(fsdp={fsdp})
+graphdef, state = train.init_state(config)
+state = jax.device_put(state, state_sharding(state, mesh))
+images = np.random.default_rng(0).integers(0, 256, (16, 20, 20, 3), np.uint8)
+views = len(jax.devices()) and train.methods.method_class({method!r}).num_views
+
+def loss_fn(params, batch):
+    method = nnx.merge(graphdef, params, state.batch_stats, copy=True)
+    key = jax.random.key(1)
+    augmented = normalize(augment(key, batch["image"], config.augment, image_size=14, views=views))
+    return method.loss({{"views": augmented}}, key)[0]
+
+loss, grads = jax.jit(jax.value_and_grad(loss_fn))(state.params, put_batch({{"image": images}}, mesh))
+step = jax.jit(train.make_train_step(graphdef, config))
+after, metrics = step(state, put_batch({{"image": images}}, mesh), np.float32(0.01), jax.random.key(1))
+leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((loss, grads, after.params, after.batch_stats, metrics))]
+np.savez(sys.argv[1], *leaves)
+print(len(jax.devices()))
+"""
+
+
+@pytest.mark.parametrize("method", ["can", "simclr", "mae"])
+def test_loss_gradients_and_statistics_are_the_same_on_1_and_8_devices(method, run_python, tmp_path):
+    """InfoNCE's negatives and BatchNorm's statistics are those of the global batch, however it is laid out."""
+    found = []
+    for devices, fsdp in ((1, 1), (8, 1), (8, 4)):
+        path = tmp_path / f"{devices}-{fsdp}.npz"
+        code = LOSS_AND_GRADIENTS.format(tests=str(REPOSITORY / "tests"), method=method, fsdp=fsdp)
+        assert run_python(code, str(path), devices=devices).stdout.strip() == str(devices)
+        with np.load(path) as arrays:
+            found.append([arrays[name] for name in arrays.files])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5)
+
+
+def pretrain_command(folder: Path, *flags: str) -> list[str]:
+    return [
+        sys.executable,
+        str(REPOSITORY / "experiments" / "pretrain.py"),
+        "--scale=smoke",
+        "--data=jft",
+        "--method=can",
+        "--total_steps=20",
+        "--checkpoint_every=5",
+        "--log_every=1",
+        f"--results_dir={folder / 'results'}",
+        f"--workdir={folder / 'checkpoints'}",
+        "--name=run",
+        *flags,
+    ]
+
+
+def final_state(folder: Path) -> dict[str, np.ndarray]:
+    config = RunConfig.from_dict(json.loads((folder / "results/smoke/run/config.json").read_text()))
+    run = RunDir(folder / "results", folder / "checkpoints", "smoke", "run")
+    with train.Checkpoints(run.checkpoints) as checkpoints:
+        state, step = checkpoints.restore(train.abstract_state(config)[1])
+    assert step == 20
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def log_rows(folder: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader((folder / "results/smoke/run/train.csv").open()))
+    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
+
+
+def test_a_run_killed_at_step_10_and_resumed_ends_bit_for_bit_like_one_that_was_not(tmp_path):
+    """Weights, optimiser state and every logged metric."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(pretrain_command(whole), check=True, capture_output=True, timeout=300)
+
+    process = subprocess.Popen(pretrain_command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (killed / "checkpoints/smoke/run/state/10").is_dir():
+        assert process.poll() is None, "training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (killed / "results/smoke/run/train.csv").exists()
+
+    subprocess.run(pretrain_command(killed), check=True, capture_output=True, timeout=300)
+    expected, found = final_state(whole), final_state(killed)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
+    assert log_rows(whole) == log_rows(killed)
+    assert len(log_rows(whole)) == 20
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_names_the_step_and_keeps_the_last_good_checkpoint(
+    tmp_path, monkeypatch
+):
+    config = tiny_config("mae", total_steps=8, base_lr=1.0)
+    run = RunDir(tmp_path / "results", tmp_path / "checkpoints", "smoke", "run")
+    images = data.load("smoke", "train", data_dir=tmp_path)
+    schedule = train.learning_rate_schedule
+
+    def explode(*arguments):
+        return lambda step: float("nan") if step == 4 else schedule(*arguments)(step)
+
+    monkeypatch.setattr(train, "learning_rate_schedule", explode)
+    with pytest.raises(UserError, match=r"the loss became nan at step 6 of 8.*lower --base_lr"):
+        train.pretrain(config, run, images, checkpoint_every=2, log_every=8)
+    with train.Checkpoints(run.checkpoints) as checkpoints:
+        state, step = checkpoints.restore(train.init_state(config)[1])
+    assert step == 4
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    assert not run.pretrained

@@ -1,0 +1,190 @@
+"""The training log survives kills, resumes without a seam, and tells TensorBoard and the terminal the same numbers."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from can import train_log
+from can.errors import ConfigError, DataError, UserError
+from can.train_log import TrainLog
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def metrics(step: int) -> dict[str, float]:
+    return {
+        "images_per_second": 812.345,
+        "lr": step / 3,
+        "loss": float(np.float32(1) / np.float32(step)),
+        "infonce": 2.0,
+    }
+
+
+def log_steps(path: Path, start: int, stop: int, *, total: int = 20, tensorboard_dir: Path | None = None) -> None:
+    with TrainLog(path, tensorboard_dir, total, start) as log:
+        for step in range(start + 1, stop + 1):
+            log.write(step, metrics(step))
+
+
+def events(folder: Path) -> list[Event]:
+    """Event files record by record: length, its checksum, data, its checksum."""
+    found = []
+    for path in sorted(folder.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime_ns):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            found.append(Event.FromString(data[12 : 12 + length]))
+            data = data[16 + length :]
+    return found
+
+
+def test_columns_are_step_losses_lr_speed_and_values_are_float32_exact(tmp_path: Path) -> None:
+    log_steps(tmp_path / "train.csv", 0, 7)
+    table = pd.read_csv(tmp_path / "train.csv")
+    assert list(table.columns) == ["step", "loss", "infonce", "lr", "images_per_second"]
+    assert list(table["step"]) == [1, 2, 3, 4, 5, 6, 7]
+    expected = np.float32(1) / np.arange(1, 8, dtype=np.float32)
+    np.testing.assert_array_equal(table["loss"].to_numpy(np.float32), expected)
+    assert (table["images_per_second"] == 812.3).all()
+
+
+@pytest.mark.parametrize("resume_step", [10, 13])
+def test_a_run_killed_and_resumed_has_the_same_log_to_the_byte(tmp_path: Path, resume_step: int) -> None:
+    log_steps(tmp_path / "whole.csv", 0, 20)
+    path = tmp_path / "train.csv"
+    log_steps(path, 0, 13)  # its last checkpoint was at resume_step
+    with path.open("a") as file:
+        file.write("14,0.07142")  # a row torn by the kill
+    log_steps(path, resume_step, 20)
+    assert path.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_torn_number_of_a_step_that_counts_is_dropped_and_not_read_as_a_smaller_one(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("step,loss\n1,0.5\n2,0.12")  # was going to be 2,0.125
+    TrainLog(path, None, 20, 2).close()
+    assert path.read_text() == "step,loss\n1,0.5\n"
+
+
+def test_starting_anew_forgets_an_earlier_log(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("step,other\n1,2\n")
+    log_steps(path, 0, 2)
+    assert list(pd.read_csv(path)["step"]) == [1, 2]
+
+
+def test_other_columns_and_damage_in_an_earlier_log_are_user_errors(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("step,loss\n1,2\n")
+    with TrainLog(path, None, 20, 1) as log, pytest.raises(ConfigError, match="step, loss, but"):
+        log.write(2, {"loss": 1.0, "denoise": 2.0})
+    path.write_bytes(b"step,loss\n\0\0\0,2\n")
+    with pytest.raises(DataError, match="is damaged"):
+        TrainLog(path, None, 20, 1)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from can.train_log import TrainLog
+log = TrainLog(Path(sys.argv[1]) / "train.csv", Path(sys.argv[1]), 10, 0)
+for step in range(1, 6):
+    log.write(step, {"loss": 1 / step, "lr": 0.1})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_kill_loses_no_row_and_no_event(tmp_path: Path, run_python: Callable[..., Any]) -> None:
+    assert run_python(KILLED, str(tmp_path), check=False).returncode == -9
+    assert list(pd.read_csv(tmp_path / "train.csv")["step"]) == [1, 2, 3, 4, 5]
+    assert [event.step for event in events(tmp_path) if event.HasField("summary")] == [1, 2, 3, 4, 5]
+
+
+def test_tensorboard_gets_the_scalars_and_is_told_what_a_resumed_run_makes_again(tmp_path: Path) -> None:
+    log_steps(tmp_path / "train.csv", 0, 3, tensorboard_dir=tmp_path)
+    log_steps(tmp_path / "train.csv", 2, 4, tensorboard_dir=tmp_path)
+    found = events(tmp_path)
+    scalars = [(e.step, {v.tag: v.simple_value for v in e.summary.value}) for e in found if e.HasField("summary")]
+    assert [step for step, _ in scalars] == [1, 2, 3, 3, 4]
+    assert scalars[1][1] == {k: np.float32(v) for k, v in metrics(2).items()}
+    restarts = [e.step for e in found if e.session_log.status == SessionLog.START]
+    assert restarts == [1, 3]  # from step 3 on, the first process's events no longer count
+
+
+def test_publishing_copies_the_log_into_the_results(tmp_path: Path) -> None:
+    with TrainLog(tmp_path / "work" / "train.csv", None, 20, 0) as log:
+        log.write(1, metrics(1))
+        log.publish(tmp_path / "results")
+    assert (tmp_path / "results" / "train.csv").read_text() == (tmp_path / "work" / "train.csv").read_text()
+    assert os.listdir(tmp_path / "results") == ["train.csv"]
+
+
+@pytest.mark.parametrize("tensorboard", [False, True])
+def test_a_full_disk_is_a_user_error_and_keeps_the_rows_before(tmp_path: Path, tensorboard: bool) -> None:
+    path = tmp_path / "train.csv"
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (
+        pytest.raises(UserError, match="the disk is full"),
+        TrainLog(path, tmp_path if tensorboard else None, 1000, 0) as log,
+    ):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
+        try:
+            for step in range(1, 1000):
+                log.write(step, metrics(step))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    text = path.read_text()
+    complete = text[: text.rindex("\n") + 1]
+    log_steps(tmp_path / "whole.csv", 0, complete.count("\n") - 1, total=1000)
+    assert complete == (tmp_path / "whole.csv").read_text()
+    assert len(text) <= 1000
+
+
+def test_a_terminal_shows_a_bar_with_losses_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = train_log._Progress(20, 10)
+    for step in range(11, 21):
+        progress.show(step, metrics(step))
+    progress.close()
+    shown = stream.getvalue()
+    assert "10/20" in shown
+    assert "20/20" in shown
+    assert "loss 0.05 infonce 2 812 images/s" in shown
+    assert "lr" not in shown
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(train_log.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = train_log._Progress(100, 0)
+    for step in range(1, 101):
+        progress.show(step, metrics(step))
+        now[0] += 1.0
+    lines = stream.getvalue().splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "step 1/100",
+        "step 31/100",
+        "step 61/100",
+        "step 91/100",
+        "step 100/100",
+    ]
+    assert lines[1] == "step 31/100, loss 0.03226 infonce 2, 812 images/s, 01:09 left"
+    assert "left" not in lines[0] + lines[-1]
