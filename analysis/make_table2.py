@@ -68,8 +68,8 @@ class Row(NamedTuple):
         return Entry(self.method, self.architecture, float(self.epochs), paper, self.score)
 
 
-def render(results_dir: str | Path, scale: str) -> str:
-    """Writes the three files of Table 2 at a scale and returns the Markdown.
+def render(results_dir: str | Path, scale: str, *, brief: bool = False) -> str:
+    """Writes the three files of Table 2 at a scale and returns the Markdown, or of it the table alone if `brief`.
 
     Raises DataError if nothing was run at that scale or a file is damaged.
     """
@@ -88,7 +88,7 @@ def render(results_dir: str | Path, scale: str) -> str:
     write_atomic(folder / "table2.md", markdown)
     write_atomic(folder / "table2.csv", _csv(rows, commands))
     write_atomic(folder / "table2.tex", _latex(rows, table, scale))
-    return markdown
+    return to_markdown(table) if brief else markdown
 
 
 def table_rows(values: Sequence[PaperValue], runs: dict[RowKey, list[Run]]) -> list[Row]:
@@ -150,7 +150,7 @@ def _verdicts(rows: Sequence[Row], scale: str) -> list[str]:
     untrained = [row.entry for row in rows if not row.printed]
     claims = paper_claims(trained)
     paragraphs = (
-        [f"**{setting.NOT_A_RESULT}**; these sentences only show that they are made."] if scale == "smoke" else []
+        [f"**{setting.NOT_A_RESULT}**; the sentences below only exercise the code."] if scale == "smoke" else []
     )
     paragraphs += [summary(claims), _bullets(map(str, [*claims, above_random(trained, untrained)]))]
     counts = [entry.score.seeds for entry in trained + untrained if entry.score]

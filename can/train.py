@@ -54,16 +54,15 @@ def new_method(config: RunConfig, num_classes: int | None = None) -> Method:
 
 def init_state(config: RunConfig, num_classes: int | None = None) -> tuple[nnx.GraphDef, TrainState]:
     """The method's structure, and the state before the first step."""
-    graphdef, params, batch_stats = nnx.split(new_method(config, num_classes), nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = _split(new_method(config, num_classes))
     state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, adamw(config.optim).init(params))
     return graphdef, state
 
 
 def abstract_state(config: RunConfig, num_classes: int | None = None) -> tuple[nnx.GraphDef, TrainState]:
     """As `init_state`, but shapes and types only: nothing is computed or allocated."""
-    method = nnx.eval_shape(partial(new_method, config, num_classes))
-    graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
-    step = jax.ShapeDtypeStruct((), jnp.int32)
+    graphdef, params, batch_stats = _split(nnx.eval_shape(partial(new_method, config, num_classes)))
+    step = jax.eval_shape(lambda: jnp.zeros((), jnp.int32))
     return graphdef, TrainState(step, params, batch_stats, jax.eval_shape(adamw(config.optim).init, params))
 
 
@@ -83,7 +82,9 @@ def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., 
         views = augment(
             augment_key, batch["image"], config.augment, image_size=config.model.image_size, views=num_views
         )
-        augmented: Batch = {"views": normalize(views)} | {name: batch[name] for name in ("label",) if name in batch}
+        augmented = Batch(views=normalize(views))
+        if "label" in batch:
+            augmented["label"] = batch["label"]
 
         def loss_fn(params: nnx.State) -> tuple[Array, tuple[dict[str, Array], nnx.State]]:
             method = nnx.merge(graphdef, params, state.batch_stats, copy=True)
@@ -222,6 +223,11 @@ class Clock:
     def save(self) -> None:
         """Keeps the time for a later restart."""
         write_json(self._path, {"started": self.started, "seconds": self.elapsed()})
+
+
+def _split(method: Method) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
+    graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # flax's stub
+    return graphdef, params, batch_stats
 
 
 def _check_finite(pending: list[tuple[int, dict[str, Array]]], config: RunConfig) -> dict[str, float]:

@@ -20,7 +20,8 @@ def main() -> None:
     run.claim(config)
     run_one.evaluate(config, run, values.eval)
     for name in values.eval:
-        for record in run.read_eval(name):
+        found = run.read_eval(name)
+        for record in found if isinstance(found, list) else [found]:
             print(f"{run.name} {name} {record['metric']} {record['value']:.4f} (n = {record['n']})")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,7 +17,12 @@ from can.errors import ConfigError
 from can.runs import RunDir, run_name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+_DEFINE: dict[type, Callable[..., Any]] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 _OWN_FLAGS = frozenset({"name", "size"})  # --method, --augmentation, --model
 _override_names: list[str] = []
 _probe_names: list[str] = []

@@ -268,6 +268,13 @@ def test_making_the_table_again_changes_no_byte_and_no_run(results: Path) -> Non
     assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
 
 
+def test_a_brief_table_is_the_table_alone_and_writes_the_whole(results: Path) -> None:
+    add_run(results, "can/vit_l/800", 80)
+    brief = make_table2.render(results, "laptop", brief=True)
+    assert [line[0] for line in brief.splitlines()] == ["|"] * 21  # heading, rule, 19 rows
+    assert f"\n\n{brief}\n\n" in (results / "laptop" / "table2.md").read_text(encoding="utf-8")
+
+
 def test_a_scale_without_results_is_one_line_that_names_those_with_some(results: Path) -> None:
     add_run(results, "can/vit_l/800", 80)
     with pytest.raises(DataError, match=r"no results at scale 'laptpo' .*\(scales with results: laptop\)"):

@@ -165,7 +165,7 @@ def _fit(
     log: Callable[[int, dict[str, float]], None] | None,
 ) -> tuple[Classifier, list[float], list[float]]:
     """The trained classifier, and the loss and the accuracy of each training batch."""
-    graphdef, params, batch_stats = nnx.split(classifier, nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = nnx.split(classifier, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # flax's stub
     state = ProbeState(params, batch_stats, _optimizer(config).init(params))
     losses: list[float] = []
     hits: list[float] = []
@@ -249,7 +249,5 @@ def streamed_rounds(encoder: Encoder, train: ImageSet, batch_size: int, seed: in
 
 
 @partial(jax.jit, static_argnums=2)
-def _augmented(
-    key: PRNGKeyArray, images: UInt8[Array, "batch *shape"], image_size: int
-) -> Float[Array, "batch size size 3"]:
+def _augmented(key: PRNGKeyArray, images: UInt8[Array, "..."], image_size: int) -> Float[Array, "batch size size 3"]:
     return normalize(augment(key, images, AUGMENTATION, image_size=image_size, views=1)[0])

@@ -24,8 +24,8 @@ class CAN(Method):
         super().__init__(model, method, rngs=rngs)
         self.num_visible = num_visible(model.num_patches, method.mask_rate)
         self.add_noise = method.sigma_max > 0
-        tell_sigma = self.add_noise and method.sigma_embedding
-        self.decoder = Decoder(model, sigma=method if tell_sigma else None, rngs=rngs)
+        self.tell_sigma = self.add_noise and method.sigma_embedding
+        self.decoder = Decoder(model, sigma=method if self.tell_sigma else None, rngs=rngs)
         self.head = ProjectionHead(model, rngs=rngs)
 
     def loss(self, batch: Batch, key: PRNGKeyArray) -> tuple[Float[Array, ""], Metrics]:
@@ -39,24 +39,25 @@ class CAN(Method):
         shuffled = shuffle(patches, order)
         visible, masked = shuffled[:, : self.num_visible], shuffled[:, self.num_visible :]
 
-        noise, sigma, target = jnp.zeros_like(visible), None, masked
+        sigma = random_sigma(sigma_key, patches.shape[0], config.sigma_max)
+        scale = sigma[:, None, None]
+        target, noise = masked, jax.random.normal(noise_key, visible.shape)
         if self.add_noise:
-            sigma = random_sigma(sigma_key, patches.shape[0], config.sigma_max)
-            noise = jax.random.normal(noise_key, visible.shape)
+            visible = visible + scale * noise
             if config.reconstruct_target == "noisy":
-                target = masked + sigma[:, None, None] * jax.random.normal(target_key, masked.shape)
-            visible = visible + sigma[:, None, None] * noise
+                target = masked + scale * jax.random.normal(target_key, masked.shape)
+        if config.denoise_target == "sigma_eps":
+            noise = scale * noise
 
         encoded = self.encoder(visible, order[:, : self.num_visible])  # [2B, T', D]
-        predicted = self.decoder(encoded, order, sigma if config.sigma_embedding else None)  # [2B, T, P]
+        predicted = self.decoder(encoded, order, sigma if self.tell_sigma else None)  # [2B, T, P]
         u = self.head(self.encoder.pool(encoded))  # [2B, r]
 
-        if self.add_noise and config.denoise_target == "sigma_eps":
-            noise = sigma[:, None, None] * noise
         weights = objectives.weights(config.lambda_infonce, config.lambda_reconstruct)
-        use_denoise = self.add_noise and config.denoise_loss
         infonce = objectives.info_nce(u.reshape(views, images, -1), config.temperature, config.infonce_reduction)
         reconstruct = objectives.reconstruction(target, predicted[:, self.num_visible :], config.norm_pix)
-        denoise = objectives.denoising(noise, predicted[:, : self.num_visible]) if use_denoise else jnp.zeros(())
+        denoise = jnp.zeros(())
+        if self.add_noise and config.denoise_loss:
+            denoise = objectives.denoising(noise, predicted[:, : self.num_visible])
         loss = weights.infonce * infonce + weights.reconstruct * reconstruct + weights.denoise * denoise
         return loss, {"loss": loss, "infonce": infonce, "reconstruct": reconstruct, "denoise": denoise}

@@ -110,7 +110,8 @@ _NORMS = {"norm1": "layernorm_before", "norm2": "layernorm_after"}
 
 def _stacked(prefix: str, depth: int, names: tuple[str, ...], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """One parameter of all blocks, `[depth, ...]`."""
-    return np.stack([_block(f"{prefix}.{layer}", *names, arrays) for layer in range(depth)])
+    module, kind = names
+    return np.stack([_block(f"{prefix}.{layer}", module, kind, arrays) for layer in range(depth)])
 
 
 def _block(prefix: str, module: str, kind: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:

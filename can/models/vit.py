@@ -36,7 +36,8 @@ def model_config(size: str, image_size: int, **overrides: Any) -> ModelConfig:
     Raises ConfigError for an unknown size, or a patch that does not divide the image.
     """
     check_choice("model size", size, SIZES)
-    return ModelConfig(**(dict(size=size, image_size=image_size) | SIZES[size] | overrides))
+    fields: dict[str, Any] = {"size": size, "image_size": image_size} | SIZES[size] | overrides
+    return ModelConfig(**fields)
 
 
 class ViT(nnx.Module):

@@ -12,7 +12,7 @@ SIZE = 32  # pixels
 Pixels = UInt8[np.ndarray, "height width 3"]
 Cutout = UInt8[np.ndarray, "height width 4"]
 View = UInt8[np.ndarray, "size size 3"]
-Pyramid = list[Pixels]
+Pyramid = list[UInt8[np.ndarray, "_ _ 3"]]  # each level has its own height and width
 
 # Below these (of 255) a view shows nothing but one colour, or a soft gradient such as a blurred background.
 _LEAST_DEVIATION = 8.0

@@ -1,0 +1,158 @@
+"""`folder:PATH`, zip archives and CIFAR-10: labels from subfolders, and errors that name the file."""
+
+from __future__ import annotations
+
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+from can.data import ArrayImages, EncodedImages, cifar10, load
+from can.errors import DataError
+
+
+def png(height=10, width=12, seed=0):
+    return cv2.imencode(".png", np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))[
+        1
+    ].tobytes()
+
+
+def write(root, files):
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+
+def photos(root, split="train", **options):
+    return load(f"folder:{root}", split, data_dir=root.parent / "data", **options)
+
+
+CATS_AND_DOGS = {"dog/2.png": png(80, 90), "cat/a/1.PNG": png(70, 80), "cat/0.png": png(70, 70), "cat/notes.txt": b"x"}
+
+
+def test_class_subfolders_in_sorted_order_are_the_labels(tmp_path):
+    write(tmp_path / "photos", CATS_AND_DOGS)
+    images = photos(tmp_path / "photos")
+    assert isinstance(images, EncodedImages)
+    assert (images.num_classes, images.class_names) == (2, ("cat", "dog"))
+    names = ["cat/0.png", "cat/a/1.PNG", "dog/2.png"]
+    assert [images[index] for index in range(3)] == [(CATS_AND_DOGS[name], int("dog" in name)) for name in names]
+    assert images.describe(2) == str(tmp_path / "photos" / "dog" / "2.png")
+    assert len(photos(tmp_path / "photos", "train[1:]")) == 2
+    assert photos(tmp_path / "photos", labelled=False)[2][1] is None
+
+
+def test_a_zip_archive_is_read_as_the_same_set(tmp_path):
+    write(tmp_path / "photos", CATS_AND_DOGS)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name, content in CATS_AND_DOGS.items():
+            archive.writestr(name, content)
+        archive.writestr("__MACOSX/cat/._0.png", b"x")
+    folder, zipped = photos(tmp_path / "photos"), photos(tmp_path / "photos.zip")
+    assert zipped.class_names == folder.class_names
+    assert [zipped[index] for index in range(3)] == [folder[index] for index in range(3)]
+
+
+def test_loose_images_are_unlabelled(tmp_path):
+    write(tmp_path / "photos", {f"{index}.png": png(80, 80, index) for index in range(3)} | {".hidden.png": b""})
+    images = photos(tmp_path / "photos")
+    assert (len(images), images.num_classes, images.class_names) == (3, None, ())
+
+
+def test_subfolders_called_train_and_val_are_splits(tmp_path):
+    for split, count in (("train", 4), ("val", 2)):
+        for label in "ab":
+            write(tmp_path / "photos" / split / label, {f"{index}.png": png(80, 80, index) for index in range(count)})
+    assert [len(photos(tmp_path / "photos", split)) for split in ("train", "val")] == [8, 4]
+    assert photos(tmp_path / "photos", "val").class_names == ("a", "b")
+    (tmp_path / "photos" / "val" / "b").rename(tmp_path / "photos" / "val" / "c")
+    with pytest.raises(DataError, match="different class folders"):
+        photos(tmp_path / "photos")
+
+
+def test_few_small_images_of_one_size_are_decoded_once_into_arrays(tmp_path):
+    files = {f"{label}/{index}.png": png(12, 10, 10 * index) for index in range(3) for label in "ab"}
+    write(tmp_path / "photos", files)
+    images = photos(tmp_path / "photos")
+    assert isinstance(images, ArrayImages)
+    assert isinstance(images.images, np.memmap)
+    np.testing.assert_array_equal(images.labels, [0, 0, 0, 1, 1, 1])
+    expected = np.random.default_rng(20).integers(0, 256, (12, 10, 3), dtype=np.uint8)[..., ::-1]
+    np.testing.assert_array_equal(images.images[5], expected)
+
+
+def test_changed_files_are_not_taken_for_the_old_ones(tmp_path):
+    write(tmp_path / "photos", {"0.png": png(12, 10, 0), "1.png": png(12, 10, 1)})
+    before = photos(tmp_path / "photos")
+    write(tmp_path / "photos", {"2.png": png(12, 10, 2)})
+    after = photos(tmp_path / "photos")
+    assert (len(before), len(after)) == (2, 3)
+    assert before.fingerprint != after.fingerprint
+
+
+def test_small_images_of_several_sizes_stay_encoded(tmp_path):
+    write(tmp_path / "photos", {"0.png": png(12, 10), "1.png": png(12, 11)})
+    assert isinstance(photos(tmp_path / "photos"), EncodedImages)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"notes.txt": b"x"}, "no images"),
+        ({"cat/0.png": png(80, 80), "1.png": png(80, 80)}, r"class folders and also loose images \(1\.png\)"),
+        ({"0.png": png(20, 20), "1.png": png(20, 20, 1)[:-30]}, r"1\.png is cut short"),
+        ({"0.png": png(20, 20), "1.png": b"\x89PNG but not really IEND"}, r"1\.png is not an image"),
+    ],
+)
+def test_folders_that_cannot_be_a_set_are_errors(tmp_path, files, message):
+    write(tmp_path / "photos", files)
+    with pytest.raises(DataError, match=message):
+        photos(tmp_path / "photos")
+
+
+def test_a_missing_folder_and_a_damaged_archive_are_errors(tmp_path):
+    with pytest.raises(DataError, match="there is no folder .*nowhere"):
+        photos(tmp_path / "nowhere")
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(DataError, match=r"broken\.zip is not a whole zip archive"):
+        photos(tmp_path / "broken.zip")
+
+
+@pytest.fixture
+def cifar_zips(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10, "_COUNTS", {"train": 6, "test": 2})
+    parts = {
+        "train_0of2": ["cat/0", "dog/1", "cat/2"],
+        "train_1of2": ["dog/3", "cat/4", "dog/5"],
+        "test": ["cat/6", "dog/7"],
+    }
+    for part, names in parts.items():
+        with zipfile.ZipFile(tmp_path / f"cifar10_{part}.zip", "w") as archive:
+            for name in names:
+                archive.writestr(f"{name}.png", png(32, 32, int(name[-1])))
+    return tmp_path
+
+
+@pytest.mark.parametrize("place", [".", "cifar10"])
+def test_cifar10_is_read_from_all_its_archives(cifar_zips, place):
+    (cifar_zips / place).mkdir(exist_ok=True)
+    for path in cifar_zips.glob("*.zip"):
+        path.rename(cifar_zips / place / path.name)
+    train, test = (load("cifar10", split, data_dir=cifar_zips) for split in ("train", "test"))
+    assert train.images.shape == (6, 32, 32, 3)
+    np.testing.assert_array_equal(train.labels, [0, 0, 0, 1, 1, 1])
+    order = [0, 2, 4, 1, 3, 5]
+    for image, seed in zip(train.images, order, strict=True):
+        expected = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)[..., ::-1]
+        np.testing.assert_array_equal(image, expected)
+    assert test.class_names == train.class_names == ("cat", "dog")
+
+
+def test_a_missing_archive_of_cifar10_is_noticed(cifar_zips):
+    (cifar_zips / "cifar10_train_1of2.zip").unlink()
+    with pytest.raises(DataError, match="hold 3 images, not 6: put all parts there"):
+        load("cifar10", "train", data_dir=cifar_zips)
+    (cifar_zips / "cifar10_test.zip").unlink()
+    with pytest.raises(DataError, match=r"CIFAR-10 is not in .*put cifar10_train\*\.zip and cifar10_test\*\.zip"):
+        load("cifar10", "train", data_dir=cifar_zips)
