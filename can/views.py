@@ -48,9 +48,9 @@ def random_order(key: PRNGKeyArray, batch: int, tokens: int) -> Int[Array, "batc
 
 
 def shuffle(
-    patches: Float[Array, "batch tokens patch_dim"], order: Int[Array, "batch tokens"]
-) -> Float[Array, "batch tokens patch_dim"]:
-    """Patches in the given order."""
+    patches: Float[Array, "batch tokens patch_dim"], order: Int[Array, "batch chosen"]
+) -> Float[Array, "batch chosen patch_dim"]:
+    """The patches that `order` names, in its order."""
     return jnp.take_along_axis(patches, order[:, :, None], axis=1)
 
 

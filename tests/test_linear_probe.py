@@ -122,10 +122,12 @@ def test_batch_norm_normalises_and_remembers_as_numpy_does():
         x = x.astype(np.float32)
         mean, var = 0.9 * mean + 0.1 * x.mean(0, np.float64), 0.9 * var + 0.1 * x.var(0, dtype=np.float64)
         expected = (x - x.mean(0, np.float64)) / np.sqrt(x.var(0, dtype=np.float64) + 1e-6) @ kernel
-        np.testing.assert_allclose(classifier(x, train=True), expected, atol=1e-4)
+        np.testing.assert_allclose(classifier(jnp.asarray(x), train=True), expected, atol=1e-4)
     np.testing.assert_allclose(classifier.norm.mean[...], mean, rtol=1e-5)
     np.testing.assert_allclose(classifier.norm.var[...], var, rtol=1e-3)
-    np.testing.assert_allclose(classifier(x, train=False), (x - mean) / np.sqrt(var + 1e-6) @ kernel, atol=1e-2)
+    np.testing.assert_allclose(
+        classifier(jnp.asarray(x), train=False), (x - mean) / np.sqrt(var + 1e-6) @ kernel, atol=1e-2
+    )
     assert {".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(classifier, nnx.Param))} == {
         "linear.bias",
         "linear.kernel",
@@ -154,7 +156,7 @@ def test_training_follows_a_numpy_version_step_by_step():
     metrics = evaluate(pixel_encoder(8), train, test, config, seed=3)
     schedule = resolve_schedule(config, len(train))
     assert (schedule.batch_size, schedule.steps_per_epoch, schedule.stop) == (1200, 1, 8)
-    x = np.asarray(eval_view(train.images), np.float64).reshape(1200, -1)
+    x = np.asarray(eval_view(jnp.asarray(train.images)), np.float64).reshape(1200, -1)
     kernel = np.asarray(Classifier(192, 10, rngs=nnx.Rngs(3)).linear.kernel[...], np.float64)
     expected = numpy_probe_loss(x, train.labels, kernel, [schedule.learning_rate(step) for step in range(8)])
     assert metrics["loss"] == pytest.approx(expected, rel=1e-4)
@@ -228,7 +230,7 @@ def test_streamed_images_are_augmented_anew_each_epoch():
     train, _ = digits()
     train = image_set(train.images[:1], train.labels[:1], 10)
     first, second = islice(streamed_rounds(pixel_encoder(8), train, batch_size=1, seed=0), 2)
-    plain = np.asarray(eval_view(train.images)).reshape(1, -1)
+    plain = np.asarray(eval_view(jnp.asarray(train.images))).reshape(1, -1)
     assert np.abs(first.features - second.features).max() > 0.1
     assert np.abs(first.features - plain).max() > 0.1
 
@@ -261,7 +263,7 @@ def test_encoded_images_are_cropped_on_the_host_and_probed_as_arrays_are():
 
 
 def test_features_are_those_of_the_model():
-    model = ViT(model_config("nano", 8, width=8, heads=2, mlp_dim=16, depth=2), rngs=nnx.Rngs(0))
+    model = ViT(model_config("nano", 8, patch_size=4, width=8, heads=2, mlp_dim=16, depth=2), rngs=nnx.Rngs(0))
     train, _ = digits()
     train = image_set(train.images[:10], train.labels[:10], 10)
     features, labels = extract_features(Encoder.from_model(model, batch_size=4), train)
@@ -273,7 +275,7 @@ def test_features_are_those_of_the_model():
 
 def test_fingerprints_tell_parameters_and_structures_apart():
     def fingerprint(seed: int, **overrides) -> str:
-        config = model_config("nano", 8, **(dict(width=8, heads=2, mlp_dim=16, depth=2) | overrides))
+        config = model_config("nano", 8, **(dict(patch_size=4, width=8, heads=2, mlp_dim=16, depth=2) | overrides))
         return Encoder.from_model(ViT(config, rngs=nnx.Rngs(seed))).fingerprint
 
     assert fingerprint(0) == fingerprint(0)

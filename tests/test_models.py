@@ -93,7 +93,7 @@ def test_the_transformer_is_the_pre_norm_one_of_the_vit_paper():
     hidden = linear(norm(y), "mlp_in")
     erf = np.vectorize(__import__("math").erf)
     y = y + linear(hidden * 0.5 * (1 + erf(hidden / np.sqrt(2))), "mlp_out")
-    np.testing.assert_allclose(encoder.transformer(x), norm(y), atol=2e-5)
+    np.testing.assert_allclose(encoder.transformer(jnp.asarray(x)), norm(y), atol=2e-5)
 
 
 @pytest.mark.parametrize("option", [dict(remat=True), dict(scan_unroll=3)])
@@ -182,7 +182,7 @@ def test_projections_have_unit_length_and_the_head_normalises_over_all_rows():
         y = y @ np.asarray(hidden.kernel[...])
         y = np.maximum((y - y.mean(0)) / np.sqrt(y.var(0) + 1e-5), 0)
     y = y @ np.asarray(head.out.kernel[...]) + np.asarray(head.out.bias[...])
-    u = head(x)
+    u = head(jnp.asarray(x))
     np.testing.assert_allclose(jnp.linalg.norm(u, axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(u, y / np.linalg.norm(y, axis=1, keepdims=True), atol=1e-4)
     np.testing.assert_allclose(

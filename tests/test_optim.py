@@ -22,7 +22,7 @@ class Pretrained(nnx.Module):
     """An encoder with a head, and an [M] of rank 3, as He et al.'s weights hold it."""
 
     def __init__(self, rngs: nnx.Rngs):
-        config = model_config("nano", 8, width=8, heads=2, mlp_dim=16, depth=DEPTH, cls_token=True)
+        config = model_config("nano", 8, patch_size=4, width=8, heads=2, mlp_dim=16, depth=DEPTH, cls_token=True)
         self.encoder = ViT(config, rngs=rngs)
         self.mask_token = nnx.Param(jnp.ones((1, 1, 8)))
         self.head = nnx.Linear(8, 4, rngs=rngs)

@@ -8,6 +8,7 @@ from flax import nnx
 
 from can.errors import ConfigError
 from can.models.from_transformers import mae_config, mae_from_transformers
+from can.models.positions import sincos_positions
 from can.views import patchify
 
 torch = pytest.importorskip("torch")
@@ -36,7 +37,10 @@ def theirs(request):
     with torch.no_grad():  # biases and norms away from 0 and 1, or a swapped pair would not show
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.add_(0.05 * torch.randn_like(parameter))
+                parameter.add_(0.2 * torch.randn_like(parameter))
+        # He et al.'s checkpoints carry positions that encode the column first; a fresh model of transformers 5 the row.
+        model.vit.embeddings.position_embeddings[0, 1:] = torch.from_numpy(sincos_positions(4, 24))
+        model.decoder.decoder_pos_embed[0, 1:] = torch.from_numpy(sincos_positions(4, 16))
     return model
 
 
@@ -63,7 +67,8 @@ def test_forward_loss_and_gradients_equal_those_of_transformers(theirs):
         name: (parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)).numpy()
         for name, parameter in theirs.named_parameters()
     }
-    as_ours = nnx.state(mae_from_transformers(theirs.config, their_gradients))
+    fixed = {name: tensor for name, tensor in theirs.state_dict().items() if "pos" in name}
+    as_ours = nnx.state(mae_from_transformers(theirs.config, their_gradients | fixed))
     pairs = zip(jax.tree_util.tree_leaves_with_path(grads), jax.tree_util.tree_leaves_with_path(as_ours), strict=True)
     for (path, ours), (_, expected) in pairs:
         np.testing.assert_allclose(ours, expected, atol=1e-4, rtol=1e-4, err_msg=jax.tree_util.keystr(path))
@@ -88,6 +93,10 @@ def test_missing_weights_and_other_architectures_are_refused(theirs):
     weights = dict(theirs.state_dict())
     del weights["decoder.mask_token"]
     with pytest.raises(ConfigError, match=r"decoder\.mask_token"):
+        mae_from_transformers(theirs.config, weights)
+    weights = dict(theirs.state_dict())
+    weights["vit.embeddings.position_embeddings"] = torch.flip(weights["vit.embeddings.position_embeddings"], [2])
+    with pytest.raises(ConfigError, match="encoder's fixed positions"):
         mae_from_transformers(theirs.config, weights)
     with pytest.raises(ConfigError, match="exact GELU"):
         mae_config(transformers.ViTMAEConfig(hidden_act="relu"))

@@ -12,7 +12,7 @@ from can.views import num_visible, patchify, random_order, random_sigma, shuffle
 
 
 def test_patches_are_cut_row_by_row_and_flattened_as_row_column_channel():
-    images = np.arange(2 * 4 * 6 * 3, dtype=np.float32).reshape(2, 4, 6, 3)
+    images = jnp.arange(2 * 4 * 6 * 3, dtype=jnp.float32).reshape(2, 4, 6, 3)
     patches = patchify(images, 2)
     assert patches.shape == (2, 6, 12)
     for token, (row, column) in enumerate((r, c) for r in range(2) for c in range(3)):
@@ -56,7 +56,7 @@ def test_masks_are_independent_per_image_and_every_patch_is_as_likely():
 
 
 def test_shuffle_puts_patches_into_the_order():
-    patches = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float32)
+    patches = jax.random.normal(jax.random.key(0), (3, 5, 2))
     order = random_order(jax.random.key(1), 3, 5)
     for image in range(3):
         np.testing.assert_array_equal(shuffle(patches, order)[image], patches[image][np.asarray(order[image])])

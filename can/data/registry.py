@@ -13,6 +13,7 @@ from can.data.cifar10 import load_cifar10
 from can.data.fashion_mnist import load_fashion_mnist
 from can.data.folder import load_folder
 from can.data.image_set import ImageSet
+from can.data.joined import join
 from can.data.offline_mix import load_offline_mix
 from can.data.small_sets import decode_if_small
 from can.data.smoke import load_smoke
@@ -41,7 +42,7 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
 
     Args:
       name: one of `available()`, a TFDS name ("imagenet2012", "dtd", "imagenet2012_subset/10pct"), or
-        "folder:PATH" (one subfolder a class, or images without labels).
+        "folder:PATH" (one subfolder a class, or images without labels). "a+b" joins small sets, without labels.
       split: in TFDS's syntax: "train", "test", "train[:55000]", "train[90%:]".
       data_dir: everything that is fetched or prepared lies below it; `DEFAULT_DATA_DIR` is the usual one.
       labelled: False drops the labels.
@@ -54,6 +55,8 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
       DataError: the images cannot be had, are damaged, or have another form; says what to do.
     """
     data_dir = Path(data_dir).expanduser()
+    if "+" in name and not name.startswith(_FOLDER):
+        return join(name, split, [load(part, split, data_dir=data_dir) for part in name.split("+")])
     if name.startswith(_FOLDER):
         splits = load_folder(Path(name.removeprefix(_FOLDER)).expanduser(), data_dir)
     elif name in _SOURCES:

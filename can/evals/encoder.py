@@ -109,7 +109,7 @@ def extract_features(
 def _read_cache(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     """What `extract_features` left at `path`; None if that is nothing or damaged, and then it is made again."""
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             return arrays["features"], arrays["labels"]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None

@@ -249,5 +249,7 @@ def streamed_rounds(encoder: Encoder, train: ImageSet, batch_size: int, seed: in
 
 
 @partial(jax.jit, static_argnums=2)
-def _augmented(key: PRNGKeyArray, images: UInt8[Array, "..."], image_size: int) -> Float[Array, "batch size size 3"]:
+def _augmented(
+    key: PRNGKeyArray, images: UInt8[Array, "batch *views height width 3"], image_size: int
+) -> Float[Array, "batch size size 3"]:
     return normalize(augment(key, images, AUGMENTATION, image_size=image_size, views=1)[0])

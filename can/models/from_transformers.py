@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from flax import nnx
 from can.config import MethodConfig, ModelConfig
 from can.errors import ConfigError
 from can.methods.mae import MAE
+from can.models.positions import sincos_positions
 
 
 def mae_config(config: Any) -> tuple[ModelConfig, MethodConfig]:
@@ -46,14 +48,17 @@ def mae_from_transformers(config: Any, weights: Mapping[str, Any]) -> MAE:
     Args:
       config: the model's `transformers.ViTMAEConfig`; its layer-norm epsilon must be 1e-6, He et al.'s, to get the
         same numbers (transformers' default, 1e-12, differs from the checkpoints' training).
-      weights: its `state_dict()`, tensors or arrays.
+      weights: its `state_dict()`, tensors or arrays, with the names of transformers 5.
 
     Raises:
-      ConfigError: the weights lack a parameter, or one is of another shape.
+      ConfigError: the weights lack a parameter, one is of another shape, or the positions are not He et al.'s (a model
+        that transformers 5 initialises itself, rather than loads, encodes the row first, they the column).
     """
     method = nnx.eval_shape(lambda: MAE(*mae_config(config), rngs=nnx.Rngs(0)))
     graphdef, params = nnx.split(method)
     arrays = {name: np.asarray(weight) for name, weight in weights.items()}
+    _check_positions(arrays["vit.embeddings.position_embeddings"], "encoder")
+    _check_positions(arrays["decoder.decoder_pos_embed"], "decoder")
     values = dict(nnx.to_flat_state(params))
     converted = {}
     for path, variable in values.items():
@@ -68,6 +73,13 @@ def mae_from_transformers(config: Any, weights: Mapping[str, Any]) -> MAE:
     return nnx.merge(graphdef, nnx.from_flat_state(converted))
 
 
+def _check_positions(table: np.ndarray, where: str) -> None:
+    """He et al.'s checkpoints carry their fixed positions: a zero for the cls token, then ours."""
+    ours = sincos_positions(math.isqrt(table.shape[1] - 1), table.shape[2])
+    if not np.allclose(table[0], np.concatenate([np.zeros_like(ours[:1]), ours]), atol=1e-4):
+        raise ConfigError(f"the {where}'s fixed positions are not the sin-cos table of He et al., column before row")
+
+
 def _encoder(names: tuple[str, ...], arrays: Mapping[str, np.ndarray], config: Any) -> np.ndarray:
     match names:
         case ("cls_token",):
@@ -80,7 +92,7 @@ def _encoder(names: tuple[str, ...], arrays: Mapping[str, np.ndarray], config: A
         case ("transformer", "norm", kind):
             return arrays[f"vit.layernorm.{_norm(kind)}"]
         case ("transformer", "blocks", *rest):
-            return _stacked("vit.encoder.layer", config.num_hidden_layers, tuple(rest), arrays)
+            return _stacked("vit.layers", config.num_hidden_layers, tuple(rest), arrays)
     raise KeyError(".".join(names))
 
 
@@ -101,9 +113,9 @@ def _decoder(names: tuple[str, ...], arrays: Mapping[str, np.ndarray], config: A
 
 _SOURCES: dict[str, Callable[..., np.ndarray]] = {"encoder": _encoder, "decoder": _decoder}
 _DENSE = {
-    "attention_out": "attention.output.dense",
-    "mlp_in": "intermediate.dense",
-    "mlp_out": "output.dense",
+    "attention_out": "attention.o_proj",
+    "mlp_in": "mlp.fc1",
+    "mlp_out": "mlp.fc2",
 }
 _NORMS = {"norm1": "layernorm_before", "norm2": "layernorm_after"}
 
@@ -118,7 +130,7 @@ def _block(prefix: str, module: str, kind: str, arrays: Mapping[str, np.ndarray]
     if module in _NORMS:
         return arrays[f"{prefix}.{_NORMS[module]}.{_norm(kind)}"]
     if module == "qkv":
-        parts = [_linear(f"{prefix}.attention.attention.{part}", kind, arrays) for part in ("query", "key", "value")]
+        parts = [_linear(f"{prefix}.attention.{part}_proj", kind, arrays) for part in "qkv"]
         return np.concatenate(parts, axis=-1)
     return _linear(f"{prefix}.{_DENSE[module]}", kind, arrays)
 

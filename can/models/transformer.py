@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 LAYER_NORM_EPS = 1e-6  # what timm's and He et al.'s checkpoints need
@@ -104,7 +105,7 @@ class Transformer(nnx.Module):
         return self.norm(x).reshape(shape)
 
 
-def _glorot_qkv(key: PRNGKeyArray, shape: tuple[int, int], dtype: jnp.dtype) -> Array:
+def _glorot_qkv(key: PRNGKeyArray, shape: tuple[int, int], dtype: DTypeLike) -> Array:
     """Glorot bounds of three separate [D, D] projections: the fused [D, 3D] matrix would shrink them by 2**-0.5."""
     width = shape[0]
     return jnp.concatenate([glorot_uniform(k, (width, width), dtype) for k in jax.random.split(key, 3)], axis=1)
