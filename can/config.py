@@ -200,6 +200,12 @@ class LinearProbeConfig:
     cache_features: bool = False  # features of the un-augmented images, extracted once (small scales)
     max_steps: int = 0  # stop early, for trying settings out; 0: train to the end
 
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"the linear probe's batch_size must be at least 1, not {self.batch_size}")
+        for what in ("base_lr", "epochs", "warmup_epochs", "weight_decay", "momentum", "max_steps"):
+            _check_range(f"the linear probe's {what}", getattr(self, what), 0.0, float("inf"))
+
 
 def _check_range(what: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:

@@ -49,7 +49,7 @@ def provenance(
         "wall_time_s": round(wall_time_s, 1),
         "steps": steps,
         "images_per_second": None if images_per_second is None else round(images_per_second, 1),
-        "peak_memory_mb": _peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb(),
     }
 
 
@@ -95,7 +95,7 @@ def _usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _peak_memory_mb() -> int:
+def peak_memory_mb() -> int:
     """The process's largest resident set so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak >> 20 if sys.platform == "darwin" else peak >> 10  # bytes there, KiB on Linux

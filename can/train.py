@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import logging
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -26,7 +27,7 @@ from can.files import read_json, write_json
 from can.methods import Batch, Method
 from can.models import ViT
 from can.optim import adamw, descend, learning_rate_schedule
-from can.provenance import provenance
+from can.provenance import peak_memory_mb, provenance
 from can.runs import RunDir
 from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
 from can.train_log import TrainLog
@@ -183,16 +184,16 @@ def pretrain(
                 since = time.perf_counter()
         checkpoints.wait()
         log.publish(run.results)
-    write_json(
-        run.results / "provenance.json",
-        provenance(
-            {f"{images.name} {images.split}": images.fingerprint},
-            clock.started,
-            clock.elapsed(),
-            last_step,
-            last_step * optim.batch_size / clock.elapsed(),
-        ),
+    elapsed = clock.elapsed()
+    record = provenance(
+        {f"{images.name} {images.split}": images.fingerprint},
+        clock.started,
+        elapsed,
+        last_step,
+        last_step * optim.batch_size / elapsed,
     )
+    write_json(run.results / "provenance.json", record)
+    logging.info("%s: %d steps in %.0f s, peak memory %.1f GB", run.name, last_step, elapsed, peak_memory_mb() / 1000)
     return state
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import environment  # noqa: F401, I001  before all that may be missing
+import environment  # noqa: F401  before all that may be missing
 
 import logging as std_logging
 import sys

@@ -9,6 +9,8 @@ import cli
 import run_flags
 import run_one
 
+from can.provenance import peak_memory_mb
+
 
 def main() -> None:
     """Runs what the flags describe."""
@@ -23,6 +25,7 @@ def main() -> None:
         found = run.read_eval(name)
         for record in found if isinstance(found, list) else [found]:
             print(f"{run.name} {name} {record['metric']} {record['value']:.4f} (n = {record['n']})")
+    print(f"peak memory {peak_memory_mb() / 1000:.1f} GB")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ SCALES = {
             data={"in1k": "smoke", "jft": "smoke"},
             test_split="test",
             image_size=14,
-            schedule=Schedule(at_800=96, exponent=0.2),
+            schedule=Schedule(at_800=96, exponent=0.5),
             batch_size=32,
             base_lr={"can": 1e-3, "simclr": 1e-3, "mae": 1e-3, "supervised": 1e-3},
             weight_decay=0.05,

@@ -57,7 +57,7 @@ def make(rows: Sequence[Row], *, script: str, analysis: str, evals: Sequence[str
         if values.force or not is_done(config, run, evals):
             print(f"\n[{place}/{len(plan)}] {row} seed {config.seed}: {run.name}", file=sys.stderr, flush=True)
             run_one.complete(config, run, evals)
-            print(_render(analysis), flush=True)
+            print(_render(analysis, brief=True), flush=True)
     print(_render(analysis))
 
 
@@ -98,7 +98,8 @@ def _seed_then_images(entry: tuple[Row, RunConfig, RunDir]) -> tuple[int, int]:
     return config.seed, config.optim.total_steps * config.optim.batch_size
 
 
-def _render(analysis: str) -> str:
+def _render(analysis: str, brief: bool = False) -> str:
+    """The table; `brief` leaves out what is said about it. Its three files are written either way."""
     sys.path.append(str(run_flags.REPOSITORY / "analysis"))
     values = flags.FLAGS
-    return importlib.import_module(analysis).render(values.results_dir, values.scale)
+    return importlib.import_module(analysis).render(values.results_dir, values.scale, brief=brief)

@@ -13,8 +13,8 @@ from jax.sharding import PartitionSpec as P
 from can.config import MethodConfig, ModelConfig
 from can.flops import Flops, count_flops
 from can.methods import build, method_class
+from can.methods.from_transformers import mae_config
 from can.models import ViT, model_config
-from can.models.from_transformers import mae_config
 
 
 def array(*shape: int) -> jax.ShapeDtypeStruct:

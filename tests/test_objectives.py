@@ -11,7 +11,7 @@ from can import objectives
 
 def unit_rows(shape, seed=0):
     u = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    return u / np.linalg.norm(u, axis=-1, keepdims=True)
+    return jnp.asarray(u / np.linalg.norm(u, axis=-1, keepdims=True))
 
 
 def info_nce_by_hand(u, temperature):
@@ -33,7 +33,7 @@ def info_nce_by_hand(u, temperature):
 def test_info_nce_is_equation_1(n, temperature):
     u = unit_rows((2, n, 5))
     np.testing.assert_allclose(
-        objectives.info_nce(u, temperature), info_nce_by_hand(u.astype(np.float64), temperature), rtol=1e-5
+        objectives.info_nce(u, temperature), info_nce_by_hand(np.asarray(u, np.float64), temperature), rtol=1e-5
     )
 
 
@@ -52,7 +52,7 @@ def test_info_nce_does_not_care_which_view_is_first_or_how_images_are_ordered():
     u = unit_rows((2, 6, 5))
     expected = objectives.info_nce(u)
     np.testing.assert_allclose(objectives.info_nce(u[::-1]), expected, rtol=1e-6)
-    np.testing.assert_allclose(objectives.info_nce(u[:, [3, 1, 5, 0, 2, 4]]), expected, rtol=1e-6)
+    np.testing.assert_allclose(objectives.info_nce(u[:, jnp.array([3, 1, 5, 0, 2, 4])]), expected, rtol=1e-6)
 
 
 def test_info_nce_has_finite_gradients_when_views_coincide():
@@ -72,7 +72,7 @@ def test_reconstruction_is_equation_2_as_a_mean_over_masked_pixels():
     mask[:, 2:7] = True
     residual = mask[:, :, None] * (images - predicted)
     by_hand = sum(np.sum(residual[i] ** 2) for i in range(3)) / (3 * 5 * 12)
-    ours = objectives.reconstruction(images[mask].reshape(3, 5, 12), predicted[mask].reshape(3, 5, 12))
+    ours = objectives.reconstruction(*(jnp.asarray(x[mask].reshape(3, 5, 12)) for x in (images, predicted)))
     np.testing.assert_allclose(ours, by_hand, rtol=1e-6)
 
 
@@ -81,7 +81,8 @@ def test_norm_pix_targets_have_each_patch_mean_0_and_unbiased_variance_1():
     masked, predicted = rng.normal(3, 2, size=(2, 4, 5, 12)).astype(np.float32)
     mean, std = masked.mean(-1, keepdims=True), np.sqrt(masked.var(-1, ddof=1, keepdims=True) + 1e-6)
     by_hand = np.mean(((masked - mean) / std - predicted) ** 2)
-    np.testing.assert_allclose(objectives.reconstruction(masked, predicted, norm_pix=True), by_hand, rtol=1e-5)
+    ours = objectives.reconstruction(jnp.asarray(masked), jnp.asarray(predicted), norm_pix=True)
+    np.testing.assert_allclose(ours, by_hand, rtol=1e-5)
 
 
 def test_denoising_is_equation_3_as_a_mean_over_visible_pixels():
@@ -89,7 +90,8 @@ def test_denoising_is_equation_3_as_a_mean_over_visible_pixels():
     e, predicted = rng.normal(size=(2, 4, 5, 12)).astype(np.float32)
     sigma = rng.uniform(0, 0.05, size=4).astype(np.float32)
     by_hand = np.mean([(sigma[i] * e[i] - predicted[i]) ** 2 for i in range(4)])
-    np.testing.assert_allclose(objectives.denoising(sigma[:, None, None] * e, predicted), by_hand, rtol=1e-6)
+    ours = objectives.denoising(jnp.asarray(sigma[:, None, None] * e), jnp.asarray(predicted))
+    np.testing.assert_allclose(ours, by_hand, rtol=1e-6)
 
 
 def test_the_papers_weights():
@@ -102,7 +104,7 @@ def test_the_papers_weights():
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_equals_optax(smoothing):
     rng = np.random.default_rng(0)
-    logits, labels = rng.normal(size=(6, 4)).astype(np.float32), rng.integers(0, 4, 6)
+    logits, labels = jnp.asarray(rng.normal(size=(6, 4)).astype(np.float32)), jnp.asarray(rng.integers(0, 4, 6))
     targets = optax.smooth_labels(jax.nn.one_hot(labels, 4), smoothing)
     expected = optax.softmax_cross_entropy(logits, targets).mean()
     np.testing.assert_allclose(objectives.cross_entropy(logits, labels, smoothing), expected, rtol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from can.errors import ConfigError
-from can.models.from_transformers import mae_config, mae_from_transformers
+from can.methods.from_transformers import mae_config, mae_from_transformers
 from can.models.positions import sincos_positions
 from can.views import patchify
 
