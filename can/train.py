@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -159,7 +160,7 @@ def pretrain(
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        with log:
+        with log, contextlib.closing(source):
             if last_step == 0 and restored is None:
                 checkpoints.save(0, state)
             pending: list[tuple[int, dict[str, Array]]] = []

@@ -23,14 +23,18 @@ EVALS = ("linear_probe",)
 def pretrain(config: RunConfig, run: RunDir) -> None:
     """Pre-trains the run, or goes on where it stopped, unless its weights are here already."""
     scale, values = run_flags.scale(), flags.FLAGS
-    run.claim(config, force=values.force)
-    if run.pretrained and run.has_weights:
+    if run.pretrained and run.has_weights and not values.force:
+        run.claim(config)
         logging.info("%s is pre-trained already", run.name)
         return
+    # All that can be wrong is found out before the first file is written.
+    images = data.load(config.data.name, config.data.split, data_dir=values.data_dir)
+    train.abstract_state(config, images.num_classes)
+    run.claim(config, force=values.force)
     train.pretrain(
         config,
         run,
-        data.load(config.data.name, config.data.split, data_dir=values.data_dir),
+        images,
         mesh=make_mesh(fsdp=values.fsdp),
         workers=scale.workers,
         checkpoint_every=scale.checkpoint_every,

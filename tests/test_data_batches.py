@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 import textwrap
 
 import cv2
@@ -131,19 +129,22 @@ def test_crop_area_one_shows_nearly_the_whole_image_and_a_small_one_little_of_it
     assert spread((0.9, 1.0)) > 1.5 * spread((0.01, 0.02))
 
 
-def test_worker_processes_make_the_same_batches(tmp_path):
-    """In a program of its own, since processes are started by importing the main module again."""
+def test_worker_processes_make_the_same_batches(tmp_path, run_python):
+    """In a program of its own, since worker processes start by importing the main module again."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(6):
+        (photos / f"{index}.png").write_bytes(PngRecords(6)[index + 5][0])
     script = tmp_path / "main.py"
     script.write_text(
         textwrap.dedent(
             """
-            import itertools, sys
+            import itertools
             import numpy as np
-            from pathlib import Path
             from can.data import batches, load
 
             def main():
-                images = load(f"folder:{Path(sys.argv[1])}", "train", data_dir=sys.argv[1] + "-data")
+                images = load("folder:photos", "train", data_dir="data")
                 made = []
                 for workers in (0, 2):
                     iterator = batches(images, batch_size=4, seed=3, views=2, image_size=16, workers=workers)
@@ -157,12 +158,7 @@ def test_worker_processes_make_the_same_batches(tmp_path):
             """
         )
     )
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for index in range(6):
-        (photos / f"{index}.png").write_bytes(PngRecords(6)[index + 5][0])
-    done = subprocess.run([sys.executable, script, photos], capture_output=True, text=True, timeout=120)
-    assert "equal (4, 2, 16, 16, 3)" in done.stdout, done.stderr
+    assert "equal (4, 2, 16, 16, 3)" in run_python(script).stdout
 
 
 @pytest.mark.parametrize(

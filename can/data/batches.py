@@ -36,7 +36,7 @@ def batches(
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[Batch]:
+) -> grain.DatasetIterator[Batch]:
     """Endless training batches, shuffled anew each epoch and prefetched in the background.
 
     Batches run on over the end of an epoch, so none is short and a set may be smaller than a batch. The iterator of
