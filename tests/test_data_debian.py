@@ -49,8 +49,14 @@ def no_network(monkeypatch, tmp_path):
     return tmp_path / "mirror"
 
 
+def scratch(data_dir):
+    folder = data_dir / "scratch"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def read(data_dir):
-    with unpacked(PACKAGE, data_dir) as package:
+    with unpacked(PACKAGE, data_dir, scratch(data_dir)) as package:
         return (package.folder / "a.txt").read_bytes(), package.origin
 
 
@@ -60,7 +66,7 @@ def test_a_package_put_into_the_data_folder_is_used(tmp_path, monkeypatch, path)
         monkeypatch.setenv("PATH", path)
     (tmp_path / "pictures_1.0_all.deb").write_bytes(CONTENT)
     assert read(tmp_path) == (b"picture", "pictures_1.0_all.deb")
-    assert not list(tmp_path.glob("can-*"))  # the unpacked files are gone
+    assert not list(scratch(tmp_path).iterdir())  # the unpacked files are gone
 
 
 def test_without_apt_the_pinned_version_comes_from_the_pool_once(no_network, tmp_path):

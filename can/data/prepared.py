@@ -20,7 +20,8 @@ def prepare_once(folder: Path, build: Callable[[Path], None]) -> Path:
     """Returns `folder`, calling `build(temporary folder)` to fill it if it does not exist yet.
 
     The temporary folder lies beside `folder` and is renamed when `build` has returned, so a killed process leaves no
-    half-made data set; a lock file keeps a second process from doing the same work.
+    half-made data set (the next one removes its temporary folder); a lock file keeps a second process from doing the
+    same work.
 
     Raises:
       DataError: the disk is full or the place cannot be written to.
@@ -32,6 +33,10 @@ def prepare_once(folder: Path, build: Callable[[Path], None]) -> Path:
         with _lock(folder.with_name(f".{folder.name}.lock")):
             if folder.is_dir():  # another process made it while this one waited
                 return folder
+            for left in folder.parent.glob(
+                f".{folder.name}.*/"
+            ):  # by a process that was killed: nobody else is building
+                shutil.rmtree(left, ignore_errors=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             try:
                 build(temporary)

@@ -58,12 +58,12 @@ def load_offline_mix(data_dir: Path) -> dict[str, ArrayImages]:
 def _build(data_dir: Path, target: Path) -> None:
     logging.info("preparing %s in %s (about a minute)", NAME, data_dir)
     fashion = load_fashion_mnist(data_dir)["train"]  # the quickest to fail comes first
-    with unpacked(photos.PACKAGE, data_dir) as package:
+    with unpacked(photos.PACKAGE, data_dir, target) as package:
         found = photos.read_photos(package.folder)
         photographs, dropped = select(found, per_family=1, per_folder=len(found), per_likeness=1)
         about_photos = _about(package.origin, photos.LICENSE, len(found), photographs, dropped)
     pyramids = [pyramid(photo.pixels) for photo in photographs]
-    with unpacked(clipart.PACKAGE, data_dir) as package:
+    with unpacked(clipart.PACKAGE, data_dir, target) as package:
         pictures = list(clipart.read_pictures(package.folder))
         drawings, dropped = select(pictures, per_family=12, per_folder=120, per_likeness=2)
         about_clipart = _about(package.origin, clipart.LICENSE, len(pictures), drawings, dropped)
