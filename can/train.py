@@ -23,7 +23,7 @@ from can.augment import augment, normalize
 from can.checkpoint import Checkpoints
 from can.config import RunConfig
 from can.data import ImageSet, batches
-from can.errors import ConfigError, UserError
+from can.errors import UserError
 from can.files import read_json, write_json
 from can.methods import Batch, Method
 from can.models import ViT
@@ -45,12 +45,7 @@ class TrainState(NamedTuple):
 
 def new_method(config: RunConfig, num_classes: int | None = None) -> Method:
     """The run's method, initialised from its seed. Raises ConfigError for settings the method cannot work with."""
-    cls = methods.method_class(config.method.name)
-    if config.optim.batch_size < cls.min_batch:
-        raise ConfigError(
-            f"batch_size {config.optim.batch_size} leaves {config.method.name} without negatives: "
-            f"pass a --batch_size of {cls.min_batch} or more"
-        )
+    methods.check_batch_size(config.method.name, config.optim.batch_size)
     return methods.build(config.model, config.method, rngs=nnx.Rngs(config.seed), num_classes=num_classes or 0)
 
 

@@ -19,7 +19,7 @@ from can.config import (
     RunConfig,
 )
 from can.errors import ConfigError, check_choice
-from can.methods import method_class
+from can.methods import check_batch_size
 from can.models import model_config
 
 IN1K_IMAGES = 1281167  # one epoch, as the paper counts them, on JFT-300M too (Sec. 4.1)
@@ -197,14 +197,13 @@ def resolve(
       data: a role, or a name of can.data.load.
       epochs: as the paper counts them.
       seed: of initialisation, order, augmentation, masks and noise.
-      overrides: values for single fields of the configuration, by their names in can.config. `augmentation`,
-        `data_name` and `model_size` stand for the fields named `name` and `size`; `warmup_epochs` is converted.
+      overrides: values for single fields of the configuration, by their names in can.config. `augmentation`
+        and `data_name` stand for the fields named `name`; `warmup_epochs` is converted.
 
     Raises:
       ConfigError: a name is unknown or a value cannot work.
     """
     scale, given = scale_named(scale_name), dict(overrides or {})
-    cls = method_class(method)
     if epochs < 0:
         raise ConfigError(f"epochs must not be negative: {epochs:g}")
 
@@ -212,7 +211,7 @@ def resolve(
         fields = {f.name for f in dataclasses.fields(config)} - {"name"}
         return config(**preset | {name: given.pop(name) for name in list(given) if name in fields})
 
-    size = given.pop("model_size", scale.models.get(model, model))
+    size = scale.models.get(model, model)
     in_model = {f.name for f in dataclasses.fields(ModelConfig)} - {"size", "image_size"}
     model_fields = scale.model_overrides | {name: given.pop(name) for name in list(given) if name in in_model}
     resolved_model = model_config(size, given.pop("image_size", scale.image_size), **model_fields)
@@ -241,13 +240,10 @@ def resolve(
         model=resolved_model,
         method=resolved_method,
         augment=resolved_augment,
-        data=DataConfig(given.pop("data_name", scale.data.get(data, data)), given.pop("split", "train")),
+        data=DataConfig(given.pop("data_name", scale.data.get(data, data))),
         optim=optim,
     )
     if given:
         raise ConfigError(f"no run has the setting(s) {', '.join(given)}")
-    if batch_size < cls.min_batch:
-        raise ConfigError(
-            f"batch_size {batch_size} leaves {method} without negatives: pass a --batch_size of {cls.min_batch} or more"
-        )
+    check_batch_size(method, batch_size)
     return config

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path
 
 import run_flags
 from absl import flags, logging
@@ -70,10 +69,8 @@ def _linear_probe(config: RunConfig, run: RunDir) -> list[EvalRecord]:
     train_set = data.load(labelled, values.train_split, data_dir=values.data_dir)
     test_set = data.load(labelled, scale.test_split, data_dir=values.data_dir)
     encoder = Encoder.from_model(train.load_encoder(config, run))
-    cache = Path(run.work) / "features" if scale.linear_probe.cache_features else None
-    found = linear_probe.evaluate(
-        encoder, train_set, test_set, scale.linear_probe, seed=config.seed, cache_dir=cache, log=None
-    )
+    cache = run.work / "features" if scale.linear_probe.cache_features else None
+    found = linear_probe.evaluate(encoder, train_set, test_set, scale.linear_probe, seed=config.seed, cache_dir=cache)
     protocol = {
         "name": "linear_probe",
         "train": f"{labelled} {values.train_split}",

@@ -38,7 +38,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("dry_run", False, "print the plan with its cost, and exit")
 
 
-def make(rows: Sequence[Row], *, script: str, analysis: str, evals: Sequence[str]) -> None:
+def make(rows: Sequence[Row], *, analysis: str, evals: Sequence[str]) -> None:
     """Makes what is missing of `rows` and prints the table that `analysis/<analysis>.py` renders.
 
     Raises ConfigError, before anything runs, for a row or a seed that does not exist or a setting that cannot work.
@@ -53,6 +53,7 @@ def make(rows: Sequence[Row], *, script: str, analysis: str, evals: Sequence[str
     if values.dry_run:
         print(cost.plan_table([(str(row), config, run) for row, config, run in plan], evals))
         return
+    sys.path.append(str(run_flags.REPOSITORY / "analysis"))
     for place, (row, config, run) in enumerate(sorted(plan, key=_seed_then_images), 1):
         if values.force or not is_done(config, run, evals):
             print(f"\n[{place}/{len(plan)}] {row} seed {config.seed}: {run.name}", file=sys.stderr, flush=True)
@@ -100,6 +101,5 @@ def _seed_then_images(entry: tuple[Row, RunConfig, RunDir]) -> tuple[int, int]:
 
 def _render(analysis: str, brief: bool = False) -> str:
     """The table; `brief` leaves out what is said about it. Its three files are written either way."""
-    sys.path.append(str(run_flags.REPOSITORY / "analysis"))
     values = flags.FLAGS
     return importlib.import_module(analysis).render(values.results_dir, values.scale, brief=brief)

@@ -74,10 +74,8 @@ def _write_records(data_dir: Path, target: Path) -> None:
             "label": tfds.features.ClassLabel(names=list(CLASS_NAMES)),
         }
     )
-    with tempfile.TemporaryDirectory(dir=target) as root:
-        splits = {split: lambda prefix=prefix: _examples(files, prefix) for split, prefix in _PREFIXES.items()}
-        for file in write_tfds(NAME, TFDS_VERSION, Path(root), features, splits).iterdir():
-            file.rename(target / file.name)
+    splits = {split: lambda prefix=prefix: _examples(files, prefix) for split, prefix in _PREFIXES.items()}
+    write_tfds(NAME, TFDS_VERSION, target, features, splits)
 
 
 def _examples(files: dict[str, bytes], prefix: str) -> Examples:

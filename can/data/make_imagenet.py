@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,10 +62,8 @@ def make_imagenet(folder: Path, data_dir: Path, validation_every: int = 5) -> Pa
     )
 
     def build(temporary: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=temporary) as root:
-            splits = {split: lambda part=part: _examples(photos, labels, part) for split, part in parts.items()}
-            for file in write_tfds(NAME, VERSION, Path(root), features, splits).iterdir():
-                file.rename(temporary / file.name)
+        splits = {split: lambda part=part: _examples(photos, labels, part) for split, part in parts.items()}
+        write_tfds(NAME, VERSION, temporary, features, splits)
 
     return prepare_once(target, build)
 

@@ -33,9 +33,8 @@ def prepare_once(folder: Path, build: Callable[[Path], None]) -> Path:
         with _lock(folder.with_name(f".{folder.name}.lock")):
             if folder.is_dir():  # another process made it while this one waited
                 return folder
-            for left in folder.parent.glob(
-                f".{folder.name}.*/"
-            ):  # by a process that was killed: nobody else is building
+            # Left by processes that were killed: under the lock, nobody else is building.
+            for left in folder.parent.glob(f".{folder.name}.*/"):
                 shutil.rmtree(left, ignore_errors=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             try:

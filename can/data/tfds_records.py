@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -128,25 +129,27 @@ class _Writer(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
 def write_tfds(
     name: str,
     version: str,
-    data_dir: Path,
+    target: Path,
     features: tfds.features.FeaturesDict,
     splits: Mapping[str, Callable[[], Examples]],
-) -> Path:
-    """Writes `data_dir/name/version` as array_record files that `tfds.builder(name)` reads; returns that folder.
+) -> None:
+    """Fills the folder `target` with array_record files that `tfds.builder(name)` reads where it looks for `version`.
 
     Args:
       name: TFDS's name of the set; its own builder of that name reads these files if `features` are the same.
       version: "3.0.1".
-      data_dir: TFDS's root folder.
+      target: will be, or become, `data_dir/name/version` of TFDS's root folder.
       features: as in TFDS; give images as encoded bytes (a file object), since arrays would need TensorFlow to encode.
       splits: for each split a function that yields (key, example); TFDS orders the examples by a hash of their keys.
     """
-    logging.info("writing %s/%s as array_record under %s", name, version, data_dir)
-    writer = _Writer(name, version, data_dir, features, splits)
+    logging.info("writing %s/%s as array_record under %s", name, version, target)
     tfds.disable_progress_bar()
-    with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # TFDS prints what the log line above has said
-        writer.download_and_prepare()
-    return Path(writer.data_dir)
+    with tempfile.TemporaryDirectory(dir=target) as root:  # TFDS insists on folders of its own
+        writer = _Writer(name, version, Path(root), features, splits)
+        with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # TFDS prints what the log line above has said
+            writer.download_and_prepare()
+        for file in Path(writer.data_dir).iterdir():
+            file.rename(target / file.name)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flax import nnx
 
 from can.config import MethodConfig, ModelConfig
-from can.errors import check_choice
+from can.errors import ConfigError, check_choice
 from can.methods.can import CAN
 from can.methods.mae import MAE
 from can.methods.method import Batch, Method
@@ -28,6 +28,15 @@ def method_class(name: str) -> type[Method]:
     return METHODS[name]
 
 
+def check_batch_size(name: str, batch_size: int) -> None:
+    """Raises ConfigError if a batch of that many images leaves the method without what it learns from."""
+    needed = method_class(name).min_batch
+    if batch_size < needed:
+        raise ConfigError(
+            f"batch_size {batch_size} leaves {name} without negatives: pass a --batch_size of {needed} or more"
+        )
+
+
 def build(model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0) -> Method:
     """A freshly initialised method. `num_classes` is needed by methods that learn from labels.
 
@@ -36,4 +45,4 @@ def build(model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_class
     return method_class(method.name)(model, method, rngs=rngs, num_classes=num_classes)
 
 
-__all__ = ["METHODS", "Batch", "Method", "build", "method_class"]
+__all__ = ["METHODS", "Batch", "Method", "build", "check_batch_size", "method_class"]
