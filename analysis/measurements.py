@@ -74,8 +74,8 @@ def read_runs(results_dir: Path, scale: str, eval_name: str) -> dict[RowKey, lis
         key = RowKey(name["method"], _MODELS[name["model"]], name["data"], float(name["epochs"]))
         config = RunConfig.from_dict(read_json(path.parent / "config.json"))
         # Only the results folder is read: where checkpoints lie does not matter.
-        found = RunDir(Path(results_dir), Path(results_dir), scale, path.parent.name).read_eval(eval_name)
-        rows.setdefault(key, []).append(Run(key, config, found if isinstance(found, list) else [found]))
+        records = RunDir(Path(results_dir), Path(results_dir), scale, path.parent.name).read_eval(eval_name)
+        rows.setdefault(key, []).append(Run(key, config, records))
     return {key: sorted(runs, key=lambda run: run.config.seed) for key, runs in rows.items()}
 
 

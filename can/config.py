@@ -207,6 +207,62 @@ class LinearProbeConfig:
             _check_range(f"the linear probe's {what}", getattr(self, what), 0.0, float("inf"))
 
 
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """All of the encoder's weights and a linear classifier, trained on labelled images (Table 9)."""
+
+    base_lr: float = 5e-4  # the peak learning rate is base_lr * batch_size / 256
+    batch_size: int = 1024
+    epochs: float = 100
+    warmup_epochs: float = 5
+    weight_decay: float = 0.005
+    beta1: float = 0.9
+    beta2: float = 0.999
+    layer_decay: float = 0.65  # of the learning rate, per layer below the classifier
+    drop_path: float = 0.1  # of the last block; rises linearly from 0 (Huang et al., 2016)
+    label_smoothing: float = 0.1
+    rand_augment_layers: int = 2  # operations an image (Cubuk et al., 2020); 0: none
+    rand_augment_magnitude: float = 9.0  # of 10
+    erase_prob: float = 0.25  # of random erasing (Zhong et al., 2020)
+    mixup: float = 0.0  # alpha of the Beta distribution (Zhang et al., 2018); 0: none
+    cutmix: float = 0.0  # alpha (Yun et al., 2019); 0: none; with both, each batch takes one of them
+    crop_area_min: float = 0.08
+    max_steps: int = 0  # stop early, for trying settings out; 0: train to the end
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"finetuning's batch_size must be at least 1, not {self.batch_size}")
+        for what in ("base_lr", "epochs", "warmup_epochs", "weight_decay", "mixup", "cutmix", "max_steps"):
+            _check_range(f"finetuning's {what}", getattr(self, what), 0.0, float("inf"))
+        for what in ("layer_decay", "drop_path", "label_smoothing", "erase_prob"):
+            _check_range(f"finetuning's {what}", getattr(self, what), 0.0, 1.0)
+        _check_range("finetuning's rand_augment_layers", self.rand_augment_layers, 0, 10)
+        _check_range("finetuning's rand_augment_magnitude", self.rand_augment_magnitude, 0, 30)
+        _check_range("finetuning's crop_area_min", self.crop_area_min, 1e-4, 1.0)
+
+
+@dataclass(frozen=True)
+class FewShotConfig:
+    """A classifier of frozen features from a few labelled images of each class (Figure 5; protocols of App. C)."""
+
+    rule: str = "lsr"  # "lsr": closed-form ridge regression (Dosovitskiy et al., 2021); "sgd": a linear head (App. C)
+    shots: tuple[int, ...] = (1, 5, 10, 25)  # labelled images a class
+    choices: int = 3  # random choices of those images; the result is their mean
+    l2: float = 1024.0  # of "lsr"
+    base_lr: float = 0.01  # of "sgd"
+    steps: int = 2500  # of "sgd"
+    batch_size: int = 512  # of "sgd"
+
+    def __post_init__(self) -> None:
+        check_choice("few-shot rule", self.rule, ("lsr", "sgd"))
+        if not self.shots or min(self.shots) < 1:
+            raise ConfigError(f"few-shot shots must be whole numbers from 1 on, not {self.shots}")
+        for what in ("choices", "steps", "batch_size"):
+            _check_range(f"few-shot {what}", getattr(self, what), 1, float("inf"))
+        for what in ("l2", "base_lr"):
+            _check_range(f"few-shot {what}", getattr(self, what), 0.0, float("inf"))
+
+
 def _check_range(what: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise ConfigError(f"{what} must lie in [{low:g}, {high:g}], not {value:g}")

@@ -20,20 +20,27 @@ from typing import Any
 import jax
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = ("can", "experiments", "requirements.txt")  # what a run's numbers depend on; results/ changes all the time
 
 
 def provenance(
-    data: dict[str, str], started: float, wall_time_s: float, steps: int, images_per_second: float | None = None
+    git: dict[str, Any],
+    data: dict[str, str],
+    started: float,
+    wall_time_s: float,
+    steps: int,
+    images_per_second: float | None = None,
 ) -> dict[str, Any]:
     """What `provenance.json` holds, as plain JSON values.
 
-    `data` maps each data set to its fingerprint, `started` is the run's start in seconds since the epoch
+    `git` is what `git_state` said when the process started: by its end, files may have been edited that it never
+    read. `data` maps each data set to its fingerprint, `started` is the run's start in seconds since the epoch
     (`time.time()`), `wall_time_s` the seconds it trained over all its restarts, `steps` what it trained,
     `images_per_second` its mean speed.
     """
     return {
-        "git": git_state(Path(__file__).resolve().parent.parent),
+        "git": git,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
         "device": {
             "platform": jax.default_backend(),
@@ -53,7 +60,7 @@ def provenance(
     }
 
 
-def git_state(repository: Path) -> dict[str, Any]:
+def git_state(repository: Path = REPOSITORY) -> dict[str, Any]:
     """The commit checked out in `repository` and whether its sources differ from it; both null outside of git."""
     top = _git(repository, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != repository.resolve():  # some other repository around an installed package

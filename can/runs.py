@@ -98,22 +98,22 @@ class RunDir:
         """Whether `eval-<name>.json` is there."""
         return self._eval_path(name).exists()
 
-    def write_eval(self, name: str, record: EvalRecord | list[EvalRecord]) -> None:
-        """Writes `eval-<name>.json`: one record or a list of them. Raises ValueError on records of another form."""
-        _check_records(record)
-        write_json(self._eval_path(name), record)
+    def write_eval(self, name: str, records: list[EvalRecord]) -> None:
+        """Writes `eval-<name>.json`. Raises ValueError on records of another form."""
+        _check_records(records)
+        write_json(self._eval_path(name), records)
 
-    def read_eval(self, name: str) -> EvalRecord | list[EvalRecord]:
+    def read_eval(self, name: str) -> list[EvalRecord]:
         """What `write_eval` wrote. Raises DataError if the file is missing or damaged."""
         path = self._eval_path(name)
         if not path.exists():
             raise DataError(f"{path} does not exist: evaluate {self.name} with {name} first")
-        record = read_json(path)
+        records = read_json(path)
         try:
-            _check_records(record)
+            _check_records(records)
         except ValueError as error:
             raise DataError(f"{path} is damaged ({error}): delete it and evaluate again") from error
-        return record
+        return records
 
     def _eval_path(self, name: str) -> Path:
         return self.results / f"eval-{name}.json"
@@ -146,10 +146,9 @@ def _check_same(path: Path, config: RunConfig) -> None:
         )
 
 
-def _check_records(record: Any) -> None:
-    records = record if isinstance(record, list) else [record]
-    if not records:
-        raise ValueError("no records")
+def _check_records(records: Any) -> None:
+    if not isinstance(records, list) or not records:
+        raise ValueError("not a list of records")
     keys = EvalRecord.__annotations__
     for entry in records:
         if not isinstance(entry, dict) or set(entry) != set(keys):

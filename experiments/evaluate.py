@@ -8,6 +8,7 @@ from __future__ import annotations
 import cli
 import run_flags
 import run_one
+from evaluations import EVALS
 
 from can.provenance import peak_memory_mb
 
@@ -22,13 +23,12 @@ def main() -> None:
     run.claim(config)
     run_one.evaluate(config, run, values.eval)
     for name in values.eval:
-        found = run.read_eval(name)
-        for record in found if isinstance(found, list) else [found]:
+        for record in run.read_eval(name):
             print(f"{run.name} {name} {record['metric']} {record['value']:.4f} (n = {record['n']})")
     print(f"peak memory {peak_memory_mb() / 1000:.1f} GB")
 
 
 if __name__ == "__main__":
     run_flags.define_run_flags()
-    run_flags.flags.DEFINE_list("eval", ["linear_probe"], f"evaluations to make: {', '.join(run_one.EVALS)}")
+    run_flags.flags.DEFINE_list("eval", ["linear_probe"], f"evaluations to make: {', '.join(EVALS)}")
     cli.run(main)

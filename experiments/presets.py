@@ -12,6 +12,8 @@ from typing import Any
 from can.config import (
     AugmentConfig,
     DataConfig,
+    FewShotConfig,
+    FinetuneConfig,
     LinearProbeConfig,
     MethodConfig,
     ModelConfig,
@@ -55,6 +57,8 @@ class Scale:
     weight_decay: float
     augment: dict[str, Any]  # AugmentConfig of SimCLR's views
     linear_probe: LinearProbeConfig
+    finetune: FinetuneConfig
+    few_shot: FewShotConfig
     checkpoint_every: int  # steps
     log_every: int  # steps
     model_overrides: dict[str, Any] = field(default_factory=dict)
@@ -64,6 +68,8 @@ class Scale:
 SMALL_AUGMENT = dict(crop_area_min=0.3)  # the object must stay recognisable in 28 pixels
 # Table 10's base_lr of .1 needs far more steps than a small labelled set gives: LARS moves 1/1000 of a weight's norm.
 SMALL_PROBE = LinearProbeConfig(base_lr=4.0, batch_size=1024, epochs=40, warmup_epochs=4, cache_features=True)
+# A few epochs of a small set: larger steps in smaller batches than Table 9.
+SMALL_FINETUNE = FinetuneConfig(base_lr=2e-3, batch_size=256, epochs=5, warmup_epochs=0.5)
 
 SCALES = {
     scale.name: scale
@@ -81,6 +87,8 @@ SCALES = {
             weight_decay=0.05,
             augment=SMALL_AUGMENT,
             linear_probe=LinearProbeConfig(batch_size=64, epochs=2, warmup_epochs=1, cache_features=True),
+            finetune=FinetuneConfig(batch_size=64, epochs=2, warmup_epochs=1),
+            few_shot=FewShotConfig(shots=(1, 5), choices=2),
             checkpoint_every=2,
             log_every=1,
         ),
@@ -97,6 +105,8 @@ SCALES = {
             weight_decay=0.05,
             augment=SMALL_AUGMENT,
             linear_probe=SMALL_PROBE,
+            finetune=SMALL_FINETUNE,
+            few_shot=FewShotConfig(),
             checkpoint_every=250,
             log_every=100,
         ),
@@ -114,6 +124,8 @@ SCALES = {
             weight_decay=0.05,
             augment=SMALL_AUGMENT,
             linear_probe=dataclasses.replace(SMALL_PROBE, epochs=100, warmup_epochs=10),
+            finetune=dataclasses.replace(SMALL_FINETUNE, epochs=50),
+            few_shot=FewShotConfig(),
             checkpoint_every=500,
             log_every=50,
         ),
@@ -131,6 +143,8 @@ SCALES = {
             weight_decay=0.05,
             augment={},
             linear_probe=LinearProbeConfig(batch_size=4096, epochs=50, warmup_epochs=5),
+            finetune=FinetuneConfig(),
+            few_shot=FewShotConfig(),
             checkpoint_every=1000,
             log_every=50,
             workers=16,
@@ -148,6 +162,8 @@ SCALES = {
             weight_decay=0.05,
             augment={},
             linear_probe=LinearProbeConfig(),
+            finetune=FinetuneConfig(),
+            few_shot=FewShotConfig(),
             checkpoint_every=1000,
             log_every=50,
             workers=8,

@@ -5,27 +5,42 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import presets
 from absl import flags
 
-from can.config import AugmentConfig, LinearProbeConfig, MethodConfig, ModelConfig, OptimConfig, RunConfig
+from can.config import AugmentConfig, MethodConfig, ModelConfig, OptimConfig, RunConfig
 from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError
 from can.runs import RunDir, run_name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-_DEFINE: dict[type, Callable[..., Any]] = {
+
+
+class _Ints(flags.ArgumentParser):
+    """`1,5,10` as a tuple."""
+
+    syntactic_help = "whole numbers with commas between them"
+
+    def parse(self, argument: str | tuple[int, ...]) -> tuple[int, ...]:
+        return argument if isinstance(argument, tuple) else tuple(int(number) for number in argument.split(","))
+
+
+_DEFINE: dict[Any, Callable[..., Any]] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
+    tuple[int, ...]: partial(flags.DEFINE, _Ints()),
 }
 _OWN_FLAGS = frozenset({"name", "size"})  # --method, --augmentation, --model
+# The evaluations whose protocol is a field of Scale, with the prefix of its flags.
+_PROTOCOLS = {"linear_probe": "probe_", "finetune": "finetune_", "few_shot": "few_shot_"}
 _override_names: list[str] = []
-_probe_names: list[str] = []
+_protocol_names: dict[str, list[str]] = {}
 
 
 def define_scale_flags() -> None:
@@ -49,7 +64,9 @@ def define_scale_flags() -> None:
     _override_names.extend(("augmentation", "warmup_epochs"))
     for config in (ModelConfig, MethodConfig, AugmentConfig, OptimConfig):
         _override_names.extend(_define_fields(config))
-    _probe_names.extend(_define_fields(LinearProbeConfig, prefix="probe_"))
+    protocols = get_type_hints(presets.Scale)
+    for protocol, prefix in _PROTOCOLS.items():
+        _protocol_names[protocol] = _define_fields(protocols[protocol], prefix)
 
 
 def define_run_flags() -> None:
@@ -76,12 +93,15 @@ def scale() -> presets.Scale:
     values = flags.FLAGS
     base = presets.scale_named(values.scale)
     given = {name: values[name].value for name in ("checkpoint_every", "log_every", "workers", "test_split")}
-    probe = {name: values["probe_" + name].value for name in _probe_names}
+    protocols = {}
+    for protocol, prefix in _PROTOCOLS.items():
+        fields = {name: values[prefix + name].value for name in _protocol_names[protocol]}
+        protocols[protocol] = dataclasses.replace(getattr(base, protocol), **_given(fields))
     data = {"in1k": values.labelled, "jft": values.uncurated}
     return dataclasses.replace(
         base,
         data=base.data | _given(data),
-        linear_probe=dataclasses.replace(base.linear_probe, **_given(probe)),
+        **protocols,
         **_given(given),
     )
 
@@ -120,7 +140,7 @@ def describe(config: RunConfig, run: RunDir) -> str:
         "name": run.name,
         "peak_lr": config.optim.peak_lr,
         "images": config.optim.total_steps * config.optim.batch_size,
-        "linear_probe": dataclasses.asdict(chosen.linear_probe),
+        **{protocol: dataclasses.asdict(getattr(chosen, protocol)) for protocol in _PROTOCOLS},
         "labelled": {"data": chosen.data["in1k"], "train": flags.FLAGS.train_split, "test": chosen.test_split},
     }
     return json.dumps(config.to_dict() | derived, indent=2)

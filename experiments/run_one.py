@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 
 import run_flags
 from absl import flags, logging
+from evaluations import EVALS
 
 from can import data, train
 from can.config import RunConfig
 from can.errors import check_choice
-from can.evals import linear_probe
-from can.evals.encoder import Encoder
-from can.runs import EvalRecord, RunDir
+from can.runs import RunDir
 from can.sharding import make_mesh
-
-EVALS = ("linear_probe",)
 
 
 def pretrain(config: RunConfig, run: RunDir) -> None:
@@ -48,10 +44,10 @@ def evaluate(config: RunConfig, run: RunDir, names: Iterable[str]) -> None:
         if run.has_eval(name) and not flags.FLAGS.force:
             logging.info("%s has its %s already", run.name, name)
             continue
-        run.write_eval(name, _linear_probe(config, run))
+        run.write_eval(name, EVALS[name](config, run))
 
 
-def complete(config: RunConfig, run: RunDir, names: Iterable[str] = EVALS) -> None:
+def complete(config: RunConfig, run: RunDir, names: Iterable[str] = ("linear_probe",)) -> None:
     """Pre-trains and evaluates what is missing; returns at once if nothing is."""
     names = tuple(names)
     if flags.FLAGS.force or (reason := run.reason_to_train(names)) is not None:
@@ -61,23 +57,3 @@ def complete(config: RunConfig, run: RunDir, names: Iterable[str] = EVALS) -> No
     else:
         run.claim(config)
     evaluate(config, run, names)
-
-
-def _linear_probe(config: RunConfig, run: RunDir) -> list[EvalRecord]:
-    scale, values = run_flags.scale(), flags.FLAGS
-    labelled = scale.data["in1k"]
-    train_set = data.load(labelled, values.train_split, data_dir=values.data_dir)
-    test_set = data.load(labelled, scale.test_split, data_dir=values.data_dir)
-    encoder = Encoder.from_model(train.load_encoder(config, run))
-    cache = run.work / "features" if scale.linear_probe.cache_features else None
-    found = linear_probe.evaluate(encoder, train_set, test_set, scale.linear_probe, seed=config.seed, cache_dir=cache)
-    protocol = {
-        "name": "linear_probe",
-        "train": f"{labelled} {values.train_split}",
-        "test": f"{labelled} {scale.test_split}",
-    } | dataclasses.asdict(scale.linear_probe)
-    n = int(found.pop("n"))
-    return [
-        EvalRecord(metric=metric, value=value, n=n, seed=config.seed, protocol=protocol)
-        for metric, value in found.items()
-    ]

@@ -1,0 +1,16 @@
+"""The evaluations of a pre-trained run, by name: `EVALS[name](config, run)` returns its records.
+
+To add one, add a file and a line to EVALS; what it measures is in `can.evals`, what is here says on which data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from can.config import RunConfig
+from can.runs import EvalRecord, RunDir
+from evaluations.linear_probe import linear_probe
+
+EVALS: dict[str, Callable[[RunConfig, RunDir], list[EvalRecord]]] = {
+    "linear_probe": linear_probe,
+}
