@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The learning rates of the laptop scale: each method at the same four rates, judged on held-out training images.
+# The learning rates of the laptop scale: each method at the same five rates, judged on held-out training images.
 #
 #   bash experiments/tune_laptop.sh [--flags]      results go to results/tuning/; about 20 minutes on two cores
 #   METHODS=can bash experiments/tune_laptop.sh    one method only
@@ -13,7 +13,7 @@ cd "$CAN_ROOT"
 for method in ${METHODS:-can simclr mae}; do
   epochs=574 # 20,000 images
   if [ "$method" = mae ]; then epochs=2025; fi
-  for rate in 0.0015 0.003 0.006 0.012; do
+  for rate in 0.00075 0.0015 0.003 0.006 0.012; do
     # The rate always becomes a part of the run's name, so that a change of the scale's own does not mix runs up.
     run=(--scale=laptop --method="$method" --model=vit_l --data=jft --epochs="$epochs" --base_lr="$rate"
       --name="$method-lr$rate-s0" --results_dir=results/tuning --workdir=checkpoints/tuning "$@")
