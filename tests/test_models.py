@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from scipy.stats import norm
 
 from can.config import MethodConfig
 from can.errors import ConfigError
 from can.models import Decoder, ProjectionHead, ViT, model_config
+from can.models.gelu import gelu
 from can.models.positions import sincos_positions, sinusoid
 from can.views import patchify, random_order, shuffle
 
@@ -96,9 +98,10 @@ def test_the_transformer_is_the_pre_norm_one_of_the_vit_paper():
     np.testing.assert_allclose(encoder.transformer(jnp.asarray(x)), norm(y), atol=2e-5)
 
 
-@pytest.mark.parametrize("option", [dict(remat=True), dict(scan_unroll=3)])
+@pytest.mark.parametrize("option", [dict(remat=True), dict(scan_unroll=2), dict(scan_unroll=6)])
 def test_remat_and_unrolling_change_no_number(option):
-    plain, other = (ViT(tiny(**o), rngs=nnx.Rngs(0)) for o in ({}, option))
+    """Against a stack that is deep enough to be scanned."""
+    plain, other = (ViT(tiny(depth=6, **o), rngs=nnx.Rngs(0)) for o in ({}, option))
     images = jax.random.normal(jax.random.key(0), (2, 28, 28, 3))
 
     def gradient(encoder):
@@ -107,6 +110,19 @@ def test_remat_and_unrolling_change_no_number(option):
 
     for a, b in zip(jax.tree.leaves(gradient(plain)), jax.tree.leaves(gradient(other)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("bfloat16", 2e-2)])
+def test_gelu_and_its_derivative_are_those_of_the_normal_distribution(dtype, tolerance):
+    """Against scipy's distribution in double precision, far tails included."""
+    x = jnp.concatenate([jnp.linspace(-12, 12, 481), jnp.array([-1e4, 1e4])]).astype(dtype)
+    exact = np.asarray(x, np.float64)
+    value, pullback = jax.vjp(gelu, x)
+    (slope,) = pullback(jnp.ones_like(x))
+    assert value.dtype == slope.dtype == x.dtype
+    np.testing.assert_allclose(value.astype(float), exact * norm.cdf(exact), rtol=tolerance, atol=tolerance)
+    expected = norm.cdf(exact) + exact * norm.pdf(exact)
+    np.testing.assert_allclose(slope.astype(float), expected, rtol=tolerance, atol=tolerance)
 
 
 def test_bfloat16_computes_in_bfloat16_and_stores_float32():
