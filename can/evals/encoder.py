@@ -86,10 +86,10 @@ def extract_features(
         return cached
     features = np.empty((len(image_set), encoder.num_features), np.float32)
     labels = np.empty(len(image_set), np.int32)
-    start = 0
-    for batch in eval_batches(image_set, batch_size=encoder.batch_size, image_size=encoder.image_size):
+    start, batch_size = 0, min(encoder.batch_size, len(image_set))
+    for batch in eval_batches(image_set, batch_size=batch_size, image_size=encoder.image_size):
         stop = start + len(batch["label"])
-        features[start:stop] = encoder.features(_fill_up(batch["image"], encoder.batch_size))[: stop - start]
+        features[start:stop] = encoder.features(_fill_up(batch["image"], batch_size))[: stop - start]
         labels[start:stop] = batch["label"]
         start = stop
     if start != len(image_set):
