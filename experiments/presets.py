@@ -101,7 +101,7 @@ SCALES = {
             image_size=28,
             schedule=Schedule(at_800=24_000, exponent=0.55),
             batch_size=64,
-            base_lr={"can": 3e-3, "simclr": 3e-3, "mae": 6e-3, "supervised": 3e-3},
+            base_lr={"can": 3e-3, "simclr": 3e-3, "mae": 1.5e-3, "supervised": 3e-3},  # experiments/tune_laptop.sh
             weight_decay=0.05,
             augment=SMALL_AUGMENT,
             linear_probe=SMALL_PROBE,
