@@ -25,7 +25,6 @@ SOURCES = ("can", "experiments", "requirements.txt")  # what a run's numbers dep
 
 
 def provenance(
-    git: dict[str, Any],
     data: dict[str, str],
     started: float,
     wall_time_s: float,
@@ -34,13 +33,12 @@ def provenance(
 ) -> dict[str, Any]:
     """What `provenance.json` holds, as plain JSON values.
 
-    `git` is what `git_state` said when the process started: by its end, files may have been edited that it never
-    read. `data` maps each data set to its fingerprint, `started` is the run's start in seconds since the epoch
+    `data` maps each data set to its fingerprint, `started` is the run's start in seconds since the epoch
     (`time.time()`), `wall_time_s` the seconds it trained over all its restarts, `steps` what it trained,
     `images_per_second` its mean speed.
     """
     return {
-        "git": git,
+        "git": LOADED,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
         "device": {
             "platform": jax.default_backend(),
@@ -118,3 +116,7 @@ def _without_folder(name: str) -> str:
 
 def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+# When a run ends, files may have been edited, or committed, that its process never read.
+LOADED = git_state()

@@ -28,7 +28,7 @@ from can.files import read_json, write_json
 from can.methods import Batch, Method
 from can.models import ViT
 from can.optim import adamw, descend, learning_rate_schedule
-from can.provenance import git_state, peak_memory_mb, provenance
+from can.provenance import peak_memory_mb, provenance
 from can.runs import RunDir
 from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
 from can.train_log import TrainLog
@@ -121,7 +121,6 @@ def pretrain(
       ConfigError: the settings cannot work.
       UserError: the loss is no longer finite (the last good checkpoint stays), or the disk is full.
     """
-    git = git_state()
     optim, last_step = config.optim, config.optim.last_step
     cls = methods.method_class(config.method.name)
     if not cls.needs_labels:
@@ -183,7 +182,6 @@ def pretrain(
         log.publish(run.results)
     elapsed = clock.elapsed()
     record = provenance(
-        git,
         {f"{images.name} {images.split}": images.fingerprint},
         clock.started,
         elapsed,

@@ -18,12 +18,15 @@ from can.train import abstract_state, make_train_step
 UTILISATION = 0.35  # share of the matmul speed that small models reach on a CPU: an assumption, printed with the plan
 
 
-def plan_table(plan: Sequence[tuple[str, RunConfig, RunDir]], evals: Sequence[str]) -> str:
-    """A line a run: state, images, FLOPs and estimated minutes of pre-training, with the sum of what is missing."""
+def plan_table(plan: Sequence[tuple[str, RunConfig, RunDir, Sequence[str]]]) -> str:
+    """A line a run: state, images, FLOPs and estimated minutes of pre-training, with the sum of what is missing.
+
+    `plan`: each row's name, configuration, folders and evaluations.
+    """
     speed = matmul_flops_per_second()
     lines = [f"{'row':24} {'run':40} {'images':>12} {'GFLOPs/image':>13} {'PFLOPs':>9} {'~minutes':>9}  state"]
     missing = 0.0
-    for row, config, run in plan:
+    for row, config, run, evals in plan:
         images = config.optim.last_step * config.optim.batch_size
         per_image = step_flops(_shape_of(config)) / config.optim.batch_size if images else 0.0
         minutes = per_image * images / (speed * UTILISATION) / 60

@@ -19,12 +19,13 @@ from can.runs import RunDir
 
 
 class Row(NamedTuple):
-    """A row of a table: what is trained, on what, for how many of the paper's epochs."""
+    """A row of a table: what is trained, on what, for how many of the paper's epochs, and how it is evaluated."""
 
     method: str
     model: str
     data: str
     epochs: float
+    evals: tuple[str, ...] = ("linear_probe",)
 
     def __str__(self) -> str:
         return f"{self.method}/{self.model}/{self.epochs:g}"
@@ -38,26 +39,30 @@ def define_flags() -> None:
     flags.DEFINE_bool("dry_run", False, "print the plan with its cost, and exit")
 
 
-def make(rows: Sequence[Row], *, analysis: str, evals: Sequence[str]) -> None:
+def make(rows: Sequence[Row], *, analysis: str) -> None:
     """Makes what is missing of `rows` and prints the table that `analysis/<analysis>.py` renders.
 
     Raises ConfigError, before anything runs, for a row or a seed that does not exist or a setting that cannot work.
     """
     values = flags.FLAGS
     chosen = select(rows, values.rows)
-    plan = [(row, *run_flags.named_run(*row, seed=seed)) for seed in seeds(values.seeds) for row in chosen]
+    plan = [
+        (row, *run_flags.named_run(row.method, row.model, row.data, row.epochs, seed))
+        for seed in seeds(values.seeds)
+        for row in chosen
+    ]
     if values.print_config:
         for _, config, run in plan:
             print(run_flags.describe(config, run))
         return
     if values.dry_run:
-        print(cost.plan_table([(str(row), config, run) for row, config, run in plan], evals))
+        print(cost.plan_table([(str(row), config, run, row.evals) for row, config, run in plan]))
         return
     sys.path.append(str(run_flags.REPOSITORY / "analysis"))
     for place, (row, config, run) in enumerate(sorted(plan, key=_seed_then_images), 1):
-        if values.force or not is_done(config, run, evals):
+        if values.force or not is_done(config, run, row.evals):
             print(f"\n[{place}/{len(plan)}] {row} seed {config.seed}: {run.name}", file=sys.stderr, flush=True)
-            run_one.complete(config, run, evals)
+            run_one.complete(config, run, row.evals)
             print(_render(analysis, brief=True), flush=True)
     print(_render(analysis))
 

@@ -32,7 +32,7 @@ ROWS = (
 
 def main() -> None:
     """Makes the rows that are missing, and the table."""
-    table.make(ROWS, analysis="make_table2", evals=("linear_probe",))
+    table.make(ROWS, analysis="make_table2")
 
 
 if __name__ == "__main__":
