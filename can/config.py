@@ -78,6 +78,12 @@ class MethodConfig:
     denoise_target: str = "sigma_eps"  # Eq. 3's sigma * e, or "eps"
     sigma_scale: float = 1000.0  # the sinusoid's argument is sigma_scale * sigma / sigma_max; 0: sigma itself
     sigma_tokens: str = "all"  # which decoder inputs the noise embedding is added to: "all" or "visible"
+    label_smoothing: float = 0.0  # of methods that learn from labels, as the fields below
+    drop_path: float = 0.0  # of the last block; rises linearly from 0 (Huang et al., 2016)
+    mixup: float = 0.0  # alpha of the Beta distribution (Zhang et al., 2018); 0: none
+    attack_epsilon: float = 6 / 255  # PyramidAT: largest perturbation of a level, in pixel values of [0, 1]
+    attack_step: float = 1 / 255  # PyramidAT: of each sign-gradient step
+    attack_steps: int = 5
 
     def __post_init__(self) -> None:
         check_choice("infonce_reduction", self.infonce_reduction, ("mean", "sum"))
@@ -86,9 +92,11 @@ class MethodConfig:
         check_choice("sigma_tokens", self.sigma_tokens, ("all", "visible"))
         for what in ("lambda_infonce", "lambda_reconstruct"):
             _check_range(what, getattr(self, what), 0.0, 1.0)
-        _check_range("mask_rate", self.mask_rate, 0.0, 1.0)
+        for what in ("mask_rate", "label_smoothing", "drop_path"):
+            _check_range(what, getattr(self, what), 0.0, 1.0)
         _check_range("temperature", self.temperature, 1e-6, float("inf"))
-        _check_range("sigma_max", self.sigma_max, 0.0, float("inf"))
+        for what in ("sigma_max", "mixup", "attack_epsilon", "attack_step", "attack_steps"):
+            _check_range(what, getattr(self, what), 0.0, float("inf"))
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,8 @@ class AugmentConfig:
     color_prob: float = 0.8
     gray_prob: float = 0.2
     blur_prob: float = 0.5
+    rand_augment_layers: int = 0  # operations an image after all else (Cubuk et al., 2020); 0: none
+    rand_augment_magnitude: float = 9.0  # of 10
 
     def __post_init__(self) -> None:
         check_choice("augmentation", self.name, ("simclr", "mae", "none"))
@@ -109,6 +119,8 @@ class AugmentConfig:
         _check_range("crop_area_max", self.crop_area_max, self.crop_area_min, 1.0)
         for what in ("color_prob", "gray_prob", "blur_prob"):
             _check_range(what, getattr(self, what), 0.0, 1.0)
+        _check_range("rand_augment_layers", self.rand_augment_layers, 0, 10)
+        _check_range("rand_augment_magnitude", self.rand_augment_magnitude, 0, 30)
 
 
 @dataclass(frozen=True)

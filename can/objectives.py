@@ -65,10 +65,22 @@ def weights(lambda_infonce: float, lambda_reconstruct: float) -> Weights:
     return Weights(lambda_infonce, rest * lambda_reconstruct, rest * (1 - lambda_reconstruct))
 
 
+def smoothed_targets(
+    labels: Int[Array, " batch"], classes: int, label_smoothing: float
+) -> Float[Array, "batch classes"]:
+    """One-hot targets; a share `label_smoothing` of each is spread over all classes (Szegedy et al., 2016)."""
+    return jax.nn.one_hot(labels, classes) * (1 - label_smoothing) + label_smoothing / classes
+
+
+def soft_cross_entropy(
+    logits: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]
+) -> Float[Array, ""]:
+    """Softmax cross-entropy with probabilities as targets, in nats."""
+    return -jnp.mean(jnp.sum(targets * jax.nn.log_softmax(logits.astype(jnp.float32)), axis=-1))
+
+
 def cross_entropy(
     logits: Float[Array, "batch classes"], labels: Int[Array, " batch"], label_smoothing: float = 0.0
 ) -> Float[Array, ""]:
-    """Softmax cross-entropy, in nats; a share `label_smoothing` of the target is spread over all classes."""
-    classes = logits.shape[-1]
-    target = jax.nn.one_hot(labels, classes) * (1 - label_smoothing) + label_smoothing / classes
-    return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(logits.astype(jnp.float32)), axis=-1))
+    """Softmax cross-entropy of labels, smoothed if asked for, in nats."""
+    return soft_cross_entropy(logits, smoothed_targets(labels, logits.shape[-1], label_smoothing))

@@ -29,6 +29,7 @@ from can.methods import Batch, Method
 from can.models import ViT
 from can.optim import adamw, descend, learning_rate_schedule
 from can.provenance import peak_memory_mb, provenance
+from can.rand_augment import rand_augment
 from can.runs import RunDir
 from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
 from can.train_log import TrainLog
@@ -79,6 +80,10 @@ def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., 
         views = augment(
             augment_key, batch["image"], config.augment, image_size=config.model.image_size, views=num_views
         )
+        if config.augment.rand_augment_layers:
+            key_of_views = jax.random.fold_in(augment_key, 1)
+            layers, magnitude = config.augment.rand_augment_layers, config.augment.rand_augment_magnitude
+            views = rand_augment(key_of_views, views, layers, magnitude)
         augmented = Batch(views=normalize(views))
         if "label" in batch:
             augmented["label"] = batch["label"]

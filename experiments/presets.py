@@ -70,6 +70,18 @@ SMALL_AUGMENT = dict(crop_area_min=0.3)  # the object must stay recognisable in 
 SMALL_PROBE = LinearProbeConfig(base_lr=4.0, batch_size=1024, epochs=40, warmup_epochs=4, cache_features=True)
 # A few epochs of a small set: larger steps in smaller batches than Table 9.
 SMALL_FINETUNE = FinetuneConfig(base_lr=2e-3, batch_size=256, epochs=5, warmup_epochs=0.5)
+# What a recipe changes in a scale's finetuning: "paper" is Table 9 (Sec. 4.1), "mae" is He et al. (2022, App. A.2),
+# "scratch" is Table 9 with mixup, for an encoder that nothing was learnt with and whose layers all learn alike.
+RECIPES: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "mae": dict(weight_decay=0.05, mixup=0.8, cutmix=1.0),
+    "scratch": dict(mixup=0.8, layer_decay=1.0),
+}
+# What He et al. choose for a size of model; the small ones keep their scale's.
+MAE_RECIPE = {
+    "B": dict(base_lr=5e-4, layer_decay=0.65, epochs=100, drop_path=0.1),
+    "L": dict(base_lr=1e-3, layer_decay=0.75, epochs=50, drop_path=0.2),
+}
 
 SCALES = {
     scale.name: scale
@@ -83,7 +95,7 @@ SCALES = {
             image_size=14,
             schedule=Schedule(at_800=96, exponent=0.5),
             batch_size=32,
-            base_lr={"can": 1e-3, "simclr": 1e-3, "mae": 1e-3, "supervised": 1e-3},
+            base_lr={"can": 1e-3, "simclr": 1e-3, "mae": 1e-3, "supervised": 1e-3, "pyramid_at": 1e-3},
             weight_decay=0.05,
             augment=SMALL_AUGMENT,
             linear_probe=LinearProbeConfig(batch_size=64, epochs=2, warmup_epochs=1, cache_features=True),
@@ -101,7 +113,8 @@ SCALES = {
             image_size=28,
             schedule=Schedule(at_800=24_000, exponent=0.55),
             batch_size=64,
-            base_lr={"can": 3e-3, "simclr": 3e-3, "mae": 1.5e-3, "supervised": 3e-3},  # experiments/tune_laptop.sh
+            # experiments/tune_laptop.sh; those of the last two were not tuned
+            base_lr={"can": 3e-3, "simclr": 3e-3, "mae": 1.5e-3, "supervised": 3e-3, "pyramid_at": 3e-3},
             weight_decay=0.05,
             augment=SMALL_AUGMENT,
             linear_probe=SMALL_PROBE,
@@ -120,7 +133,7 @@ SCALES = {
             model_overrides={"patch_size": 4},
             schedule=Schedule(at_800=1_000_000, exponent=0.6),
             batch_size=512,
-            base_lr={"can": 5e-4, "simclr": 5e-4, "mae": 5e-4, "supervised": 5e-4},
+            base_lr={"can": 5e-4, "simclr": 5e-4, "mae": 5e-4, "supervised": 5e-4, "pyramid_at": 5e-4},
             weight_decay=0.05,
             augment=SMALL_AUGMENT,
             linear_probe=dataclasses.replace(SMALL_PROBE, epochs=100, warmup_epochs=10),
@@ -139,7 +152,7 @@ SCALES = {
             model_overrides={"patch_size": 8, "dtype": "bfloat16"},
             schedule=Schedule(at_800=IN1K_IMAGES * 100, exponent=1.0),
             batch_size=2048,
-            base_lr={"can": 2.5e-4, "simclr": 2.5e-4, "mae": 1.5e-4, "supervised": 2.5e-4},
+            base_lr={"can": 2.5e-4, "simclr": 2.5e-4, "mae": 1.5e-4, "supervised": 2.5e-4, "pyramid_at": 2.5e-4},
             weight_decay=0.05,
             augment={},
             linear_probe=LinearProbeConfig(batch_size=4096, epochs=50, warmup_epochs=5),
@@ -158,7 +171,7 @@ SCALES = {
             image_size=224,
             schedule=Schedule(at_800=IN1K_IMAGES * 800, exponent=1.0),
             batch_size=4096,
-            base_lr={"can": 2.5e-4, "simclr": 2.5e-4, "mae": 1.5e-4, "supervised": 2.5e-4},
+            base_lr={"can": 2.5e-4, "simclr": 2.5e-4, "mae": 1.5e-4, "supervised": 2.5e-4, "pyramid_at": 2.5e-4},
             weight_decay=0.05,
             augment={},
             linear_probe=LinearProbeConfig(),
@@ -170,6 +183,15 @@ SCALES = {
         ),
     )
 }
+# What methods that learn from labels add to the model's training and to the images (Figure 10): Table 9 with mixup, and
+# Herrmann et al. (2022).
+FROM_SCRATCH: dict[str, tuple[dict[str, float], dict[str, Any]]] = {
+    "supervised": (
+        dict(label_smoothing=0.1, drop_path=0.1, mixup=0.8),
+        dict(rand_augment_layers=2, rand_augment_magnitude=9.0),
+    ),
+    "pyramid_at": (dict(drop_path=0.1, mixup=0.5), dict(rand_augment_layers=2, rand_augment_magnitude=15.0)),
+}
 WARMUP_EPOCHS = 40  # of the paper's epochs (Tables 5-8) ...
 WARMUP_SHARE = 0.05  # ... but at most this share of a run: the 100-epoch ablations do not say
 
@@ -180,6 +202,12 @@ def scale_named(name: str) -> Scale:
     return SCALES[name]
 
 
+def recipe(name: str, size: str) -> dict[str, Any]:
+    """The fields of FinetuneConfig that a recipe sets for a size of model, whatever the scale."""
+    check_choice("finetuning recipe", name, RECIPES)
+    return RECIPES[name] | (MAE_RECIPE.get(size, {}) if name == "mae" else {})
+
+
 def paper_optim(method: str, model: str, data: str) -> dict[str, float]:
     """Base learning rate and weight decay of Tables 5-8, for roles of model and data.
 
@@ -187,6 +215,8 @@ def paper_optim(method: str, model: str, data: str) -> dict[str, float]:
     learning rate as it is: we follow the table. MAE keeps its weight decay (App. C).
     """
     on_jft, large = data == "jft", model == "vit_l"
+    if method == "pyramid_at":  # Herrmann et al. (2022): 1e-3 at a batch of 4096
+        return dict(base_lr=6.25e-5, weight_decay=0.1)
     if method == "mae":
         return dict(base_lr=3.75e-5 if on_jft else 1.5e-4, weight_decay=0.05)
     if large:
@@ -235,10 +265,12 @@ def resolve(
     # MAE masks three quarters and only crops and flips (He et al., whose settings the paper says it uses);
     # SimCLR's views are whole, unless a mask rate is given (Figure 7, Table 4).
     mask_rate = {"mae": 0.75, "can": 0.5}.get(method, 0.0)
-    augmentation = given.pop("augmentation", "mae" if method in ("mae", "supervised") else "simclr")
+    crops_only = method in ("mae", *FROM_SCRATCH)
+    augmentation = given.pop("augmentation", "mae" if crops_only else "simclr")
     crop = {"crop_area_min": 0.2} if augmentation == "mae" and not scale.augment else {}
-    resolved_method = pick(MethodConfig, name=method, mask_rate=mask_rate)
-    resolved_augment = pick(AugmentConfig, name=augmentation, **(scale.augment | crop))
+    regularised, rand_augmented = FROM_SCRATCH.get(method, ({}, {}))
+    resolved_method = pick(MethodConfig, name=method, mask_rate=mask_rate, **regularised)
+    resolved_augment = pick(AugmentConfig, name=augmentation, **(scale.augment | crop | rand_augmented))
 
     batch_size = given.pop("batch_size", scale.batch_size)
     images = 0 if method == "random" else scale.schedule.images(epochs)
@@ -246,7 +278,7 @@ def resolve(
     warmup_epochs = given.pop("warmup_epochs", min(WARMUP_EPOCHS, WARMUP_SHARE * epochs))
     warmup_steps = round(total_steps * warmup_epochs / epochs) if epochs else 0
     rates = dict(base_lr=scale.base_lr.get(method, 0.0), weight_decay=scale.weight_decay)
-    if scale.name == "paper" and method in ("can", "simclr", "mae"):
+    if scale.name == "paper" and method in ("can", "simclr", "mae", "pyramid_at"):
         rates = paper_optim(method, model, data)
     optim = pick(OptimConfig, batch_size=batch_size, total_steps=total_steps, warmup_steps=warmup_steps, **rates)
     config = RunConfig(

@@ -93,10 +93,7 @@ def scale() -> presets.Scale:
     values = flags.FLAGS
     base = presets.scale_named(values.scale)
     given = {name: values[name].value for name in ("checkpoint_every", "log_every", "workers", "test_split")}
-    protocols = {}
-    for protocol, prefix in _PROTOCOLS.items():
-        fields = {name: values[prefix + name].value for name in _protocol_names[protocol]}
-        protocols[protocol] = dataclasses.replace(getattr(base, protocol), **_given(fields))
+    protocols = {name: dataclasses.replace(getattr(base, name), **protocol_flags(name)) for name in _PROTOCOLS}
     data = {"in1k": values.labelled, "jft": values.uncurated}
     return dataclasses.replace(
         base,
@@ -104,6 +101,12 @@ def scale() -> presets.Scale:
         **protocols,
         **_given(given),
     )
+
+
+def protocol_flags(protocol: str) -> dict[str, Any]:
+    """The fields of an evaluation's protocol that flags give."""
+    prefix = _PROTOCOLS[protocol]
+    return _given({name: flags.FLAGS[prefix + name].value for name in _protocol_names[protocol]})
 
 
 def named_run(

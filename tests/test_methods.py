@@ -7,9 +7,11 @@ import pytest
 from flax import nnx
 
 from can import methods, objectives
+from can.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
 from can.config import MethodConfig
 from can.errors import ConfigError
 from can.methods import METHODS, build
+from can.methods.pyramid_at import perturbed, pyramid_levels
 from can.models import model_config
 from can.views import patchify, random_order, shuffle
 
@@ -129,6 +131,76 @@ def test_supervised_learns_from_labels():
         build(MODEL, MethodConfig("supervised"), rngs=nnx.Rngs(0))
 
 
+def test_supervised_training_smooths_mixes_and_drops_where_asked():
+    batch = {"views": VIEWS[:1], "label": jnp.array([0, 1, 2, 3, 0])}
+    plain = new("supervised")
+    logits = plain.logits(VIEWS[0], KEY)
+    smoothed = new("supervised", label_smoothing=0.1).loss(batch, KEY)[0]
+    np.testing.assert_allclose(smoothed, objectives.cross_entropy(logits, batch["label"], 0.1), rtol=1e-6)
+    assert not np.allclose(new("supervised", mixup=0.8).loss(batch, KEY)[0], plain.loss(batch, KEY)[0])
+    dropped = new("supervised", drop_path=0.5)
+    assert not np.allclose(dropped.logits(VIEWS[0], KEY), logits)
+    np.testing.assert_array_equal(dropped.logits(VIEWS[0], KEY), dropped.logits(VIEWS[0], KEY))
+
+
+# PyramidAT
+
+IMAGES = normalize(jax.random.uniform(jax.random.key(1), (6, 28, 28, 3)))
+LABELS = jnp.array([0, 1, 2, 3, 0, 1])
+
+
+def test_the_pyramid_is_7_14_and_224_pixels_and_in_proportion_elsewhere():
+    assert pyramid_levels(model_config("L", 224)) == (7, 14, 224)
+    assert pyramid_levels(MODEL) == (2, 4, 28)
+    with pytest.raises(ConfigError, match="multiple of 14"):
+        pyramid_levels(model_config("nano", 21))
+
+
+def test_a_perturbation_is_enlarged_to_blocks_multiplied_and_clipped():
+    rng = np.random.default_rng(0)
+    pyramid = tuple(jnp.asarray(rng.uniform(-0.02, 0.02, (6, level, level, 3)), jnp.float32) for level in (2, 4, 28))
+    pixels = np.asarray(IMAGES) * IMAGENET_STD + IMAGENET_MEAN
+    for multiplier, level, block in zip((20, 10, 1), pyramid, (14, 7, 1), strict=True):
+        pixels = pixels + multiplier * np.kron(level, np.ones((1, block, block, 1)))
+    expected = (np.clip(pixels, 0, 1) - IMAGENET_MEAN) / IMAGENET_STD
+    np.testing.assert_allclose(perturbed(IMAGES, pyramid), expected, atol=1e-4)
+
+
+def test_the_attack_stays_in_its_bounds_and_moves_towards_its_targets():
+    method = new("pyramid_at")
+    target_key = jax.random.key(9)
+    goal = jax.random.randint(target_key, (6,), 0, 4)
+    attacked = method.attack(IMAGES, KEY, target_key)
+    pixels, before = (np.asarray(x) * IMAGENET_STD + IMAGENET_MEAN for x in (attacked, IMAGES))
+    assert pixels.min() > -1e-5
+    assert pixels.max() < 1 + 1e-5
+    assert 20 / 255 < np.abs(pixels - before).max() < 31 * 5 / 255 + 1e-5  # 5 steps of 1/255, times 20 + 10 + 1
+    distances = [float(objectives.cross_entropy(method.logits(x, KEY), goal)) for x in (IMAGES, attacked)]
+    assert distances[1] < distances[0] - 0.05
+    few = new("pyramid_at", attack_epsilon=0.0)
+    np.testing.assert_allclose(few.attack(IMAGES, KEY, target_key), IMAGES, atol=1e-5)
+
+
+def test_pyramid_at_is_the_clean_plus_the_adversarial_loss_of_a_given_attack():
+    """No gradient flows through the attack, and the same branches are dropped in both passes."""
+    method = new("pyramid_at", drop_path=0.5)
+    metrics, gradient = loss_and_gradient(method, {"views": IMAGES[None], "label": LABELS})
+    np.testing.assert_allclose(metrics["loss"], metrics["clean"] + metrics["adversarial"], rtol=1e-6)
+    _, drop_key, target_key = jax.random.split(KEY, 3)
+    attacked = method.attack(IMAGES, drop_key, target_key)
+    graphdef, params = nnx.split(method)
+
+    def expected_loss(params):
+        given = nnx.merge(graphdef, params)
+        logits = [given.logits(x, drop_key) for x in (IMAGES, attacked)]
+        return sum(objectives.cross_entropy(each, LABELS) for each in logits)
+
+    loss, expected = jax.value_and_grad(expected_loss)(params)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["can", "mae"])
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_masking_none_or_all_is_refused(name, rate):
@@ -140,7 +212,7 @@ def test_every_method_starts_from_the_same_encoder():
     """The row of an untrained encoder is the start of the trained ones."""
     reference = jax.tree.leaves(nnx.state(new("random").encoder))
     for name in METHODS:
-        settings = {} if name in ("random", "simclr", "supervised") else dict(mask_rate=0.5)
+        settings = {} if name in ("random", "simclr", "supervised", "pyramid_at") else dict(mask_rate=0.5)
         for a, b in zip(reference, jax.tree.leaves(nnx.state(new(name, **settings).encoder)), strict=True):
             np.testing.assert_array_equal(a, b)
 

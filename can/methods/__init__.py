@@ -9,6 +9,7 @@ from can.errors import ConfigError, check_choice
 from can.methods.can import CAN
 from can.methods.mae import MAE
 from can.methods.method import Batch, Method
+from can.methods.pyramid_at import PyramidAT
 from can.methods.random_init import RandomInit
 from can.methods.simclr import SimCLR
 from can.methods.supervised import Supervised
@@ -16,6 +17,7 @@ from can.methods.supervised import Supervised
 METHODS: dict[str, type[Method]] = {
     "can": CAN,
     "mae": MAE,
+    "pyramid_at": PyramidAT,
     "random": RandomInit,
     "simclr": SimCLR,
     "supervised": Supervised,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -10,11 +11,12 @@ from can import objectives
 from can.config import MethodConfig, ModelConfig
 from can.errors import ConfigError
 from can.methods.method import Batch, Method, Metrics
+from can.mixup import mix
 from can.models.transformer import dense
 
 
 class Supervised(Method):
-    """The encoder and a linear classifier."""
+    """The encoder and a linear classifier; mixup, label smoothing and stochastic depth where they are asked for."""
 
     num_views = 1
     needs_labels = True
@@ -22,12 +24,30 @@ class Supervised(Method):
     def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs)
         if num_classes < 2:
-            raise ConfigError("the supervised method needs labelled data: pass a --data with class labels")
+            raise ConfigError(f"{method.name} needs labelled data: pass a --data with class labels")
+        self.num_classes = num_classes
         self.classifier = dense(model.width, num_classes, dtype=model.dtype, rngs=rngs)
+
+    def logits(self, views: Float[Array, "batch size size 3"], key: PRNGKeyArray) -> Float[Array, "batch classes"]:
+        """The classifier's output; `key` says which residual branches of which images are dropped."""
+        return self.classifier(self.encoder.features(views, drop_path=self.method.drop_path, key=key))
+
+    def mixed(
+        self, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[Float[Array, "batch size size 3"], Float[Array, "batch classes"]]:
+        """The views and their targets, smoothed and mixed."""
+        targets = objectives.smoothed_targets(batch["label"], self.num_classes, self.method.label_smoothing)
+        return mix(key, batch["views"][0], targets, self.method.mixup, 0.0)
 
     def loss(self, batch: Batch, key: PRNGKeyArray) -> tuple[Float[Array, ""], Metrics]:
         """Cross-entropy of one augmented view an image."""
-        logits = self.classifier(self.encoder.features(batch["views"][0]))
-        loss = objectives.cross_entropy(logits, batch["label"])
-        accuracy = jnp.mean(jnp.argmax(logits, axis=-1) == batch["label"])
-        return loss, {"loss": loss, "accuracy": accuracy}
+        mix_key, drop_key = jax.random.split(key)
+        views, targets = self.mixed(batch, mix_key)
+        logits = self.logits(views, drop_key)
+        loss = objectives.soft_cross_entropy(logits, targets)
+        return loss, {"loss": loss, "accuracy": accuracy(logits, targets)}
+
+
+def accuracy(logits: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]) -> Float[Array, ""]:
+    """The share of images whose most probable class is that of the largest part of the target."""
+    return jnp.mean(jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1))

@@ -86,6 +86,12 @@ class ViT(nnx.Module):
         """The mean of the patch tokens: what the projection head and every evaluation see (paper, Sec. 3.2)."""
         return tokens[:, int(self.config.cls_token) :].mean(axis=1, dtype=jnp.float32)
 
-    def features(self, images: Float[Array, "batch size size 3"]) -> Float[Array, "batch width"]:
+    def features(
+        self,
+        images: Float[Array, "batch size size 3"],
+        *,
+        drop_path: float = 0.0,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "batch width"]:
         """Pooled features of whole, normalised images."""
-        return self.pool(self(patchify(images, self.config.patch_size)))
+        return self.pool(self(patchify(images, self.config.patch_size), drop_path=drop_path, key=key))

@@ -6,11 +6,16 @@ To add one, add a file and a line to EVALS; what it measures is in `can.evals`, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from can.config import RunConfig
 from can.runs import EvalRecord, RunDir
+from evaluations.finetune import finetune
 from evaluations.linear_probe import linear_probe
 
 EVALS: dict[str, Callable[[RunConfig, RunDir], list[EvalRecord]]] = {
+    "finetune": finetune,
+    "finetune_mae": partial(finetune, recipe="mae"),
+    "finetune_scratch": partial(finetune, recipe="scratch"),
     "linear_probe": linear_probe,
 }

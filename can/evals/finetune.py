@@ -1,0 +1,314 @@
+"""Finetuning: all of the encoder's weights and a linear classifier are trained on labelled images (Table 9).
+
+AdamW with a learning rate that decays layer by layer towards the input, stochastic depth, label smoothing; crop, flip,
+RandAugment, random erasing and (where asked for) mixup and CutMix, all inside the jitted step. A training goes on at
+the last epoch's checkpoint after an interruption and ends with the same numbers to the bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from can.augment import augment, eval_view, normalize
+from can.checkpoint import Checkpoints
+from can.config import AugmentConfig, FinetuneConfig, OptimConfig
+from can.data import ImageSet, batches, eval_batches
+from can.errors import ConfigError, DataError, UserError
+from can.evals.encoder import Encoder
+from can.files import read_json, write_json
+from can.mixup import mix
+from can.models import ViT
+from can.objectives import smoothed_targets, soft_cross_entropy
+from can.optim import adamw, descend, layer_decay_scales, learning_rate_schedule
+from can.rand_augment import rand_augment
+from can.random_erase import random_erase
+from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
+from can.train_log import TrainLog
+
+INIT_STDDEV = 2e-5  # of the classifier's weights, before truncation (He et al., 2022)
+TEST_BATCH = 256  # images a forward pass; changes no result
+CHECK_EVERY = 50  # steps between looks at the loss: the host may run that far ahead of the device
+
+Log = Callable[[int, dict[str, float]], None]
+
+
+class FinetunedViT(nnx.Module):
+    """An encoder and a linear classifier on its pooled tokens."""
+
+    def __init__(self, encoder: ViT, num_classes: int, *, rngs: nnx.Rngs):
+        self.encoder = encoder
+        init = nnx.initializers.truncated_normal(INIT_STDDEV)
+        self.head = nnx.Linear(encoder.config.width, num_classes, kernel_init=init, rngs=rngs)
+
+    def logits(
+        self,
+        images: Float[Array, "batch size size 3"],
+        *,
+        drop_path: float = 0.0,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "batch classes"]:
+        """Of normalised images."""
+        return self.head(self.encoder.features(images, drop_path=drop_path, key=key))
+
+
+class FinetuneState(NamedTuple):
+    """What a training step changes, and a checkpoint holds."""
+
+    step: Array
+    params: nnx.State
+    opt_state: optax.OptState
+
+
+def evaluate(
+    model: ViT,
+    train: ImageSet,
+    test: ImageSet,
+    config: FinetuneConfig,
+    *,
+    seed: int,
+    work_dir: Path,
+    workers: int = 0,
+    mesh: jax.sharding.Mesh | None = None,
+    log: Log | None = None,
+) -> dict[str, float]:
+    """Finetunes a copy of `model` and measures it on every image of `test` after each epoch.
+
+    Args:
+      model: the pre-trained encoder; stays as it is.
+      train: labelled images.
+      test: labelled images of the same classes.
+      config: the protocol.
+      seed: of the classifier, the order of the images, their augmentation and the dropped branches.
+      work_dir: where checkpoints, `curve.csv` and the final weights (see `load_finetuned`) go; a training that was
+        interrupted there is gone on with, a finished one is only read.
+      workers: processes that decode images, for sets that do not fit decoded in memory.
+      mesh: the devices; None takes all of them for data parallelism.
+      log: called with the number of steps done and the row of the curve after each epoch.
+
+    Returns:
+      `top1` and, from 10 classes on, `top5` of the last epoch: shares of the test images, in [0, 1]; `top1_best`, of
+      the best epoch, which is chosen on the test set (the paper does not say which one it reports; `top1` is free of
+      that choice); `loss`: the mean training loss of the last epoch, in nats; `n`: the number of test images.
+
+    Raises:
+      ConfigError: the schedule cannot work, or `work_dir` holds a finetuning with other settings.
+      DataError: a set has no labels, or the two have different classes.
+      UserError: the loss is not finite (says the step), or the disk is full.
+    """
+    if train.num_classes is None or train.num_classes != test.num_classes:
+        raise DataError(
+            f"finetuning needs labelled sets of the same classes: {train.name} {train.split} has "
+            f"{train.num_classes or 'no'} classes, {test.name} {test.split} has {test.num_classes or 'no'}"
+        )
+    mesh = mesh or make_mesh()
+    optim, steps_per_epoch = resolve_optim(config, len(train))
+    last_step = optim.last_step
+    claim(work_dir, model, train, test, config, seed, last_step)
+    encoder = nnx.clone(model)
+    graphdef, params = nnx.split(FinetunedViT(encoder, train.num_classes, rngs=nnx.Rngs(seed)))
+    state = FinetuneState(jnp.zeros((), jnp.int32), params, adamw(optim).init(params))
+    shardings = state_sharding(state, mesh)
+    state = jax.device_put(state, shardings)
+    train_step = jax.jit(
+        make_train_step(graphdef, config, optim, model.config.image_size, train.num_classes),
+        in_shardings=(shardings, batch_sharding(mesh), None, None),
+        out_shardings=(shardings, None),
+        donate_argnums=0,
+    )
+    schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
+    key = jax.random.key(seed)
+    curve_path = work_dir / "curve.csv"
+
+    with Checkpoints(work_dir / "state") as checkpoints:
+        state, start_step = checkpoints.restore(state) or (state, 0)
+        source = batches(
+            train,
+            batch_size=optim.batch_size,
+            seed=seed,
+            start_step=start_step,
+            image_size=model.config.image_size,
+            crop_area=(config.crop_area_min, 1.0),
+            workers=workers,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        with TrainLog(curve_path, None, last_step, start_step) as curve, contextlib.closing(source):
+            losses: list[Array] = []
+            for step in range(start_step, last_step):
+                batch = put_batch(next(source), mesh)
+                state, loss = train_step(state, batch, np.float32(schedule(step)), key)
+                losses.append(loss)
+                done = step + 1
+                epoch_ends = done % steps_per_epoch == 0 or done == last_step
+                if epoch_ends or done % CHECK_EVERY == 0:
+                    _check_finite(losses, done, optim)
+                if epoch_ends:
+                    row = {"loss": float(np.mean(losses)), "lr": schedule(step)}
+                    row |= accuracy(graphdef, state.params, test, model.config.image_size, mesh)
+                    losses.clear()
+                    curve.write(done, row)
+                    checkpoints.save(done, state)
+                    if log:
+                        log(done, row)
+    return read_curve(curve_path) | {"n": len(test)}
+
+
+def resolve_optim(config: FinetuneConfig, num_images: int) -> tuple[OptimConfig, int]:
+    """The optimiser's settings for `num_images` training images, and the number of steps of an epoch.
+
+    A batch is never larger than the training set; an epoch has no ragged last batch. Raises ConfigError for a
+    warm-up longer than the training.
+    """
+    batch_size = min(config.batch_size, num_images)
+    steps_per_epoch = num_images // batch_size
+    optim = OptimConfig(
+        base_lr=config.base_lr,
+        weight_decay=config.weight_decay,
+        batch_size=batch_size,
+        total_steps=max(1, round(config.epochs * steps_per_epoch)),
+        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+        beta1=config.beta1,
+        beta2=config.beta2,
+        max_steps=config.max_steps,
+    )
+    return optim, steps_per_epoch
+
+
+def make_train_step(
+    graphdef: nnx.GraphDef, config: FinetuneConfig, optim: OptimConfig, image_size: int, num_classes: int
+) -> Callable[..., tuple[FinetuneState, Array]]:
+    """The update: `(state, batch of uint8 images and labels, learning_rate, key) -> (state, loss)`."""
+    optimizer = adamw(optim)
+    crops = AugmentConfig(name="mae", crop_area_min=config.crop_area_min)
+
+    def train_step(
+        state: FinetuneState, batch: dict[str, Array], learning_rate: Float[Array, ""], key: PRNGKeyArray
+    ) -> tuple[FinetuneState, Array]:
+        keys = jax.random.split(jax.random.fold_in(key, state.step), 5)
+        views = augment(keys[0], batch["image"], crops, image_size=image_size, views=1)[0]
+        if config.rand_augment_layers:
+            views = rand_augment(keys[1], views, config.rand_augment_layers, config.rand_augment_magnitude)
+        views = normalize(views)
+        if config.erase_prob:
+            views = random_erase(keys[2], views, config.erase_prob)
+        targets = smoothed_targets(batch["label"], num_classes, config.label_smoothing)
+        views, targets = mix(keys[3], views, targets, config.mixup, config.cutmix)
+
+        def loss_fn(params: nnx.State) -> Array:
+            model = nnx.merge(graphdef, params)
+            return soft_cross_entropy(model.logits(views, drop_path=config.drop_path, key=keys[4]), targets)
+
+        loss, grads = jax.value_and_grad(loss_fn)(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        depth = nnx.merge(graphdef, state.params).encoder.config.depth
+        scales = layer_decay_scales(state.params, config.layer_decay, depth)
+        params = descend(state.params, jax.tree.map(jnp.multiply, updates, scales), learning_rate)
+        return FinetuneState(state.step + 1, params, opt_state), loss
+
+    return train_step
+
+
+def accuracy(
+    graphdef: nnx.GraphDef, params: nnx.State, test: ImageSet, image_size: int, mesh: jax.sharding.Mesh
+) -> dict[str, float]:
+    """`top1` and, from 10 classes on, `top5`: the share of all images whose label is among the first guesses."""
+    size = -(-TEST_BATCH // mesh.size) * mesh.size
+    share = size // jax.process_count()
+    mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+    hits = np.zeros(2, np.int64)
+    for batch in eval_batches(test, batch_size=size, image_size=image_size):
+        missing = size - len(batch["label"])  # blank images fill the last batch, and their label is no class
+        images = np.pad(batch["image"], ((0, missing), (0, 0), (0, 0), (0, 0)))
+        labels = np.pad(batch["label"], (0, missing), constant_values=-1)
+        part = put_batch({"image": images[mine], "label": labels[mine]}, mesh)
+        hits += np.asarray(_hits(graphdef, params, part))
+    found = {"top1": float(hits[0] / len(test)), "top5": float(hits[1] / len(test))}
+    return found if (test.num_classes or 0) >= 10 else {"top1": found["top1"]}
+
+
+@partial(jax.jit, static_argnums=0)
+def _hits(graphdef: nnx.GraphDef, params: nnx.State, batch: dict[str, Array]) -> Array:
+    logits = nnx.merge(graphdef, params).logits(eval_view(batch["image"]))
+    _, ranked = jax.lax.top_k(logits, min(5, logits.shape[-1]))
+    found = ranked == batch["label"][:, None]
+    return jnp.stack([found[:, 0].sum(), found.any(axis=1).sum()])
+
+
+def read_curve(path: Path) -> dict[str, float]:
+    """What `evaluate` returns, out of the curve of all epochs."""
+    with path.open() as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    last = {name: rows[-1][name] for name in ("top1", "top5", "loss") if name in rows[-1]}
+    return last | {"top1_best": max(row["top1"] for row in rows)}
+
+
+def claim(
+    work_dir: Path, model: ViT, train: ImageSet, test: ImageSet, config: FinetuneConfig, seed: int, last_step: int
+) -> None:
+    """Writes down what `work_dir` is about; raises ConfigError if it is about something else already."""
+    asked: dict[str, Any] = {
+        **dataclasses.asdict(config),
+        "seed": seed,
+        "last_step": last_step,
+        "encoder": Encoder.from_model(model).fingerprint,
+        "train": train.fingerprint,
+        "test": test.fingerprint,
+    }
+    path = work_dir / "finetune.json"
+    if not path.exists():
+        write_json(path, asked)
+        return
+    there = read_json(path)
+    different = [
+        f"{name}: {there.get(name)} there, {asked[name]} now" for name in asked if there.get(name) != asked[name]
+    ]
+    if different:
+        raise ConfigError(
+            f"{work_dir} holds a finetuning with other settings ({'; '.join(different)}): "
+            "delete that folder, or pass --force to start it anew"
+        )
+
+
+def load_finetuned(model: ViT, num_classes: int, work_dir: Path) -> FinetunedViT:
+    """The finetuned model that `evaluate` left in `work_dir`, for an encoder of `model`'s structure.
+
+    Raises UserError if there is none, or if it is not trained to its end.
+    """
+    abstract = nnx.eval_shape(lambda: FinetunedViT(nnx.clone(model), num_classes, rngs=nnx.Rngs(0)))
+    graphdef, params = nnx.split(abstract)
+    settings = work_dir / "finetune.json"
+    with Checkpoints(work_dir / "state") as checkpoints:
+        restored = checkpoints.restore_part("params", example=params) if settings.exists() else None
+    if restored is None:
+        raise UserError(f"there is no finetuned model in {work_dir}: run --eval=finetune on this machine first")
+    step, last_step = restored[1], read_json(settings)["last_step"]
+    if step != last_step:
+        raise UserError(
+            f"the finetuning in {work_dir} stopped at step {step} of {last_step}: finish --eval=finetune first"
+        )
+    return nnx.merge(graphdef, restored[0])
+
+
+def _check_finite(losses: list[Array], done: int, optim: OptimConfig) -> None:
+    """Turns the losses of the steps up to `done` into floats. Raises UserError at the first that is not finite."""
+    losses[:] = [float(loss) for loss in losses]  # type: ignore[misc]
+    for step, loss in enumerate(losses, start=done - len(losses) + 1):
+        if not math.isfinite(loss):
+            raise UserError(
+                f"finetuning's loss became {loss} at step {step} of {optim.last_step}: "
+                f"lower its base_lr, which is {optim.base_lr:g}"
+            )

@@ -1,0 +1,92 @@
+"""PyramidAT: adversarial training with perturbations of several resolutions (Herrmann et al., 2022).
+
+Figure 10 of the paper compares CAN's robustness with it. Each step attacks the model that is being trained and learns
+from the clean and the attacked images alike. The same stochastic-depth branches are dropped in the attack and in both
+forward passes ("matched"); our encoder has no dropout inside its blocks, which the authors match too.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from can import objectives
+from can.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
+from can.config import MethodConfig, ModelConfig
+from can.errors import ConfigError
+from can.methods.method import Batch, Metrics
+from can.methods.supervised import Supervised, accuracy
+
+MULTIPLIERS = (20.0, 10.0, 1.0)  # of the perturbation of half the patch grid, of the patch grid, of the pixels
+
+Pyramid = tuple[Float[Array, "batch level level 3"], ...]
+
+
+class PyramidAT(Supervised):
+    """Supervised training whose loss is that of the clean images plus that of their attacked selves."""
+
+    def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
+        super().__init__(model, method, rngs=rngs, num_classes=num_classes)
+        self.levels = pyramid_levels(model)
+
+    def loss(self, batch: Batch, key: PRNGKeyArray) -> tuple[Float[Array, ""], Metrics]:
+        """The sum of both cross-entropies, with the same targets and the same dropped branches."""
+        mix_key, drop_key, target_key = jax.random.split(key, 3)
+        views, targets = self.mixed(batch, mix_key)
+        attacked = self.attack(views, drop_key, target_key)
+        clean_logits, attacked_logits = self.logits(views, drop_key), self.logits(attacked, drop_key)
+        clean = objectives.soft_cross_entropy(clean_logits, targets)
+        adversarial = objectives.soft_cross_entropy(attacked_logits, targets)
+        loss = clean + adversarial
+        metrics = {"loss": loss, "clean": clean, "adversarial": adversarial}
+        return loss, metrics | {"accuracy": accuracy(clean_logits, targets)}
+
+    def attack(
+        self, views: Float[Array, "batch size size 3"], drop_key: PRNGKeyArray, target_key: PRNGKeyArray
+    ) -> Float[Array, "batch size size 3"]:
+        """The normalised views after `attack_steps` sign-gradient steps towards random classes, from no perturbation.
+
+        No gradient flows through it to the parameters.
+        """
+        # Cut off before the steps, not after them, or JAX would carry second derivatives along.
+        graphdef, state = nnx.split(self)
+        model = nnx.merge(graphdef, jax.lax.stop_gradient(state))
+        views = jax.lax.stop_gradient(views)
+        goal: Int[Array, " batch"] = jax.random.randint(target_key, (len(views),), 0, self.num_classes)
+        epsilon, size = self.method.attack_epsilon, self.method.attack_step
+
+        def distance(pyramid: Pyramid) -> Array:
+            return objectives.cross_entropy(model.logits(perturbed(views, pyramid), drop_key), goal)
+
+        def step(_: int, pyramid: Pyramid) -> Pyramid:
+            gradients = jax.grad(distance)(pyramid)
+            return jax.tree.map(lambda d, g: jnp.clip(d - size * jnp.sign(g), -epsilon, epsilon), pyramid, gradients)
+
+        flat = tuple(jnp.zeros((len(views), level, level, 3)) for level in self.levels)
+        return perturbed(views, jax.lax.fori_loop(0, self.method.attack_steps, step, flat))
+
+
+def pyramid_levels(model: ModelConfig) -> tuple[int, int, int]:
+    """Pixels a side of each level: half the patch grid, the patch grid, the image; 7, 14 and 224 for ViT-B/16 at 224.
+
+    Raises ConfigError for an odd patch grid, which has no half.
+    """
+    grid = model.image_size // model.patch_size
+    if grid % 2:
+        raise ConfigError(
+            f"pyramid_at halves the patch grid, which is {grid} x {grid}: pass an --image_size that is "
+            f"a multiple of {2 * model.patch_size}"
+        )
+    return grid // 2, grid, model.image_size
+
+
+def perturbed(views: Float[Array, "batch size size 3"], pyramid: Pyramid) -> Float[Array, "batch size size 3"]:
+    """Normalised views plus every level, enlarged to blocks and multiplied, as pixels clipped to [0, 1]."""
+    # Clipped before and after: a black pixel that comes back as -1e-8 would have no gradient to follow.
+    pixels = jnp.clip(views * jnp.array(IMAGENET_STD) + jnp.array(IMAGENET_MEAN), 0, 1)
+    for multiplier, level in zip(MULTIPLIERS, pyramid, strict=True):
+        block = views.shape[1] // level.shape[1]
+        pixels += multiplier * jnp.repeat(jnp.repeat(level, block, axis=1), block, axis=2)
+    return normalize(jnp.clip(pixels, 0, 1))

@@ -1,0 +1,170 @@
+"""Finetuning: what it trains and how fast each layer learns, what it counts, and that a kill changes no number."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import presets
+import pytest
+from flax import nnx
+
+import can.evals.finetune as finetuning
+from can.augment import eval_view
+from can.config import FinetuneConfig
+from can.data import ArrayImages
+from can.errors import ConfigError, DataError, UserError
+from can.evals.finetune import FinetunedViT, evaluate, load_finetuned
+from can.models import ViT, model_config
+
+MODEL = model_config("nano", 14, width=32, heads=2, depth=2, mlp_dim=64)
+PLAIN = FinetuneConfig(
+    base_lr=4e-3,
+    batch_size=64,
+    epochs=3,
+    warmup_epochs=0.5,
+    weight_decay=0.0,
+    drop_path=0.0,
+    label_smoothing=0.0,
+    rand_augment_layers=0,
+    erase_prob=0.0,
+    crop_area_min=0.5,
+)
+FULL = FinetuneConfig(base_lr=1e-3, batch_size=32, epochs=3, warmup_epochs=1, mixup=0.8, cutmix=1.0)
+
+
+def stripes(n: int, seed: int, classes: int = 2) -> ArrayImages:
+    """Grey images whose label is the coarseness of their stripes: the channels and the mean say nothing."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(n) % classes).astype(np.int32)
+    columns = np.arange(14)[None] // (1 + 2 * labels[:, None]) % 2
+    images = np.where(columns[:, None, :, None], 200, 40) + rng.integers(-30, 30, (n, 14, 14, 1))
+    images = np.repeat(images, 3, axis=3).astype(np.uint8)
+    return ArrayImages(f"stripes{seed}", "all", classes, (), f"{n} {seed} {classes}", images, labels)
+
+
+def encoder(seed: int = 0) -> ViT:
+    return ViT(MODEL, rngs=nnx.Rngs(seed))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One finetuning with everything on, never interrupted: its numbers, its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return evaluate(encoder(), stripes(96, 0), stripes(23, 1), FULL, seed=1, work_dir=folder), folder
+
+
+def test_it_learns_and_counts_every_test_image_once(tmp_path):
+    """23 test images fill no batch; a wrong label among them costs exactly one."""
+    test = stripes(23, 1)
+    found = evaluate(encoder(), stripes(512, 0), test, PLAIN, seed=0, work_dir=tmp_path)
+    assert found["top1"] == found["top1_best"] == 1.0
+    assert found["loss"] < 0.1
+    assert found["n"] == 23
+    assert "top5" not in found  # of two classes
+    model = load_finetuned(encoder(5), 2, tmp_path)
+    logits = model.logits(eval_view(jnp.asarray(test.images)))
+    np.testing.assert_array_equal(np.argmax(logits, axis=-1), test.labels)
+    graphdef, params = nnx.split(model)
+    wrong = dataclasses.replace(test, labels=np.where(np.arange(23) == 22, 1 - test.labels, test.labels))
+    found = finetuning.accuracy(graphdef, params, wrong, 14, finetuning.make_mesh())
+    assert found["top1"] == pytest.approx(22 / 23)
+
+
+def test_an_interrupted_finetuning_ends_with_the_same_numbers(trained, tmp_path, monkeypatch):
+    """Stopped in the third epoch: it goes on after the second and repeats no other."""
+    whole, whole_folder = trained
+    check, calls = finetuning._check_finite, []
+
+    def killed(losses, done, optim):
+        if done > 6:
+            raise KeyboardInterrupt
+        calls.append(done)
+        check(losses, done, optim)
+
+    sets = stripes(96, 0), stripes(23, 1)
+    monkeypatch.setattr(finetuning, "_check_finite", killed)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(encoder(), *sets, FULL, seed=1, work_dir=tmp_path)
+    with pytest.raises(UserError, match="stopped at step 6 of 9"):
+        load_finetuned(encoder(), 2, tmp_path)
+    monkeypatch.setattr(finetuning, "_check_finite", check)
+    logged = []
+    resumed = evaluate(encoder(), *sets, FULL, seed=1, work_dir=tmp_path, log=lambda step, row: logged.append(step))
+    assert calls == [3, 6]
+    assert logged == [9]
+    assert resumed == whole
+    assert (tmp_path / "curve.csv").read_bytes() == (whole_folder / "curve.csv").read_bytes()
+    ours, theirs = (nnx.state(load_finetuned(encoder(), 2, folder)) for folder in (tmp_path, whole_folder))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_a_finished_finetuning_is_read_and_not_repeated(trained):
+    whole, folder = trained
+    logged = []
+    sets = stripes(96, 0), stripes(23, 1)
+    again = evaluate(encoder(), *sets, FULL, seed=1, work_dir=folder, log=lambda step, row: logged.append(step))
+    assert again == whole
+    assert logged == []
+
+
+def test_other_settings_in_the_same_folder_are_refused(trained):
+    _, folder = trained
+    with pytest.raises(ConfigError, match=r"base_lr: 0\.001 there, 0\.002 now"):
+        other = dataclasses.replace(FULL, base_lr=2e-3)
+        evaluate(encoder(), stripes(96, 0), stripes(23, 1), other, seed=1, work_dir=folder)
+    with pytest.raises(ConfigError, match="encoder"):
+        evaluate(encoder(1), stripes(96, 0), stripes(23, 1), FULL, seed=1, work_dir=folder)
+
+
+def test_a_missing_model_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match="no finetuned model in .*--eval=finetune"):
+        load_finetuned(encoder(), 2, tmp_path)
+
+
+def test_a_layers_first_step_is_its_share_of_the_learning_rate(tmp_path):
+    """Adam's first step has size 1 wherever a gradient is, so that one step shows each layer's learning rate."""
+    config = dataclasses.replace(PLAIN, layer_decay=0.5, warmup_epochs=0, max_steps=1)
+    before = FinetunedViT(encoder(), 2, rngs=nnx.Rngs(0))
+    evaluate(encoder(), stripes(64, 0), stripes(4, 1), config, seed=0, work_dir=tmp_path)
+    after = load_finetuned(encoder(), 2, tmp_path)
+    moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)), nnx.state(after), nnx.state(before))
+    rate = config.base_lr * 64 / 256
+    assert np.median(np.asarray(moved["head"]["bias"][...])) == pytest.approx(rate, rel=0.01)
+    mlp = np.asarray(moved["encoder"]["transformer"]["blocks"]["mlp_out"]["kernel"][...])
+    assert np.median(mlp[0]) == pytest.approx(rate * 0.5**2, rel=0.05)
+    assert np.median(mlp[1]) == pytest.approx(rate * 0.5, rel=0.05)
+    embedding = np.asarray(moved["encoder"]["patch_embed"]["kernel"][...])
+    assert np.median(embedding) == pytest.approx(rate * 0.5**3, rel=0.05)
+
+
+def test_the_classifier_starts_nearly_at_zero():
+    head = FinetunedViT(encoder(), 10, rngs=nnx.Rngs(0)).head
+    kernel = np.asarray(head.kernel[...])
+    assert 0.5e-5 < kernel.std() < 3e-5
+    assert np.abs(kernel).max() < 5e-5
+    np.testing.assert_array_equal(head.bias[...], 0)
+
+
+def test_a_diverging_loss_names_the_step(tmp_path):
+    config = dataclasses.replace(PLAIN, base_lr=1e30, warmup_epochs=0)
+    with pytest.raises(UserError, match=r"at step \d+ of 24: lower its base_lr"):
+        evaluate(encoder(), stripes(512, 0), stripes(4, 1), config, seed=0, work_dir=tmp_path)
+
+
+def test_sets_of_other_classes_are_refused(tmp_path):
+    with pytest.raises(DataError, match="2 classes, stripes1 all has 3 classes"):
+        evaluate(encoder(), stripes(8, 0), stripes(9, 1, classes=3), PLAIN, seed=0, work_dir=tmp_path)
+
+
+def test_the_recipes_are_those_of_the_papers():
+    paper = presets.scale_named("paper").finetune
+    assert (paper.base_lr, paper.layer_decay, paper.weight_decay, paper.mixup) == (5e-4, 0.65, 0.005, 0)  # Table 9
+    large = dataclasses.replace(paper, **presets.recipe("mae", "L"))
+    assert (large.base_lr, large.layer_decay, large.epochs, large.drop_path) == (1e-3, 0.75, 50, 0.2)
+    assert (large.weight_decay, large.mixup, large.cutmix) == (0.05, 0.8, 1.0)
+    assert presets.recipe("mae", "micro") == {"weight_decay": 0.05, "mixup": 0.8, "cutmix": 1.0}
+    scratch = dataclasses.replace(paper, **presets.recipe("scratch", "L"))
+    assert (scratch.layer_decay, scratch.mixup, scratch.base_lr) == (1.0, 0.8, 5e-4)
