@@ -147,15 +147,17 @@ def evaluate(
             process_count=jax.process_count(),
         )
         with TrainLog(curve_path, None, last_step, start_step) as curve, contextlib.closing(source):
-            losses: list[Array] = []
+            pending: list[Array] = []  # losses that the host has not waited for
+            losses: list[float] = []  # of this epoch
             for step in range(start_step, last_step):
                 batch = put_batch(next(source), mesh)
                 state, loss = train_step(state, batch, np.float32(schedule(step)), key)
-                losses.append(loss)
+                pending.append(loss)
                 done = step + 1
                 epoch_ends = done % steps_per_epoch == 0 or done == last_step
                 if epoch_ends or done % CHECK_EVERY == 0:
-                    _check_finite(losses, done, optim)
+                    losses += _check_finite(pending, done, optim)
+                    pending.clear()
                 if epoch_ends:
                     row = {"loss": float(np.mean(losses)), "lr": schedule(step)}
                     row |= accuracy(graphdef, state.params, test, model.config.image_size, mesh)
@@ -303,12 +305,13 @@ def load_finetuned(model: ViT, num_classes: int, work_dir: Path) -> FinetunedViT
     return nnx.merge(graphdef, restored[0])
 
 
-def _check_finite(losses: list[Array], done: int, optim: OptimConfig) -> None:
-    """Turns the losses of the steps up to `done` into floats. Raises UserError at the first that is not finite."""
-    losses[:] = [float(loss) for loss in losses]  # type: ignore[misc]
+def _check_finite(pending: list[Array], done: int, optim: OptimConfig) -> list[float]:
+    """The losses of the steps up to `done`, as numbers. Raises UserError at the first that is not finite."""
+    losses = [float(loss) for loss in pending]
     for step, loss in enumerate(losses, start=done - len(losses) + 1):
         if not math.isfinite(loss):
             raise UserError(
                 f"finetuning's loss became {loss} at step {step} of {optim.last_step}: "
                 f"lower its base_lr, which is {optim.base_lr:g}"
             )
+    return losses
