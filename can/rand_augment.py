@@ -15,6 +15,9 @@ geometric operations are one warp here, and the arithmetic ones fuse. Channels c
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -38,7 +41,7 @@ OPERATIONS = (
     "translate_x",
     "translate_y",
 )
-MAX_ROTATION = jnp.pi / 6
+MAX_ROTATION = math.pi / 6
 MAX_SHEAR = 0.3
 MAX_TRANSLATION = 150 / 331  # of the side; the original's 150 pixels at 331
 MAX_ENHANCEMENT = 0.9
@@ -134,7 +137,7 @@ def warp(x: Planar, matrices: Float[Array, "batch 2 3"]) -> Planar:
     return jnp.moveaxis(mixed, -1, 1).reshape(x.shape)
 
 
-def _enhance(x: Planar, level: PerImage, chosen) -> Planar:  # type: ignore[no-untyped-def]
+def _enhance(x: Planar, level: PerImage, chosen: Callable[..., Array]) -> Planar:
     """Moves the image away from, or towards, black, its mean grey, its grey, or its blurred self."""
     factor = jnp.maximum(1 + MAX_ENHANCEMENT * level, 0)[:, None, None, None]
     grey = jnp.tensordot(x, jnp.array(LUMA), axes=(1, 0))[:, None]

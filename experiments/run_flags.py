@@ -72,7 +72,7 @@ def define_scale_flags() -> None:
 def define_run_flags() -> None:
     """The flags that name one run."""
     define_scale_flags()
-    flags.DEFINE_string("method", "can", "can, simclr, mae, supervised, or random for no training")
+    flags.DEFINE_string("method", "can", "can, simclr, mae, supervised, pyramid_at, or random for no training")
     flags.DEFINE_string("model", "vit_b", "a role (vit_b, vit_l) or a size (nano, micro, Ti, S, B, L)")
     flags.DEFINE_string("data", "in1k", "a role (in1k, jft), a data set's name, a TFDS name or folder:PATH")
     flags.DEFINE_float("epochs", 100, "as the paper counts them; the scale maps them to images")
