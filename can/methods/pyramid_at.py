@@ -21,7 +21,7 @@ from can.methods.supervised import Supervised, accuracy
 
 MULTIPLIERS = (20.0, 10.0, 1.0)  # of the perturbation of half the patch grid, of the patch grid, of the pixels
 
-Pyramid = tuple[Float[Array, "batch level level 3"], ...]
+Pyramid = tuple[Float[Array, "batch _ _ 3"], ...]  # a level: as many values as it has pixels
 
 
 class PyramidAT(Supervised):
@@ -60,7 +60,7 @@ class PyramidAT(Supervised):
         def distance(pyramid: Pyramid) -> Array:
             return objectives.cross_entropy(model.logits(perturbed(views, pyramid), drop_key), goal)
 
-        def step(_: int, pyramid: Pyramid) -> Pyramid:
+        def step(_: Int[Array, ""], pyramid: Pyramid) -> Pyramid:
             gradients = jax.grad(distance)(pyramid)
             return jax.tree.map(lambda d, g: jnp.clip(d - size * jnp.sign(g), -epsilon, epsilon), pyramid, gradients)
 
