@@ -46,7 +46,7 @@ def provenance(
             "count": jax.device_count(),
             "processes": jax.process_count(),
         },
-        "cpu": {"model": _cpu_model(), "count": _usable_cpus()},
+        "cpu": {"model": cpu_model(), "count": usable_cpus()},
         "system": f"{platform.system()} {platform.machine()}",
         "data": {_without_folder(name): fingerprint for name, fingerprint in data.items()},
         "started": _utc(started),
@@ -85,7 +85,8 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """What the processor calls itself."""
     if sys.platform == "darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or platform.machine()
@@ -94,7 +95,8 @@ def _cpu_model() -> str:
     return found.group(1) if found else platform.machine()  # ARM kernels print no model name
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
+    """How many cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

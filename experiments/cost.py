@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
+from timing import best_matmul
 
 from can.config import OptimConfig, RunConfig
-from can.flops import count_flops
+from can.run_flops import step_flops
 from can.runs import RunDir
-from can.train import abstract_state, make_train_step
 
 UTILISATION = 0.35  # share of the matmul speed that small models reach on a CPU: an assumption, printed with the plan
 
@@ -23,12 +20,12 @@ def plan_table(plan: Sequence[tuple[str, RunConfig, RunDir, Sequence[str]]]) -> 
 
     `plan`: each row's name, configuration, folders and evaluations.
     """
-    speed = matmul_flops_per_second()
+    speed = best_matmul().flops_per_second
     lines = [f"{'row':24} {'run':40} {'images':>12} {'GFLOPs/image':>13} {'PFLOPs':>9} {'~minutes':>9}  state"]
     missing = 0.0
     for row, config, run, evals in plan:
         images = config.optim.last_step * config.optim.batch_size
-        per_image = step_flops(_shape_of(config)) / config.optim.batch_size if images else 0.0
+        per_image = _flops_per_step(_shape_of(config)) / config.optim.batch_size if images else 0.0
         minutes = per_image * images / (speed * UTILISATION) / 60
         reason = run.reason_to_train(evals)
         to_evaluate = [name for name in evals if not run.has_eval(name)]
@@ -44,29 +41,9 @@ def plan_table(plan: Sequence[tuple[str, RunConfig, RunDir, Sequence[str]]]) -> 
     return "\n".join(lines)
 
 
-def matmul_flops_per_second() -> float:
-    """The speed of a large float32 matrix product on this machine, measured for a moment."""
-    x = jnp.ones((2048, 2048))
-    product = jax.jit(lambda x: x @ x)
-    product(x).block_until_ready()
-    best = float("inf")
-    for _ in range(3):
-        start = time.perf_counter()
-        product(x).block_until_ready()
-        best = min(best, time.perf_counter() - start)
-    return 2 * 2048**3 / best
-
-
 @functools.cache
-def step_flops(config: RunConfig) -> float:
-    """FLOPs of one training step, traced, not run."""
-    graphdef, state = abstract_state(config, num_classes=1000)
-    batch, size = config.optim.batch_size, config.model.image_size
-    images = jax.ShapeDtypeStruct((batch, size, size, 3), jnp.uint8)
-    labels = jax.ShapeDtypeStruct((batch,), jnp.int32)
-    rate, key = jax.ShapeDtypeStruct((), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
-    step = make_train_step(graphdef, config)
-    return count_flops(step, state, {"image": images, "label": labels}, rate, key).total
+def _flops_per_step(config: RunConfig) -> int:
+    return step_flops(config, num_classes=1000).total
 
 
 def _shape_of(config: RunConfig) -> RunConfig:

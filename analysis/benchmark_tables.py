@@ -1,0 +1,128 @@
+"""The tables of speed, as Markdown, from what `experiments/benchmark.py` and `first_step.py` wrote."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from formats import Table, to_markdown
+
+NAMES = {"can": "CAN", "simclr": "SimCLR", "mae": "MAE", "supervised": "supervised"}
+PARTS = ("augmentation", "forward", "backward", "optimiser")
+Row = Mapping[str, str]
+
+
+def speed(results_dir: Path, scale: str) -> str:
+    """Time, speed, share of the machine's peak, compilation and memory of the whole step."""
+
+    def cells(row: Row) -> list[str]:
+        step, spread = float(row["step_s"]), float(row["step_iqr_s"])
+        return [
+            f"{_milliseconds(step)} ± {_milliseconds(spread)}",
+            f"{float(row['images_per_s']):,.1f}",
+            f"{float(row['gflops_per_s']):.1f}",
+            f"{float(row['matmul_gflops_per_s']):.1f}",
+            f"{float(row['share_of_peak']):.0%}",
+            f"{float(row['compile_s']):.1f}",
+            f"{int(row['memory_mb']):,}",
+        ]
+
+    heads = ("Step, ms", "Images/s", "GFLOP/s", "Matmul GFLOP/s", "Of the peak", "Compile, s", "Memory, MiB")
+    return _table(results_dir / scale / "benchmark.csv", heads, cells)
+
+
+def parts(results_dir: Path, scale: str) -> str:
+    """What share of the step its parts take."""
+
+    def cells(row: Row) -> list[str]:
+        return [f"{float(row[f'{part}_s']) / float(row['step_s']):.0%}" for part in PARTS]
+
+    return _table(results_dir / scale / "benchmark.csv", [part.capitalize() for part in PARTS], cells)
+
+
+def ratios(results_dir: Path, scale: str) -> str:
+    """How many times as much as CAN SimCLR takes: counted, measured, and the one as a share of the other."""
+
+    def cells(row: Row) -> list[str]:
+        flops, time = float(row["simclr_flops_ratio"]), float(row["simclr_time_ratio"])
+        return [f"{flops:.2f}", f"{time:.2f}", f"{time / flops:.0%}"]
+
+    def shown(row: Row) -> bool:
+        return row["method"] == "can" and bool(row.get("simclr_time_ratio"))
+
+    heads = ("SimCLR/CAN, FLOPs", "SimCLR/CAN, time", "Realised")
+    return _table(results_dir / scale / "benchmark.csv", heads, cells, shown)
+
+
+def peers(results_dir: Path, scale: str) -> str:
+    """Our step and PyTorch's."""
+
+    def cells(row: Row) -> list[str]:
+        times = [
+            f"{_milliseconds(float(row[f'{side}_s']))} ± {_milliseconds(float(row[f'{side}_iqr_s']))}"
+            for side in ("ours", "theirs")
+        ]
+        return [*times, f"{float(row['speedup']):.2f} ± {float(row['speedup_iqr']):.2f}"]
+
+    heads = ("Ours, ms", "PyTorch, ms", "PyTorch / ours")
+    return _table(results_dir / scale / "benchmark_peers.csv", heads, cells)
+
+
+def first_step(results_dir: Path, scale: str) -> str:
+    """A start with nothing compiled, and one with everything compiled."""
+    path = results_dir / scale / "first_step.csv"
+    if not path.exists():
+        return _missing(path)
+    rows = [
+        [NAMES[row["method"]], row["model"], f"{float(row['cold_s']):.1f}", f"{float(row['warm_s']):.1f}"]
+        for row in _read(path)
+    ]
+    return to_markdown(Table(["Method", "Model", "First start, s", "Second, s"], [False, False, True, True], rows))
+
+
+TABLES: dict[str, Callable[[Path, str], str]] = {
+    "speed": speed,
+    "parts": parts,
+    "ratios": ratios,
+    "peers": peers,
+    "first_step": first_step,
+}
+
+
+def _table(
+    path: Path,
+    heads: Sequence[str],
+    cells: Callable[[Row], list[str]],
+    shown: Callable[[Row], bool] = lambda row: True,
+) -> str:
+    """A line for each row of the CSV, its setting first."""
+    if not path.exists():
+        return _missing(path)
+    rows = [[*_setting(row), *cells(row)] for row in _read(path) if shown(row)]
+    columns = ["Method", "Model", "Layers", "Pixels", "Batch", *heads]
+    return to_markdown(Table(columns, [False, False, *[True] * (len(columns) - 2)], rows))
+
+
+def _setting(row: Row) -> list[str]:
+    model = row["model"] if row["dtype"] == "float32" else f"{row['model']}, {row['dtype']}"
+    layers = row["depth"] if row["method"] == "simclr" else f"{row['depth']} + {row['decoder_depth']}"
+    return [NAMES[row["method"]], model, layers, row["image_size"], row["batch_size"]]
+
+
+def _missing(path: Path) -> str:
+    script, peer = {
+        "benchmark.csv": ("benchmark", ""),
+        "benchmark_peers.csv": ("benchmark", " --peer=torch"),
+        "first_step.csv": ("first_step", ""),
+    }[path.name]
+    return f"– (not measured: `python experiments/{script}.py --scale={path.parent.name}{peer}`)"
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f}" if seconds >= 0.1 else f"{seconds * 1000:.1f}"

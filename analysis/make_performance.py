@@ -1,0 +1,61 @@
+"""Fills the tables of docs/performance.md from `results/`: `python analysis/make_performance.py`.
+
+A table stands between `<!-- table: NAME -->` and `<!-- /table -->`; what was there is replaced by what TABLES[NAME]
+makes of the results. NAME may have an argument, usually a scale: `<!-- table: speed laptop -->`. To add a table, add a
+line to TABLES and the two markers to the page.
+"""
+
+from __future__ import annotations
+
+import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import benchmark_tables
+import cli
+from absl import flags
+
+from can.errors import DataError, check_choice
+from can.files import write_atomic
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGE = REPOSITORY / "docs" / "performance.md"
+MARKED = re.compile(r"(<!-- table: (\S+)(.*?) -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+
+def flops(results_dir: Path) -> str:
+    """The table of `results/flops.md`, with what it says about the paper's claims."""
+    path = results_dir / "flops.md"
+    if not path.exists():
+        return "– (not counted: `python analysis/make_flops.py`)"
+    return path.read_text(encoding="utf-8").split("\n\n", 2)[2].strip()  # behind the title and the caption
+
+
+TABLES: dict[str, Callable[..., str]] = {"flops": flops, **benchmark_tables.TABLES}
+
+
+def fill(page: str, results_dir: Path) -> str:
+    """`page` with its tables made anew. Raises ConfigError for a name that is not in TABLES."""
+
+    def made(match: re.Match[str]) -> str:
+        opening, name, arguments, closing = match.groups()
+        check_choice("table", name, TABLES)
+        return f"{opening}{TABLES[name](results_dir, *arguments.split())}\n{closing}"
+
+    opened, filled = page.count("<!-- table:"), MARKED.sub(made, page)
+    if opened != len(MARKED.findall(page)):
+        raise DataError("a table's opening marker has no `<!-- /table -->` behind it: add it to the page")
+    return filled
+
+
+def main() -> None:
+    """Remakes the page."""
+    write_atomic(PAGE, fill(PAGE.read_text(encoding="utf-8"), Path(flags.FLAGS.results_dir)))
+    print(f"{PAGE.relative_to(REPOSITORY)} has the tables of {flags.FLAGS.results_dir}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("results_dir", str(REPOSITORY / "results"), "where the measurements are")
+    cli.run(main)

@@ -1,0 +1,171 @@
+"""How fast the training step is, and where its time goes: `python experiments/benchmark.py --scale=laptop`.
+
+    python experiments/benchmark.py --scale=paper --models=L --depth=2 --decoder_depth=1 --batch_size=16
+    python experiments/benchmark.py --scale=paper --models=S --batch_size=16 --peer=torch
+
+All methods and models of a start take turns in one process, and with them the matrix product that this machine is
+fastest at, so that shares and ratios are of the same minutes. It says first what it will do and how long that takes:
+at `laptop` about four minutes on two cores. Rows go to `results/<scale>/benchmark.csv`, with --peer to
+`benchmark_peers.csv`, in place of those of the same setting. Every hyper-parameter is a flag.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import benchmark_rows
+import cli
+import presets
+import run_flags
+from absl import flags
+from benchmark_rows import Row
+from benchmark_step import NUM_CLASSES, TrainingStep
+from cost import UTILISATION
+from timing import Matmul, Program, best_matmul, interleaved
+
+from can.config import RunConfig
+from can.errors import ConfigError, UserError, check_choice
+from can.provenance import cpu_model, git_state, peak_memory_mb, usable_cpus
+from can.run_flops import step_flops
+
+METHODS = ("can", "simclr", "mae", "supervised")
+COMPILATION = 20  # seconds a method and model, beginnings included: an assumption, printed with the plan
+
+
+class Subject(NamedTuple):
+    """What is measured: a method and a model."""
+
+    method: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.method}/{self.model}"
+
+
+def subjects(methods: Sequence[str], models: Sequence[str]) -> dict[Subject, RunConfig]:
+    """The configurations that the flags describe. Raises ConfigError for an unknown name or an impossible setting."""
+    for method in methods:
+        check_choice("method to time", method, METHODS)
+    named = [Subject(method, model) for model in models for method in methods]
+    return {subject: run_flags.named_run(*subject, "in1k", 800, seed=0)[0] for subject in named}
+
+
+def measure(configs: dict[Subject, RunConfig], flops: dict[Subject, int], matmul: Matmul, rounds: int) -> list[Row]:
+    """A row of `benchmark.csv` for each subject; `flops` are those of the matrix products of a step."""
+    steps = {}
+    programs: dict[Any, Program] = {"matmul": matmul.program}
+    for subject, config in configs.items():
+        step = steps[subject] = TrainingStep(config)
+        programs |= {(subject, part): program for part, program in step.beginnings().items()}
+        _say(f"{subject}: compiled, the whole step in {step.compile_seconds:.1f} s")
+    seconds = interleaved(programs, rounds)
+
+    rows = []
+    for subject, config in configs.items():
+        beginnings = {part: seconds[subject, part] for part in steps[subject].parts}
+        row = benchmark_rows.setting(config)
+        row |= benchmark_rows.step_row(
+            beginnings,
+            flops=flops[subject],
+            batch_size=config.optim.batch_size,
+            matmul_seconds=seconds["matmul"],
+            matmul_flops=matmul.flops,
+        )
+        rival, last = subject._replace(method="simclr"), steps[subject].parts[-1]
+        if rival in configs:
+            row |= benchmark_rows.ratio_row(seconds[rival, last], flops[rival], seconds[subject, last], flops[subject])
+        rows.append(row | dict(compile_s=steps[subject].compile_seconds, memory_mb=steps[subject].memory >> 20))
+    return rows
+
+
+def compare(peers: ModuleType, configs: dict[Subject, RunConfig], rounds: int) -> list[Row]:
+    """A row of `benchmark_peers.csv` for each subject: our step and the peer's, without augmentation."""
+    programs: dict[Any, Program] = {}
+    for subject, config in configs.items():
+        programs[subject, "ours"] = TrainingStep(config).whole
+        programs[subject, "theirs"] = peers.training_step(config, usable_cpus())
+        _say(f"{subject}: compiled")
+    seconds = interleaved(programs, rounds)
+    return [
+        benchmark_rows.setting(config)
+        | dict(peer="torch")
+        | benchmark_rows.peer_row(seconds[subject, "ours"], seconds[subject, "theirs"])
+        for subject, config in configs.items()
+    ]
+
+
+def main() -> None:
+    """Measures what the flags name, writes the rows and prints the tables."""
+    values = flags.FLAGS
+    if values.rounds < 1:
+        raise ConfigError(f"--rounds must be at least 1, not {values.rounds}")
+    folder = Path(values.results_dir) / values.scale
+    configs = subjects(values.methods, values.models or presets.scale_named(values.scale).models)
+    if values.peer:
+        peers = _peers()
+        configs = {
+            subject: peers.same_model(config) for subject, config in configs.items() if subject.method in peers.METHODS
+        }
+        if not configs:
+            raise ConfigError(f"--peer has no {', '.join(values.methods)}: pass --methods={','.join(peers.METHODS)}")
+
+    matmul = best_matmul(next(iter(configs.values())).model.dtype)
+    flops = {subject: step_flops(config, NUM_CLASSES).matmul for subject, config in configs.items()}
+    _say(_plan(flops, matmul, values.rounds, bool(values.peer)))
+    rows = compare(peers, configs, values.rounds) if values.peer else measure(configs, flops, matmul, values.rounds)
+
+    measured = datetime.now(UTC).isoformat(timespec="seconds")
+    circumstances = dict(
+        rounds=values.rounds,
+        cpus=usable_cpus(),
+        cpu=cpu_model(),
+        process_peak_mb=peak_memory_mb(),
+        measured=measured,
+        commit=git_state()["commit"],
+    )
+    path = folder / ("benchmark_peers.csv" if values.peer else "benchmark.csv")
+    columns = list(benchmark_rows.setting(next(iter(configs.values()))))
+    benchmark_rows.add_rows(path, [row | circumstances for row in rows], columns)
+    sys.path.append(str(run_flags.REPOSITORY / "analysis"))
+    tables = importlib.import_module("benchmark_tables")
+    names = ("peers",) if values.peer else ("speed", "parts", "ratios")
+    print("\n\n".join(tables.TABLES[name](Path(values.results_dir), values.scale) for name in names))
+
+
+def _plan(flops: dict[Subject, int], matmul: Matmul, rounds: int, peer: bool) -> str:
+    speed = matmul.flops_per_second * UTILISATION
+    turns = 2 if peer else 2.4  # a whole step, with the peer's at our speed, or with beginnings of .05, .35 and 1
+    minutes = (sum(flops.values()) / speed * turns * (rounds + 1) + COMPILATION * len(flops)) / 60
+    return (
+        f"{', '.join(map(str, flops))}: {rounds} rounds of each, about {minutes:.0f} minutes at {UTILISATION:.0%} of "
+        f"this machine's {matmul.flops_per_second / 1e9:.0f} GFLOP/s (products of {matmul.size})"
+    )
+
+
+def _peers() -> ModuleType:
+    try:
+        return importlib.import_module("benchmark_peers")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--peer=torch needs {error.name}, which is not installed: "
+            "`python -m pip install -r requirements-peers.txt -c requirements.txt`"
+        ) from error
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    run_flags.define_scale_flags()
+    flags.DEFINE_list("methods", ["can", "simclr", "mae"], f"methods to time, of {', '.join(METHODS)}")
+    flags.DEFINE_list("models", [], "roles or sizes of models; default: the scale's two")
+    flags.DEFINE_integer("rounds", 10, "measurements of each program")
+    flags.DEFINE_enum("peer", None, ["torch"], "compare with the same models in PyTorch instead")
+    cli.run(main)

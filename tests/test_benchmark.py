@@ -1,0 +1,186 @@
+"""The benchmark's arithmetic on made-up times, its PyTorch twins, its tables and the script at smoke scale."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import benchmark_rows
+import benchmark_tables
+import jax
+import jax.numpy as jnp
+import make_performance
+import numpy as np
+import presets
+import pytest
+from flax import nnx
+from timing import interleaved, summary
+
+from can.errors import ConfigError, DataError
+from can.methods import build
+from can.methods.from_transformers import mae_from_transformers
+from can.models.positions import sincos_positions
+from can.views import patchify
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TINY = dict(
+    image_size=16,
+    patch_size=8,
+    width=16,
+    depth=2,
+    heads=2,
+    mlp_dim=32,
+    decoder_width=16,
+    decoder_depth=1,
+    decoder_heads=2,
+    decoder_mlp_dim=24,
+    head_width=20,
+    head_out=12,
+    batch_size=6,
+)
+
+
+def config(method: str):
+    return presets.resolve("smoke", method=method, model="nano", data="in1k", epochs=100, seed=0, overrides=TINY)
+
+
+def test_programs_take_turns_in_alternating_order() -> None:
+    calls = []
+
+    def program(name: str):
+        def run() -> None:
+            calls.append(name)
+            sum(range(3_000_000))  # longer than timing.SHORTEST
+
+        return run
+
+    seconds = interleaved({"a": program("a"), "b": program("b")}, rounds=3)
+    assert {name: values.shape for name, values in seconds.items()} == {"a": (3,), "b": (3,)}
+    assert calls[:2] == ["a", "b"]  # unmeasured
+    assert [calls[2], calls[-1]] == ["a", "b"] and "bb" in "".join(calls)
+
+
+def test_the_summary_is_the_median_and_the_distance_of_the_quartiles() -> None:
+    assert summary(np.array([5.0, 1.0, 2.0, 3.0, 4.0])) == (3.0, 2.0)
+
+
+def test_a_row_splits_the_step_and_takes_its_share_of_the_peak_round_by_round() -> None:
+    beginnings = dict(
+        augmentation=np.array([1.0, 2.0, 1.0]),
+        forward=np.array([3.0, 6.0, 3.0]),
+        backward=np.array([7.0, 14.0, 7.0]),
+        optimiser=np.array([8.0, 16.0, 8.0]),
+    )
+    # The machine is half as fast in the second round; its peak is 100 operations a second in the others.
+    matmul_seconds = np.array([2.0, 4.0, 2.0])
+    row = benchmark_rows.step_row(beginnings, flops=400, batch_size=16, matmul_seconds=matmul_seconds, matmul_flops=200)
+    assert [row[f"{part}_s"] for part in beginnings] == [1.0, 2.0, 4.0, 1.0]
+    assert (row["step_s"], row["images_per_s"], row["share_of_peak"]) == (8.0, 2.0, 0.5)
+    assert row["gflops_per_s"] == pytest.approx(50e-9) and row["matmul_gflops_per_s"] == pytest.approx(100e-9)
+    assert row["step_iqr_s"] == 4.0
+
+
+def test_ratios_are_medians_over_rounds() -> None:
+    slow, fast = np.array([3.0, 30.0, 4.0]), np.array([2.0, 20.0, 2.0])
+    assert benchmark_rows.ratio_row(slow, 17, fast, 10) == dict(simclr_time_ratio=1.5, simclr_flops_ratio=1.7)
+    peers = benchmark_rows.peer_row(ours=fast, theirs=slow)
+    assert (peers["speedup"], peers["ours_s"], peers["theirs_s"]) == (1.5, 2.0, 4.0)
+
+
+def test_a_row_replaces_that_of_the_same_setting_and_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "benchmark.csv"
+    benchmark_rows.add_rows(path, [dict(method="can", step_s=1.0), dict(method="mae", step_s=2.0)], ["method"])
+    benchmark_rows.add_rows(path, [dict(method="can", step_s=1 / 3, extra=7)], ["method"])
+    assert path.read_text() == "method,step_s,extra\nmae,2,\ncan,0.33333,7\n"
+
+
+def test_a_page_gets_its_tables_and_nothing_else_changes(tmp_path: Path) -> None:
+    page = "Before\n<!-- table: speed laptop -->\nold\n<!-- /table -->\nafter <!-- table: flops -->\n<!-- /table -->\n"
+    filled = make_performance.fill(page, tmp_path)
+    assert "old" not in filled and "`python experiments/benchmark.py --scale=laptop`" in filled
+    assert filled.startswith("Before\n<!-- table: speed laptop -->\n") and filled.endswith("<!-- /table -->\n")
+    assert make_performance.fill(filled, tmp_path) == filled
+    with pytest.raises(ConfigError, match="unknown table 'sped'; did you mean 'speed'"):
+        make_performance.fill("<!-- table: sped laptop -->\n<!-- /table -->", tmp_path)
+    with pytest.raises(DataError, match="no `<!-- /table -->`"):
+        make_performance.fill("<!-- table: flops -->\n", tmp_path)
+
+
+def test_every_marker_of_the_page_names_a_table(tmp_path: Path) -> None:
+    page = make_performance.PAGE.read_text(encoding="utf-8")
+    assert make_performance.fill(page, tmp_path).count("– (not ") == page.count("<!-- table:") > 5
+
+
+@pytest.mark.parametrize("method", ["mae", "simclr"])
+def test_a_twin_has_our_parameters_and_our_loss(method: str) -> None:
+    torch = pytest.importorskip("torch")
+    peers = pytest.importorskip("benchmark_peers")
+    torch.manual_seed(0)
+    same = peers.same_model(config(method))
+    ours = build(same.model, same.method, rngs=nnx.Rngs(0))
+    twin = peers.twin(same)
+    count = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(ours, nnx.Param)))
+    assert peers.num_parameters(twin) == count
+
+    views = np.random.default_rng(0).normal(size=(ours.num_views, 6, 16, 16, 3)).astype(np.float32)
+    theirs = torch.from_numpy(views.reshape(-1, 16, 16, 3).transpose(0, 3, 1, 2).copy())
+    mae = twin.mae if method == "mae" else peers.MAE(same.model, dataclasses.replace(same.method, mask_rate=0.75)).mae
+    with torch.no_grad():  # He et al.'s positions; a fresh model of transformers encodes the row first
+        mae.vit.embeddings.position_embeddings[0, 1:] = torch.from_numpy(sincos_positions(2, 16))
+        mae.decoder.decoder_pos_embed[0, 1:] = torch.from_numpy(sincos_positions(2, 16))
+    weights = dict(mae.state_dict())
+    if method == "mae":
+        noise = np.random.default_rng(1).uniform(size=(6, 4)).astype(np.float32)
+        expected = twin(theirs, torch.from_numpy(noise))
+        converted = mae_from_transformers(mae.config, weights)
+        loss = converted.loss_in_order(patchify(jnp.asarray(views[0]), 8), jnp.argsort(jnp.asarray(noise), axis=1))[0]
+    else:
+        expected = twin(theirs)
+        encoder = {name: value for name, value in twin.state_dict().items() if name.startswith("vit.")}
+        ours.encoder = mae_from_transformers(mae.config, weights | encoder).encoder
+        linear = [layer for layer in twin.head if isinstance(layer, torch.nn.Linear)]
+        for layer, other in zip([*ours.head.hidden, ours.head.out], linear, strict=True):
+            layer.kernel[...] = jnp.asarray(other.weight.detach().numpy().T)
+        ours.head.out.bias[...] = jnp.asarray(linear[-1].bias.detach().numpy())
+        loss = ours.loss({"views": jnp.asarray(views)}, jax.random.key(0))[0]
+    np.testing.assert_allclose(loss, expected.item(), rtol=1e-5)
+
+
+def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / "experiments" / "benchmark.py"), "--scale=smoke", *flags]
+    return subprocess.run(
+        [*command, f"--results_dir={folder}"], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_the_script_measures_writes_and_prints(tmp_path: Path) -> None:
+    done = run(tmp_path, "--methods=can,simclr", "--models=nano", "--rounds=1", "--depth=1", "--batch_size=4")
+    assert done.returncode == 0, done.stderr
+    assert "can/nano, simclr/nano: 1 rounds of each, about" in done.stderr
+    with (tmp_path / "smoke" / "benchmark.csv").open(newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"can", "simclr"}
+    can = rows["can"]
+    assert (can["depth"], can["batch_size"], can["rounds"]) == ("1", "4", "1")
+    parts = [float(can[f"{part}_s"]) for part in benchmark_tables.PARTS]
+    assert sum(parts) == pytest.approx(float(can["step_s"]), rel=1e-3)
+    assert float(rows["simclr"]["simclr_time_ratio"]) == 1.0
+    flops = float(rows["simclr"]["gflops_per_step"]) / float(can["gflops_per_step"])
+    assert float(can["simclr_flops_ratio"]) == pytest.approx(flops, rel=1e-3)
+    assert 0 < float(can["share_of_peak"]) < 1
+    assert (
+        done.stdout
+        == "\n\n".join(benchmark_tables.TABLES[name](tmp_path, "smoke") for name in ("speed", "parts", "ratios")) + "\n"
+    )
+
+
+def test_mistakes_end_with_one_line(tmp_path: Path) -> None:
+    for flags, message in (
+        (["--methods=cam"], "unknown method to time 'cam'; did you mean 'can'?"),
+        (["--rounds=0"], "--rounds must be at least 1, not 0"),
+    ):
+        done = run(tmp_path, *flags)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and message in done.stderr
