@@ -88,9 +88,9 @@ def render(results_dir: str | Path, found: Sequence[Cost] | None = None) -> str:
     folder, rows = Path(results_dir), table(found)
     caption = (
         "What an image costs (both views where a method has two), counted in the traced program at 224 pixels and "
-        f"batch {BATCH}; a multiply-add is two FLOPs. Forward: multiply-adds of the matrix products of the loss, with the "
-        "share of its modules. Step: all floating-point operations of augmentation, forward, backward and optimiser. "
-        "SimCLR / this: what SimCLR on whole views takes, relative to the row, forward and in a step."
+        f"batch {BATCH}; a multiply-add is two FLOPs. Forward: multiply-adds of the matrix products of the loss, with "
+        "the share of its modules. Step: all floating-point operations of augmentation, forward, backward and "
+        "optimiser. SimCLR / this: what SimCLR on whole views takes, relative to the row, forward and in a step."
     )
     note = "Rows with * are the methods as the paper compares them."
     markdown = "\n\n".join(["# FLOPs", f"{caption} {note}", to_markdown(rows), *claims(found)]) + "\n"
@@ -111,20 +111,22 @@ def table(found: Sequence[Cost]) -> Table:
 def claims(found: Sequence[Cost]) -> list[str]:
     """What the counts say about the FLOPs that the paper states, a sentence each."""
     usual = {(row.size, row.method): row for row in found if row.usual}
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for printed in paper_values():
+        if printed.metric in ("flops_above_can", "flops_below_simclr"):
+            key = (printed.metric, printed.architecture, printed.value)
+            places.setdefault(key, []).append(printed.place)
     sentences = []
-    for value in paper_values():
-        if value.metric not in ("flops_above_can", "flops_below_simclr"):
-            continue
-        size = value.architecture.removeprefix("ViT-")
+    for (metric, architecture, value), where in places.items():
+        size = architecture.removeprefix("ViT-")
         can, simclr = usual[size, "can"], usual[size, "simclr"]
-        above = value.metric == "flops_above_can"
-        this, other, sign = (simclr, can, 1) if above else (can, simclr, -1)
+        this, other, sign = (simclr, can, 1) if metric == "flops_above_can" else (can, simclr, -1)
         forward = sign * (this.forward_macs / other.forward_macs - 1) * 100
         step = sign * (this.step_flops / other.step_flops - 1) * 100
-        verdict = "confirmed" if abs(forward - value.number) <= TOLERANCE else "not confirmed"
+        verdict = "confirmed" if abs(forward - float(value)) <= TOLERANCE else "not confirmed"
         sentences.append(
-            f"The paper ({value.place}) says that {NAMES[this.method]} needs {value.value} % "
-            f"{'more' if above else 'fewer'} FLOPs than {NAMES[other.method]} at {value.architecture}: {verdict}, "
+            f"The paper ({', '.join(where)}) says that {NAMES[this.method]} needs {value} % "
+            f"{'more' if sign > 0 else 'fewer'} FLOPs than {NAMES[other.method]} at {architecture}: {verdict}, "
             f"it is {forward:.0f} % in the forward pass and {step:.0f} % in a training step."
         )
     return sentences

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -48,7 +48,7 @@ class Subject(NamedTuple):
         return f"{self.method}/{self.model}"
 
 
-def subjects(methods: Sequence[str], models: Sequence[str]) -> dict[Subject, RunConfig]:
+def subjects(methods: Sequence[str], models: Iterable[str]) -> dict[Subject, RunConfig]:
     """The configurations that the flags describe. Raises ConfigError for an unknown name or an impossible setting."""
     for method in methods:
         check_choice("method to time", method, METHODS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 import transformers
@@ -106,7 +107,7 @@ class SimCLR(torch.nn.Module):
         return F.cross_entropy(logits, (torch.arange(rows) + rows // 2) % rows)
 
 
-def _encoder(model: ModelConfig) -> dict[str, int | float]:
+def _encoder(model: ModelConfig) -> dict[str, Any]:
     return dict(
         image_size=model.image_size,
         patch_size=model.patch_size,

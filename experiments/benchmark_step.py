@@ -39,7 +39,7 @@ class TrainingStep:
         graphdef, self._state = init_state(config, NUM_CLASSES)
         self._config, self._views = config, method.num_views
         self._step = make_train_step(graphdef, config)
-        shape = (config.optim.batch_size, config.model.image_size, config.model.image_size, 3)
+        shape: tuple[int, ...] = (config.optim.batch_size, config.model.image_size, config.model.image_size, 3)
         if config.augment.name == "none":  # the views are made elsewhere
             shape = (shape[0], method.num_views, *shape[1:])
         rng = np.random.default_rng(0)
@@ -52,7 +52,7 @@ class TrainingStep:
             start = time.perf_counter()
             self._compiled = jax.jit(self._step, donate_argnums=0).lower(self._state, *self._arguments).compile()
             self.compile_seconds = time.perf_counter() - start
-        plan = self._compiled.memory_analysis()
+        plan: Any = self._compiled.memory_analysis()
         self.memory = (
             plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes - plan.alias_size_in_bytes
         )
@@ -91,7 +91,7 @@ class TrainingStep:
 @contextlib.contextmanager
 def _nothing_cached() -> Iterator[None]:
     """Compiles anew what is compiled meanwhile."""
-    before = jax.config.jax_enable_compilation_cache
+    before = jax.config.read("jax_enable_compilation_cache")
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()  # it looks at the setting only once
     try:
