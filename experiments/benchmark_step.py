@@ -91,7 +91,7 @@ class TrainingStep:
 @contextlib.contextmanager
 def _nothing_cached() -> Iterator[None]:
     """Compiles anew what is compiled meanwhile."""
-    before = jax.config.read("jax_enable_compilation_cache")
+    before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]  # made at import
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()  # it looks at the setting only once
     try:

@@ -49,8 +49,8 @@ def test_the_papers_claim_is_judged_by_the_counts() -> None:
     sentences = claims([made_up("can", 100, 600), made_up("simclr", 172, 1080)])
     assert len(sentences) == 2
     assert sentences[0] == (
-        "The paper (Abstract, Sec. 1) says that SimCLR needs 70 % more FLOPs than CAN at ViT-L: confirmed, it is 72 % in the "
-        "forward pass and 80 % in a training step."
+        "The paper (Abstract, Sec. 1) says that SimCLR needs 70 % more FLOPs than CAN at ViT-L: confirmed, it is 72 % "
+        "in the forward pass and 80 % in a training step."
     )
     assert "CAN needs 41 % fewer FLOPs than SimCLR at ViT-L: confirmed, it is 42 %" in sentences[1]
     assert "not confirmed, it is 25 %" in claims([made_up("can", 100, 600), made_up("simclr", 125, 750)])[0]
