@@ -11,6 +11,8 @@ at `laptop` about four minutes on two cores. Rows go to `results/<scale>/benchma
 
 from __future__ import annotations
 
+import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
+
 import importlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -127,7 +129,7 @@ def main() -> None:
         cpu=cpu_model(),
         process_peak_mb=peak_memory_mb(),
         measured=measured,
-        commit=git_state()["commit"],
+        **git_state(),
     )
     path = folder / ("benchmark_peers.csv" if values.peer else "benchmark.csv")
     columns = list(benchmark_rows.setting(next(iter(configs.values()))))

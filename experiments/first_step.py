@@ -8,6 +8,8 @@ Two minutes at `laptop`. Writes `results/<scale>/first_step.csv`.
 
 from __future__ import annotations
 
+import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
+
 import importlib
 import os
 import subprocess
@@ -52,7 +54,7 @@ def main() -> None:
     """Measures what the flags name, writes the rows and prints the table."""
     values = flags.FLAGS
     models = values.models or presets.scale_named(values.scale).models
-    circumstances = dict(cpus=usable_cpus(), cpu=cpu_model(), commit=git_state()["commit"])
+    circumstances = dict(cpus=usable_cpus(), cpu=cpu_model(), **git_state())
     path = Path(values.results_dir) / values.scale / "first_step.csv"
     for model in models:
         for method in values.methods:
