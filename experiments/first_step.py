@@ -41,9 +41,9 @@ def _start(method: str, model: str, scale: str, data_dir: str, folder: Path, att
     folders = dict(results_dir=folder / attempt / "results", workdir=folder / attempt / "work")
     command = [sys.executable, str(run_flags.REPOSITORY / "experiments" / "pretrain.py")]
     command += [f"--{name}={value}" for name, value in (settings | folders).items()]
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
+    variables = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
     start = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
         raise UserError(f"{method}/{model} did not start: {done.stderr.strip().splitlines()[-1]}")
