@@ -153,7 +153,7 @@ class _Crop:
 
 
 def eval_batches(
-    image_set: ImageSet, *, batch_size: int, image_size: int, resize: int | None = None
+    image_set: ImageSet, *, batch_size: int, image_size: int, resize: int | None = None, border: int = 0
 ) -> Iterator[Batch]:
     """Every image once, in order, in one evaluation view; the last batch may be short.
 
@@ -163,6 +163,7 @@ def eval_batches(
       image_size: pixels a side of the images in the batches.
       resize: of `EncodedImages`: what the shorter side is scaled to before the central `image_size` pixels are cut
         out; the usual 256 for 224 in proportion if not given. `ArrayImages` are resized whole.
+      border: pixels cut off every side of the stored image before anything else (ObjectNet's have a red frame of 2).
 
     Returns:
       An iterator over dictionaries of `image`, uint8 [batch, image_size, image_size, 3], and `label`, int32 [batch],
@@ -179,13 +180,19 @@ def eval_batches(
         )
     starts = range(0, len(image_set), batch_size)
     if isinstance(image_set, ArrayImages):
-        return (_eval_arrays(image_set, start, batch_size, image_size) for start in starts)
+        return (_eval_arrays(image_set, start, batch_size, image_size, border) for start in starts)
     assert isinstance(image_set, EncodedImages)
-    return (_eval_encoded(image_set, start, batch_size, image_size, shorter) for start in starts)
+    return (_eval_encoded(image_set, start, batch_size, image_size, shorter, border) for start in starts)
 
 
-def _eval_arrays(image_set: ArrayImages, start: int, batch_size: int, image_size: int) -> Batch:
-    images = image_set.images[start : start + batch_size]
+def _without_border(images: np.ndarray, border: int) -> np.ndarray:
+    """Without the outer `border` pixels of [..., height, width, 3]."""
+    height, width = images.shape[-3:-1]
+    return images[..., border : height - border, border : width - border, :]
+
+
+def _eval_arrays(image_set: ArrayImages, start: int, batch_size: int, image_size: int, border: int) -> Batch:
+    images = _without_border(image_set.images[start : start + batch_size], border)
     if images.shape[1:3] != (image_size, image_size):
         images = np.stack([resized(image, image_size) for image in images])
     batch: Batch = {"image": np.ascontiguousarray(images)}
@@ -194,10 +201,13 @@ def _eval_arrays(image_set: ArrayImages, start: int, batch_size: int, image_size
     return batch
 
 
-def _eval_encoded(image_set: EncodedImages, start: int, batch_size: int, image_size: int, shorter: int) -> Batch:
+def _eval_encoded(
+    image_set: EncodedImages, start: int, batch_size: int, image_size: int, shorter: int, border: int
+) -> Batch:
     def view(index: int) -> tuple[np.ndarray, int | None]:
         data, label = image_set[index]
-        return center_crop(decode_rgb(data, image_set.describe(index)), image_size, shorter), label
+        image = _without_border(decode_rgb(data, image_set.describe(index)), border)
+        return center_crop(image, image_size, shorter), label
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         images, labels = zip(*pool.map(view, range(start, min(start + batch_size, len(image_set)))), strict=True)

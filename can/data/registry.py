@@ -15,6 +15,7 @@ from can.data.folder import load_folder
 from can.data.image_set import ImageSet
 from can.data.joined import join
 from can.data.offline_mix import load_offline_mix
+from can.data.shifts import shifted_sets
 from can.data.small_sets import decode_if_small
 from can.data.smoke import load_smoke
 from can.data.splits import select
@@ -29,11 +30,16 @@ _SOURCES: dict[str, Callable[[Path], Mapping[str, ImageSet]]] = {
     "offline_mix": load_offline_mix,
     "smoke": load_smoke,
 }
+_SHIFTED = {
+    name: load
+    for base in ("fashion_mnist", "cifar10", "smoke")
+    for name, load in shifted_sets(base, _SOURCES[base]).items()
+}
 _FOLDER = "folder:"
 
 
 def available() -> tuple[str, ...]:
-    """The names `load` has of its own; every TFDS name and `folder:PATH` work too."""
+    """The names `load` has of its own, less those of shifted test sets; TFDS names and `folder:PATH` work too."""
     return tuple(sorted(_SOURCES))
 
 
@@ -41,8 +47,9 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
     """A split of a data set, fetched and prepared under `data_dir` if it is not there yet.
 
     Args:
-      name: one of `available()`, a TFDS name ("imagenet2012", "dtd", "imagenet2012_subset/10pct"), or
-        "folder:PATH" (one subfolder a class, or images without labels). "a+b" joins small sets, without labels.
+      name: one of `available()`, a shifted test set ("fashion_mnist_sketch"), a TFDS name ("imagenet2012", "dtd",
+        "imagenet2012_subset/10pct"), or "folder:PATH" (one subfolder a class, or images without labels). "a+b" joins
+        small sets, without labels.
       split: in TFDS's syntax: "train", "test", "train[:55000]", "train[90%:]".
       data_dir: everything that is fetched or prepared lies below it; `DEFAULT_DATA_DIR` is the usual one.
       labelled: False drops the labels.
@@ -59,8 +66,8 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
         return join(name, split, [load(part, split, data_dir=data_dir) for part in name.split("+")])
     if name.startswith(_FOLDER):
         splits = load_folder(Path(name.removeprefix(_FOLDER)).expanduser(), data_dir)
-    elif name in _SOURCES:
-        splits = _SOURCES[name](data_dir)
+    elif name in _SOURCES or name in _SHIFTED:
+        splits = (_SOURCES | _SHIFTED)[name](data_dir)
     else:
         _check_tfds_name(name, data_dir)
         splits = decode_if_small(read_tfds(name, data_dir), data_dir)
@@ -70,7 +77,7 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
 
 def _check_tfds_name(name: str, data_dir: Path) -> None:
     base = name.split("/")[0].split(":")[0]
-    known = {*_SOURCES, *tfds.list_builders(with_community_datasets=False)}
+    known = {*_SOURCES, *_SHIFTED, *tfds.list_builders(with_community_datasets=False)}
     if base in known or (base and (data_dir / base).is_dir()):  # a set that a builder of the user's own prepared there
         return
     near = difflib.get_close_matches(base, sorted(known), n=1, cutoff=0.5)

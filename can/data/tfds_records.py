@@ -54,6 +54,22 @@ def read_tfds(name: str, data_dir: Path) -> dict[str, EncodedImages]:
         return {split: _open_split(builder, name, split) for split in builder.info.splits}
 
 
+def read_label_lists(name: str, split: str, feature: str, data_dir: Path) -> list[tuple[int, ...]]:
+    """The feature `feature`, a sequence of labels, of every example of a split, in the order of `read_tfds`.
+
+    Raises:
+      DataError: the set is not prepared, or has no such feature.
+    """
+    with _quiet():
+        builder = _find_builder(name, data_dir)
+        if feature not in builder.info.features:
+            raise DataError(
+                f"TFDS set {name!r} has no feature {feature!r} (it has: {', '.join(builder.info.features)})"
+            )
+        source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+        return [tuple(int(label) for label in example[feature]) for example in source]
+
+
 def _open_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> EncodedImages:
     features = builder.info.features
     if "image" not in features:

@@ -58,14 +58,19 @@ class Encoder:
     @cached_property
     def fingerprint(self) -> str:
         """Hexadecimal sha256 of structure and parameters: equal fingerprints mean equal features of equal images."""
-        # The structure counts: image size, heads and the type of the computation leave no trace in parameters' shapes.
-        structure = re.sub(r" at 0x[0-9a-f]+", "", repr(self.graphdef))
-        digest = hashlib.sha256(f"{structure} {self.image_size}".encode())
-        for path, leaf in jax.tree_util.tree_flatten_with_path(self.params)[0]:
-            array = np.asarray(leaf)
-            digest.update(f"{path_names(path)} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        return fingerprint_of(self.graphdef, self.params, self.image_size)
+
+
+def fingerprint_of(graphdef: nnx.GraphDef, params: nnx.State, image_size: int) -> str:
+    """Hexadecimal sha256 of a module's structure and parameters."""
+    # The structure counts: image size, heads and the type of the computation leave no trace in parameters' shapes.
+    structure = re.sub(r" at 0x[0-9a-f]+", "", repr(graphdef))
+    digest = hashlib.sha256(f"{structure} {image_size}".encode())
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        array = np.asarray(leaf)
+        digest.update(f"{path_names(path)} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def extract_features(

@@ -1,0 +1,124 @@
+"""Robustness: a finetuned classifier on test sets that are not like its training images (Figures 6, 9 and 10).
+
+What a set asks for is a `ShiftedSet`: its images, which labels count as right for each, and among which classes the
+largest logit is looked for. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+from jaxtyping import Array, Float, Int, UInt8
+
+from can.data import ImageSet, eval_batches
+from can.data.image_set import sha256_of
+from can.errors import DataError, UserError
+from can.evals.class_subsets import argmax_of
+from can.files import read_json, write_json
+
+Logits = Callable[[UInt8[np.ndarray, "batch size size 3"]], Float[Array | np.ndarray, "batch classes"]]
+Subset = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ShiftedSet:
+    """A test set and its rule.
+
+    Attributes:
+      name: of the set, as its metrics begin.
+      images: what it is evaluated on, in order.
+      right: for each image the labels that count as right; an image without any is left out. None: the images' own.
+      subsets: for each metric the classes that the argmax is taken over; None stands for all.
+      border: pixels that are cut off every side of the image first.
+    """
+
+    name: str
+    images: ImageSet
+    right: Sequence[Sequence[int]] | None = None
+    subsets: Mapping[str, Subset | None] = field(default_factory=lambda: {"top1": None})
+    border: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal fingerprints mean equal images under an equal rule."""
+        right = None if self.right is None else [sorted(labels) for labels in self.right]
+        return sha256_of(self.images.fingerprint, right, sorted(self.subsets.items()), self.border)
+
+
+def accuracy(predicted: Int[np.ndarray, " n"], right: Sequence[Sequence[int]]) -> tuple[float, int]:
+    """The share of images whose prediction is among their right labels, and of how many; those without are skipped.
+
+    Raises DataError if no image has a right label.
+    """
+    hits = [label in labels for label, labels in zip(predicted.tolist(), right, strict=True) if len(labels)]
+    if not hits:
+        raise DataError("no image has a label to compare with")
+    return sum(hits) / len(hits), len(hits)
+
+
+def evaluate(
+    logits: Logits,
+    sets: Iterable[ShiftedSet],
+    *,
+    image_size: int,
+    batch_size: int = 256,
+    model_fingerprint: str = "",
+    cache_dir: Path | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Accuracies of the classifier on every set: `{"<set>": {"<metric>": value in [0, 1], "n": images}}`.
+
+    Args:
+      logits: the classifier, of a whole batch of un-augmented images; it is always called with `batch_size` of them.
+      sets: the test sets with their rules.
+      image_size: pixels a side that the classifier takes.
+      batch_size: images a call.
+      model_fingerprint: of the classifier's weights; names the cached numbers together with the set's own.
+      cache_dir: each set's numbers are kept there as soon as it is done, so that an interrupted evaluation goes on.
+
+    Raises:
+      DataError: a set has no labels, or an image of it is damaged.
+      UserError: a logit is not finite.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for shifted in sets:
+        key = sha256_of(model_fingerprint, shifted.fingerprint, image_size)[:16]
+        cache = cache_dir and cache_dir / f"{shifted.name.replace('/', '-')}-{key}.json"
+        if cache and cache.exists():
+            found[shifted.name] = read_json(cache)
+            continue
+        found[shifted.name] = _evaluate_one(logits, shifted, image_size, batch_size)
+        logging.info("%s: %s", shifted.name, found[shifted.name])
+        if cache:
+            write_json(cache, found[shifted.name])
+    return found
+
+
+def _evaluate_one(logits: Logits, shifted: ShiftedSet, image_size: int, batch_size: int) -> dict[str, Any]:
+    right = shifted.right
+    if right is None and shifted.images.num_classes is None:
+        raise DataError(f"{shifted.name} has no labels to evaluate with: pass a labelled data set")
+    predicted: dict[str, list[np.ndarray]] = {metric: [] for metric in shifted.subsets}
+    labels: list[list[int]] = []
+    batches = eval_batches(shifted.images, batch_size=batch_size, image_size=image_size, border=shifted.border)
+    for batch in batches:
+        count = len(batch["image"])
+        # Zero images fill the last batch up, so that one compiled program serves all.
+        full = np.pad(batch["image"], ((0, batch_size - count), (0, 0), (0, 0), (0, 0)))
+        values = np.asarray(logits(full), np.float32)[:count]
+        if not np.isfinite(values).all():
+            raise UserError(f"the classifier's logits of {shifted.name} are not finite: finetune it again")
+        for metric, subset in shifted.subsets.items():
+            predicted[metric].append(argmax_of(values, subset))
+        if right is None:
+            labels += [[label] for label in batch["label"].tolist()]
+    scores = {
+        metric: accuracy(np.concatenate(parts), labels if right is None else right)
+        for metric, parts in predicted.items()
+    }
+    n = {count for _, count in scores.values()}.pop()
+    return {metric: value for metric, (value, _) in scores.items()} | {"n": n}
