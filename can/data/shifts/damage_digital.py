@@ -47,4 +47,4 @@ def jpeg(images: Pixels, quality: float, rng: np.random.Generator) -> Pixels:
         cv2.imencode(".jpg", np.round(255 * image).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
         for image in images
     ]
-    return np.stack([cv2.imdecode(data, cv2.IMREAD_UNCHANGED) for data in encoded]).astype(np.float32) / 255
+    return np.stack([np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED)) for data in encoded]).astype(np.float32) / 255
