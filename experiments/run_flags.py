@@ -50,6 +50,8 @@ def define_scale_flags() -> None:
     flags.DEFINE_string("uncurated", None, "data set in the role of JFT-300M: a name, TFDS name or folder:PATH")
     flags.DEFINE_string("train_split", "train", "labelled images that evaluations train on, e.g. train[:50000]")
     flags.DEFINE_string("test_split", None, "labelled images that evaluations test on; default: the scale's")
+    flags.DEFINE_string("objectnet", None, "folder of ObjectNet's images, one subfolder a class, for --eval=robustness")
+    flags.DEFINE_bool("imagenet_c", False, "also imagenet2012_corrupted (75 sets), for --eval=robustness")
     flags.DEFINE_string("data_dir", str(DEFAULT_DATA_DIR), "where data sets are kept")
     flags.DEFINE_string("results_dir", str(REPOSITORY / "results"), "where results go")
     flags.DEFINE_string("workdir", str(REPOSITORY / "checkpoints"), "where checkpoints and live logs go")

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Float, Int
 
-WNIDS: tuple[str, ...] = tuple(tfds.core.tfds_path("datasets/imagenet2012/labels.txt").read_text().split())
+from can.data.make_imagenet import WNIDS
+
 _FACTS = Path(__file__).parent
 _LABEL = {wnid: label for label, wnid in enumerate(WNIDS)}
 

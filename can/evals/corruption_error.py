@@ -24,11 +24,6 @@ ALEXNET_ERROR = {
 }
 
 
-def mean_error(accuracies: Mapping[str, Sequence[float]]) -> float:
-    """The mean over corruptions of the mean error over their severities; not divided by any other model's."""
-    return sum(1 - sum(values) / len(values) for values in accuracies.values()) / len(accuracies)
-
-
 def mean_corruption_error(
     accuracies: Mapping[str, Sequence[float]], baseline: Mapping[str, float] = ALEXNET_ERROR
 ) -> float:

@@ -33,6 +33,8 @@ class ShiftedSet:
       name: of the set, as its metrics begin.
       images: what it is evaluated on, in order.
       right: for each image the labels that count as right; an image without any is left out. None: the images' own.
+      stands_for: for each label of the images the classifier's labels that it stands for, where those differ; a label
+        that stands for none leaves its images out.
       subsets: for each metric the classes that the argmax is taken over; None stands for all.
       border: pixels that are cut off every side of the image first.
     """
@@ -40,13 +42,16 @@ class ShiftedSet:
     name: str
     images: ImageSet
     right: Sequence[Sequence[int]] | None = None
+    stands_for: Sequence[Sequence[int]] | None = None
     subsets: Mapping[str, Subset | None] = field(default_factory=lambda: {"top1": None})
     border: int = 0
 
     @property
     def fingerprint(self) -> str:
         """Equal fingerprints mean equal images under an equal rule."""
-        right = None if self.right is None else [sorted(labels) for labels in self.right]
+        right = [
+            None if rule is None else [sorted(labels) for labels in rule] for rule in (self.right, self.stands_for)
+        ]
         return sha256_of(self.images.fingerprint, right, sorted(self.subsets.items()), self.border)
 
 
@@ -115,7 +120,8 @@ def _evaluate_one(logits: Logits, shifted: ShiftedSet, image_size: int, batch_si
         for metric, subset in shifted.subsets.items():
             predicted[metric].append(argmax_of(values, subset))
         if right is None:
-            labels += [[label] for label in batch["label"].tolist()]
+            own = batch["label"].tolist()
+            labels += [[label] if shifted.stands_for is None else list(shifted.stands_for[label]) for label in own]
     scores = {
         metric: accuracy(np.concatenate(parts), labels if right is None else right)
         for metric, parts in predicted.items()

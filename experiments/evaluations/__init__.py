@@ -12,10 +12,12 @@ from can.config import RunConfig
 from can.runs import EvalRecord, RunDir
 from evaluations.finetune import finetune
 from evaluations.linear_probe import linear_probe
+from evaluations.robustness import robustness
 
 EVALS: dict[str, Callable[[RunConfig, RunDir], list[EvalRecord]]] = {
     "finetune": finetune,
     "finetune_mae": partial(finetune, recipe="mae"),
     "finetune_scratch": partial(finetune, recipe="scratch"),
     "linear_probe": linear_probe,
+    "robustness": robustness,
 }
