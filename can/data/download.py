@@ -65,6 +65,12 @@ def _stream(url: str, part: Path) -> tuple[str, int, int | None]:
     return digest.hexdigest(), size, int(announced) if announced else None
 
 
+def sha256_of_file(path: Path) -> str:
+    """Hexadecimal sha256 of the file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_sha256(what: str, found: str, expected: str) -> None:
     """Raises DataError unless the two hexadecimal digests are equal."""
     if found != expected:

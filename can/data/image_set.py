@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -122,7 +125,7 @@ class EncodedImages(ImageSet):
             object.__setattr__(self, "pieces", ((0, len(self.records)),))
 
     def __len__(self) -> int:
-        return sum(high - low for low, high in self.pieces)
+        return self._starts[-1]
 
     def __getitem__(self, index: int) -> tuple[bytes, int | None]:
         """The encoded bytes and the label (None if the set is unlabelled) of image `index`."""
@@ -153,11 +156,15 @@ class EncodedImages(ImageSet):
             start += last - first
 
     def _record(self, index: int) -> int:
-        for low, high in self.pieces:
-            if index < high - low:
-                return low + index
-            index -= high - low
-        raise IndexError(f"image {index} is beyond the end of {self.name} {self.split}")
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} is beyond the end of {self.name} {self.split}")
+        piece = bisect.bisect_right(self._starts, index) - 1
+        return self.pieces[piece][0] + index - self._starts[piece]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where each piece begins, among this split's images; a few-shot choice has thousands of pieces."""
+        return [0, *itertools.accumulate(high - low for low, high in self.pieces)]
 
 
 def sha256_of(*parts: object) -> str:

@@ -16,6 +16,7 @@ from can.data.image_set import ImageSet
 from can.data.joined import join
 from can.data.offline_mix import load_offline_mix
 from can.data.shifts import shifted_sets
+from can.data.offline_sets import OFFLINE_SETS
 from can.data.small_sets import decode_if_small
 from can.data.smoke import load_smoke
 from can.data.splits import select
@@ -29,6 +30,7 @@ _SOURCES: dict[str, Callable[[Path], Mapping[str, ImageSet]]] = {
     "fashion_mnist": load_fashion_mnist,
     "offline_mix": load_offline_mix,
     "smoke": load_smoke,
+    **OFFLINE_SETS,
 }
 _SHIFTED = {
     name: load

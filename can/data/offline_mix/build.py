@@ -65,7 +65,7 @@ def _build(data_dir: Path, target: Path) -> None:
     pyramids = [pyramid(photo.pixels) for photo in photographs]
     with unpacked(clipart.PACKAGE, data_dir, target) as package:
         pictures = list(clipart.read_pictures(package.folder))
-        drawings, dropped = select(pictures, per_family=12, per_folder=120, per_likeness=2)
+        drawings, dropped = select(pictures, **clipart.CAPS)
         about_clipart = _about(package.origin, clipart.LICENSE, len(pictures), drawings, dropped)
     del pictures
     sources = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
+from can.data.cutouts import premultiplied, trimmed
 from can.data.debian import DebianPackage
 from can.data.decode import is_truncated
 from can.data.offline_mix.duplicates import Picture, picture
@@ -24,9 +24,9 @@ PACKAGE = DebianPackage(
     contents="usr/share/openclipart/png",
 )
 LICENSE = "public domain (Creative Commons Public Domain Dedication)"
+CAPS = dict(per_family=12, per_folder=120, per_likeness=2)  # of `select`: which pictures the mix takes
 _SIDE = 96  # pixels kept of the longer side: three times what a view shows
 _MAX_PIXELS = 25_000_000  # 16 of the 6,900 pictures are larger, up to 623 megapixels; decoded they would fill memory
-_VISIBLE = 8  # alpha, of 255
 
 
 def read_pictures(folder: Path) -> Iterator[Picture]:
@@ -57,24 +57,12 @@ def _read(folder: Path, path: Path) -> Picture | None:
     decoded = None if is_truncated(data) else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None:
         raise DataError(f"{path} is damaged: delete the package's .deb file, and it is fetched again")
-    pixels = _premultiplied(decoded)
-    rows, columns = (np.flatnonzero((pixels[..., 3] > _VISIBLE).any(axis)) for axis in (1, 0))
-    if len(rows) < 2 or len(columns) < 2:
+    pixels = trimmed(premultiplied(decoded))
+    if pixels is None:
         return None  # nothing to see
-    pixels = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = min(1.0, _SIDE / max(pixels.shape[:2]))
     if scale < 1:
         size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     name = path.relative_to(folder).as_posix()
     return picture(name, family_of(name), data, pixels.copy())  # a copy frees the whole picture
-
-
-def _premultiplied(decoded: np.ndarray) -> UInt8[np.ndarray, "height width 4"]:
-    if decoded.dtype == np.uint16:
-        decoded = (decoded >> 8).astype(np.uint8)
-    if decoded.ndim == 2:
-        return cv2.cvtColor(decoded, cv2.COLOR_GRAY2RGBA)
-    if decoded.shape[-1] == 3:
-        return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGBA)
-    return cv2.cvtColor(cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA), cv2.COLOR_RGBA2mRGBA)

@@ -1,0 +1,57 @@
+"""The offline labelled sets: the rules of the split on made-up images, and the sets that are prepared here."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from can.data import DEFAULT_DATA_DIR, array_store, load
+from can.data.offline_sets import OFFLINE_SETS
+from can.data.offline_sets.build import Collected, Item, split_identities, thumbnails, write
+from can.data.offline_sets.emoji import identity_of
+
+
+def noise(seed):
+    return np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+
+
+def test_no_identity_is_on_both_sides_and_the_sides_are_even():
+    items = [Item("ab"[index % 2], f"{index // 4}", noise(index)) for index in range(80)]
+    train, test = split_identities("x", items)
+    assert not {item.identity for item in train} & {item.identity for item in test}
+    assert len(train) == len(test) == 40
+
+
+def test_copies_and_pictures_of_the_mix_are_dropped(tmp_path):
+    items = [Item("ab"[index % 2], str(index), noise(index), test=index >= 40) for index in range(80)]
+    copy = np.clip(noise(0).astype(int) + 2, 0, 255).astype(np.uint8)
+    items += [Item("a", "copy", copy, test=True), Item("a", "twice", noise(2), test=False)]
+    write("x", Collected(items, ["p"], "l", "r", seen=thumbnails([noise(5), noise(45)])), tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["dropped"] == {
+        "equal images": 1,
+        "like a picture of the pre-training mix": 2,
+        "over the class cap": 0,
+        "test images like a training image": 1,
+    }
+    test = array_store.read(tmp_path, "x")["test"]
+    assert len(test) == 39
+    assert noise(45).tobytes() not in {image.tobytes() for image in test.images}
+
+
+def test_variants_of_an_emoji_are_one_identity():
+    assert identity_of("WOMAN COOK", "person-role") == identity_of("MAN COOK", "person-role") == "cook"
+    assert identity_of("KEYCAP 3", "keycap") == identity_of("KEYCAP 4", "keycap")
+
+
+@pytest.mark.parametrize("name", sorted(OFFLINE_SETS))
+def test_prepared_sets_have_disjoint_splits_and_enough_images(name, tmp_path):
+    folder = DEFAULT_DATA_DIR if name != "digits" else tmp_path
+    if name != "digits" and not (folder / "offline_sets" / name).is_dir():
+        pytest.skip(f"{name} is not prepared under {folder}: its packages are not fetched in tests")
+    train, test = (load(name, split, data_dir=folder) for split in ("train", "test"))
+    assert train.class_names == test.class_names and len(train.class_names) >= 5
+    assert min(np.bincount(test.labels)) >= 10
+    assert not {image.tobytes() for image in train.images} & {image.tobytes() for image in test.images}

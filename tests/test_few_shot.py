@@ -1,0 +1,75 @@
+"""Few-shot classification against scikit-learn, and the choice of the images against hand-made cases."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from sklearn.linear_model import Ridge
+
+from can.config import FewShotConfig
+from can.data import ArrayImages, load
+from can.errors import DataError
+from can.evals.encoder import Encoder
+from can.evals.few_shot import best_l2_by_mean_rank, class_ranks, evaluate, ridge_logits, subset
+
+
+class Pixels(nnx.Module):
+    def __init__(self):
+        self.scale = nnx.Param(jnp.float32(1))
+
+    def features(self, views: jax.Array) -> jax.Array:
+        return self.scale[...] * views.reshape(len(views), -1)
+
+
+def encoder(size=8):
+    return Encoder(*nnx.split(Pixels()), size, size**2 * 3, 64)
+
+
+@pytest.mark.parametrize(("n", "width"), [(40, 12), (15, 30)])  # each way of the eigendecomposition
+def test_the_ridge_equals_scikit_learns(n, width):
+    rng = np.random.default_rng(0)
+    x, test, labels = rng.normal(3, 2, (n, width)), rng.normal(3, 2, (20, width)), np.arange(n) % 3
+    found = ridge_logits(x, labels, test, 3, (1.0, 1024.0))
+    white, white_test = ((part - x.mean(0)) / (x.std(0) + 1e-5) for part in (x, test))
+    for logits, l2 in zip(found, (1.0, 1024.0), strict=True):
+        model = Ridge(alpha=l2, fit_intercept=False, solver="cholesky")
+        model.fit(np.c_[white, np.full(n, 100.0)], np.where(labels[:, None] == np.arange(3), 1.0, -1.0))
+        np.testing.assert_allclose(logits, model.predict(np.c_[white_test, np.full(20, 100.0)]), atol=1e-5)
+
+
+def test_choices_take_k_of_each_class_and_all_of_a_smaller_one():
+    labels = np.array([0] * 9 + [1] * 2 + [2] * 5)
+    ranks = class_ranks(labels, np.random.default_rng(0))
+    for label in range(3):
+        assert sorted(ranks[labels == label]) == list(range((labels == label).sum()))
+    assert np.bincount(labels[ranks < 4]).tolist() == [4, 2, 4]
+    assert (ranks != class_ranks(labels, np.random.default_rng(1))).any()
+
+
+def test_the_mean_rank_rule_on_a_hand_made_table():
+    assert best_l2_by_mean_rank(np.array([[0.9, 0.5, 0.6], [0.1, 0.2, 0.3], [0.2, 0.1, 0.3]])) == 2
+    assert best_l2_by_mean_rank(np.array([[0.5, 0.5], [0.5, 0.5]])) == 0
+
+
+@pytest.mark.parametrize("rule", ["lsr", "sgd"])
+def test_more_shots_help_and_features_are_kept(rule, tmp_path, monkeypatch):
+    train, test = (load("digits", split, data_dir=tmp_path) for split in ("train", "test"))
+    config = FewShotConfig(rule=rule, shots=(1, 10), choices=2, steps=100)
+    found = evaluate(encoder(), train, test, config, seed=0, cache_dir=tmp_path / "features")
+    assert found["10shot"] > found["1shot"] + 0.1 > 0.3
+    assert found["n"] == 899
+    monkeypatch.setattr(Encoder, "features", None)  # the second time nothing is encoded
+    assert evaluate(encoder(), train, test, config, seed=0, cache_dir=tmp_path / "features") == found
+
+
+def test_a_subset_holds_the_named_images():
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    whole = ArrayImages("a", "train", 2, (), "f", images, np.arange(6, dtype=np.int32) % 2)
+    part = subset(whole, np.array([0, 1, 3, 5]))
+    assert part.images[:, 0, 0, 0].tolist() == [0, 1, 3, 5]
+    assert part.fingerprint != subset(whole, np.array([0, 1, 2, 5])).fingerprint
+    with pytest.raises(DataError, match="no classes"):
+        evaluate(encoder(), whole, whole.without_labels(), FewShotConfig(), seed=0)
