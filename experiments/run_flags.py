@@ -36,7 +36,7 @@ _DEFINE: dict[Any, Callable[..., Any]] = {
     str: flags.DEFINE_string,
     tuple[int, ...]: partial(flags.DEFINE, _Ints()),
 }
-_OWN_FLAGS = frozenset({"name", "size"})  # --method, --augmentation, --model
+_OWN_FLAGS = frozenset({"name", "size", "rule"})  # --method, --augmentation, --model, --eval
 # The evaluations whose protocol is a field of Scale, with the prefix of its flags.
 _PROTOCOLS = {"linear_probe": "probe_", "finetune": "finetune_", "few_shot": "few_shot_"}
 _override_names: list[str] = []

@@ -33,7 +33,7 @@ def test_copies_and_pictures_of_the_mix_are_dropped(tmp_path):
     assert manifest["dropped"] == {
         "equal images": 1,
         "like a picture of the pre-training mix": 2,
-        "over the class cap": 0,
+        "over the caps": 0,
         "test images like a training image": 1,
     }
     test = array_store.read(tmp_path, "x")["test"]

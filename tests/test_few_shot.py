@@ -71,5 +71,5 @@ def test_a_subset_holds_the_named_images():
     part = subset(whole, np.array([0, 1, 3, 5]))
     assert part.images[:, 0, 0, 0].tolist() == [0, 1, 3, 5]
     assert part.fingerprint != subset(whole, np.array([0, 1, 2, 5])).fingerprint
-    with pytest.raises(DataError, match="no classes"):
+    with pytest.raises(DataError, match="has no$"):
         evaluate(encoder(), whole, whole.without_labels(), FewShotConfig(), seed=0)

@@ -45,7 +45,8 @@ def registry() -> str:
         lines = (Path.home() / ".npmrc").read_text().splitlines()
     except OSError:
         lines = []
-    settings = dict(map(str.strip, line.split("=", 1)) for line in lines if "=" in line)
+    pairs = (line.partition("=") for line in lines)
+    settings = {key.strip(): value.strip() for key, _, value in pairs}
     return (named or settings.get("registry") or _DEFAULT_REGISTRY).rstrip("/")
 
 

@@ -182,7 +182,8 @@ def sgd_logits(
     epochs = (rng.permutation(len(labels)) for _ in itertools.count())
     stream = itertools.chain.from_iterable(epochs)
     order = np.fromiter(itertools.islice(stream, config.steps * batch_size), np.int32).reshape(config.steps, -1)
-    weights, bias = _train_head(jnp.asarray(features), jnp.asarray(labels), order, num_classes, config.base_lr)
+    arrays = (jnp.asarray(array) for array in (features, labels, order))
+    weights, bias = _train_head(*arrays, num_classes, config.base_lr)
     return test_features @ np.asarray(weights) + np.asarray(bias)
 
 

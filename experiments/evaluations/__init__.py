@@ -10,13 +10,14 @@ from functools import partial
 
 from can.config import RunConfig
 from can.runs import EvalRecord, RunDir
-from evaluations.few_shot import few_shot
+from evaluations.few_shot import few_shot, few_shot_mean_rank
 from evaluations.finetune import finetune
 from evaluations.linear_probe import linear_probe
 from evaluations.robustness import robustness
 
 EVALS: dict[str, Callable[[RunConfig, RunDir], list[EvalRecord]]] = {
     "few_shot": few_shot,
+    "few_shot_mean_rank": few_shot_mean_rank,
     "few_shot_sgd": partial(few_shot, rule="sgd"),
     "finetune": finetune,
     "finetune_mae": partial(finetune, recipe="mae"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 import run_flags
 from absl import flags, logging
 
 from can import data, train
 from can.config import RunConfig
+from can.data import ImageSet
 from can.evals import few_shot as shots
 from can.evals.encoder import Encoder
 from can.runs import EvalRecord, RunDir
@@ -38,26 +42,67 @@ FEW_SHOT_SETS = {
 }
 
 
-def few_shot(config: RunConfig, run: RunDir) -> list[EvalRecord]:
+class _Pair(NamedTuple):
+    train: ImageSet
+    test: ImageSet
+
+
+def few_shot(config: RunConfig, run: RunDir, rule: str = "lsr") -> list[EvalRecord]:
     """See `can.evals.few_shot`; an interrupted one finds the features that it has extracted."""
-    scale, values = run_flags.scale(), flags.FLAGS
-    # All sets are opened before the first is encoded: a missing one is found out at once.
-    loaded = [
-        (name, *(data.load(name, split, data_dir=values.data_dir) for split in splits))
-        for name, *splits in FEW_SHOT_SETS[scale.name]
-    ]
-    encoder = Encoder.from_model(train.load_encoder(config, run))
+    protocol = dataclasses.replace(run_flags.scale().few_shot, rule=rule)
+    sets, encoder = _load_sets(), _load_encoder(config, run)
     records = []
-    for name, train_set, test_set in loaded:
-        logging.info("few-shot: %s", name)
-        found = shots.evaluate(
-            encoder, train_set, test_set, scale.few_shot, seed=config.seed, cache_dir=run.work / "features"
-        )
-        n = int(found.pop("n"))
-        protocol = {"name": "few_shot", "train": f"{name} {train_set.split}", "test": f"{name} {test_set.split}"}
-        protocol |= dataclasses.asdict(scale.few_shot)
-        records += [
-            EvalRecord(metric=f"{name}/{metric}", value=value, n=n, seed=config.seed, protocol=protocol)
-            for metric, value in found.items()
-        ]
+    for pair in sets:
+        logging.info("few-shot: %s", pair.train.name)
+        cache = run.work / "features"
+        found = shots.evaluate(encoder, pair.train, pair.test, protocol, seed=config.seed, cache_dir=cache)
+        found.pop("n")
+        records += _records(pair, found, config.seed, dataclasses.asdict(protocol))
     return records
+
+
+def few_shot_mean_rank(config: RunConfig, run: RunDir) -> list[EvalRecord]:
+    """Few-shot by `lsr` with the penalty of `can.evals.few_shot.best_l2_by_mean_rank`, one for each number of shots.
+
+    That rule chooses by the accuracies on the test sets: it is there to compare with numbers made so.
+    """
+    protocol = dataclasses.replace(run_flags.scale().few_shot, rule="lsr")
+    sets, encoder = _load_sets(), _load_encoder(config, run)
+    cache, grid = run.work / "features", shots.L2_GRID
+    tables = [
+        shots.accuracies(encoder, pair.train, pair.test, protocol, seed=config.seed, l2s=grid, cache_dir=cache)
+        for pair in sets
+    ]
+    best = {k: shots.best_l2_by_mean_rank(np.stack([table[k].mean(0) for table in tables])) for k in protocol.shots}
+    described = dataclasses.asdict(protocol) | {"l2": {f"{k}shot": grid[column] for k, column in best.items()}}
+    records = []
+    for pair, table in zip(sets, tables, strict=True):
+        found = shots.summary({k: table[k][:, column] for k, column in best.items()})
+        records += _records(pair, found, config.seed, described)
+    return records
+
+
+def _load_sets() -> list[_Pair]:
+    """The scale's sets, all opened before the first is encoded: a missing one is found out at once."""
+    values = flags.FLAGS
+    return [
+        _Pair(*(data.load(name, split, data_dir=values.data_dir) for split in splits))
+        for name, *splits in FEW_SHOT_SETS[run_flags.scale().name]
+    ]
+
+
+def _load_encoder(config: RunConfig, run: RunDir) -> Encoder:
+    return Encoder.from_model(train.load_encoder(config, run))
+
+
+def _records(pair: _Pair, found: Mapping[str, float], seed: int, protocol: dict[str, Any]) -> list[EvalRecord]:
+    name = pair.train.name
+    described = {
+        "name": "few_shot",
+        "train": f"{name} {pair.train.split}",
+        "test": f"{name} {pair.test.split}",
+    } | protocol
+    return [
+        EvalRecord(metric=f"{name}/{metric}", value=value, n=len(pair.test), seed=seed, protocol=described)
+        for metric, value in found.items()
+    ]

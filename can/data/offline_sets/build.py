@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ SIZE = 32  # pixels
 VERSION = "1"
 MIN_IMAGES = 15  # of a class, in each split; classes with fewer are left out
 MAX_IMAGES = 250  # of a class, in each split
+MAX_ALIKE = 20  # of a class and an identity: a series of like drawings must not be half of a class
 NEAR = 8.0  # root mean square difference, of 255, of two images' 8x8 thumbnails
 Image = UInt8[np.ndarray, "size size 3"]
 Images = UInt8[np.ndarray, "n size size 3"]
@@ -171,14 +172,15 @@ def _once(items: Iterable[Item], dropped: Counter[str]) -> list[Item]:
 
 
 def _capped(name: str, items: Sequence[Item], dropped: Counter[str]) -> list[Item]:
-    """At most `MAX_IMAGES` of each class, a fair sample, in an order that mixes the classes."""
+    """At most `MAX_IMAGES` of each class and `MAX_ALIKE` of an identity, a fair sample that mixes the classes."""
     kept: list[Item] = []
-    counts: Counter[str] = Counter()
+    counts: Counter[Hashable] = Counter()
     for item in sorted(items, key=lambda item: _hash(name, hashlib.sha256(item.image.tobytes()).hexdigest())):
-        counts[item.label] += 1
-        if counts[item.label] <= MAX_IMAGES:
+        alike = (item.label, item.identity)
+        if counts[item.label] < MAX_IMAGES and counts[alike] < MAX_ALIKE:
+            counts.update((item.label, alike))
             kept.append(item)
-    dropped["over the class cap"] += len(items) - len(kept)
+    dropped["over the caps"] += len(items) - len(kept)
     return kept
 
 

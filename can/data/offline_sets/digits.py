@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from can.data.offline_sets.build import Collected, Item
 
-_TRAIN = 898  # the first half: other writers than most of the second, as UCI's file is in the order of the writers
+_TRAIN = 898  # the first half; the writers are not known, so a writer may be on both sides
 
 
 def collect(data_dir: Path, scratch: Path) -> Collected:
@@ -25,7 +25,7 @@ def collect(data_dir: Path, scratch: Path) -> Collected:
             for index, (image, label) in enumerate(zip(large, labels, strict=True))
         ],
         origins=[f"scikit-learn {sklearn.__version__}"],
-        license="CC BY 4.0 (UCI)",
+        license="not stated by scikit-learn; a copy of the test set of UCI's Optical Recognition of Handwritten Digits",
         rule=f"the first {_TRAIN} images train, the others test",
         drop_near_copies=False,
     )

@@ -51,7 +51,7 @@ def collect(data_dir: Path, scratch: Path) -> Collected:
     return Collected(
         items,
         [PACKAGE.file_name],
-        "MIT (data); Noto Emoji: Apache-2.0, flags public domain",
+        "MIT (package), Apache-2.0 (Noto Emoji's images)",
         "class: category; identity: name without its gender; no skin tones",
         seen=seen,
     )

@@ -36,7 +36,9 @@ _DEJAVU = DebianPackage(
 )
 # An installed folder may hold more than the package does.
 _DEJAVU_CORE = {f"DejaVu{face}{bold}" for face in ("Sans", "SansMono", "Serif") for bold in ("", "-Bold")}
-_LICENSE = "GPL-3+ with font exception (FreeFont), OFL-1.1 (Liberation), Bitstream Vera and public domain (DejaVu)"
+_FREE_LICENSE = "GPL-3+ with font exception (FreeFont)"
+_LIBERATION_LICENSE = "GPL-2 with font exceptions (Liberation)"
+_DEJAVU_LICENSE = "Bitstream Vera's, changes public domain (DejaVu)"
 _DRAWINGS = 4  # of each letter in each font
 _MISSING = "\U0010fffe"  # no character: its drawing is that of every letter a font lacks
 _SCRIPTS = (
@@ -60,7 +62,7 @@ def collect_glyphs(data_dir: Path, scratch: Path) -> Collected:
         return Collected(
             items,
             [package.origin for package in packages],
-            _LICENSE,
+            f"{_FREE_LICENSE}, {_LIBERATION_LICENSE}, {_DEJAVU_LICENSE}",
             "class: capital letter; identity: font; DejaVu's fonts test, FreeFont's and Liberation's train",
             drop_near_copies=False,
         )
@@ -76,6 +78,8 @@ def collect_scripts(data_dir: Path, scratch: Path) -> Collected:
                     script = unicodedata.name(letter, "").split(" ")[0]
                     if script not in _SCRIPTS or not unicodedata.category(letter).startswith("L"):
                         continue
+                    if unicodedata.decomposition(letter).startswith("<"):
+                        continue  # a form of other letters, such as a ligature
                     drawn = draw(letter, path, 0)
                     if drawn is not None:
                         base = unicodedata.normalize("NFKD", letter)[0].lower()
@@ -83,7 +87,7 @@ def collect_scripts(data_dir: Path, scratch: Path) -> Collected:
         return Collected(
             items,
             [package.origin for package in packages],
-            _LICENSE,
+            f"{_FREE_LICENSE}, {_DEJAVU_LICENSE}",
             "class: script; identity: letter without case and accents, in all fonts",
         )
 
@@ -96,6 +100,8 @@ def draw(letter: str, font: Path, index: int) -> Image | None:
     mask = face.getmask(letter)
     if not mask.getbbox() or bytes(mask) == bytes(face.getmask(_MISSING)):
         return None
+    if max(mask.size) > SIZE:
+        face = face.font_variant(size=int(face.size * SIZE / max(mask.size)))
     dark, light = int(rng.integers(0, 90)), int(rng.integers(165, 256))
     image = PillowImage.new("L", (SIZE, SIZE), light)
     shift = rng.integers(-2, 3, 2)

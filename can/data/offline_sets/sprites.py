@@ -17,6 +17,7 @@ PACKAGE = DebianPackage(
     sha256="f75fe31f0b3c3ca733d7663874b14ab18927df629dcfb77906184ba0864ea57f",
     contents="usr/share/games/crossfire-client",
 )
+_NO_KIND = {"connect", "misc", "system"}
 
 
 def read_images(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -37,15 +38,16 @@ def collect(data_dir: Path, scratch: Path) -> Collected:
         for path in (package.folder / "crossfire.base", package.folder / "crossfire.clsc"):
             for name, data in read_images(path.read_bytes()):
                 face = name.rpartition(".")[0]
-                image = None if face in items else read_on_white(data, f"{path} {name}")
+                kind = name.split("/")[2]
+                image = None if face in items or kind in _NO_KIND else read_on_white(data, f"{path} {name}")
                 if image is not None:
                     folder, _, last = face.rpartition("/")
                     word = re.match(r"[A-Za-z]*", last)
-                    items[face] = Item(name.split("/")[2], f"{folder} {word.group() if word else ''}", image)
+                    items[face] = Item(kind, f"{folder} {word.group() if word else ''}", image)
         return Collected(
             list(items.values()),
             [package.origin],
-            "GPL-2+",
+            "GPL (the package names no version)",
             "class: kind; identity: folder and first word of the name; one frame of an animation",
             seen=seen,
         )
