@@ -47,7 +47,7 @@ class PackageUnavailable(DataError):
     def __init__(self, package: DebianPackage, data_dir: Path, tried: str) -> None:
         super().__init__(
             f"the Debian package {package.name} cannot be had ({tried}): put its .deb file into {data_dir}, "
-            "or pass another data set (--uncurated=folder:PATH or a TFDS name)"
+            "or, for pre-training, pass another data set (--uncurated=folder:PATH or a TFDS name)"
         )
         self.tried = tried
 

@@ -5,7 +5,8 @@ Two rules, both in the literature and both reported:
 - `lsr` (Dosovitskiy et al., 2021; Kolesnikov et al., 2020): features whitened by the chosen images' mean and standard
   deviation, a constant feature of 100 for the bias, targets of 1 and -1, ridge regression in closed form.
 - `sgd` (App. C): a linear layer, from zero, trained by SGD with momentum .9 and a cosine to zero on the frozen features
-  of the un-augmented images. The paper gives base learning rate and steps; momentum and cosine are our choice.
+  of the un-augmented images. The paper gives base learning rate and steps; momentum and cosine are our choice, and
+  images have the encoder's own size (App. C: 384 pixels).
 """
 
 from __future__ import annotations
