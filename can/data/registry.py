@@ -15,8 +15,8 @@ from can.data.folder import load_folder
 from can.data.image_set import ImageSet
 from can.data.joined import join
 from can.data.offline_mix import load_offline_mix
-from can.data.shifts import shifted_sets
 from can.data.offline_sets import OFFLINE_SETS
+from can.data.shifts import shifted_sets
 from can.data.small_sets import decode_if_small
 from can.data.smoke import load_smoke
 from can.data.splits import select
