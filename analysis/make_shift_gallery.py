@@ -41,10 +41,10 @@ def gallery(base: str, data_dir: str) -> bytes:
     severities: list[list[Image]] = [[] for _ in SEVERITIES]
     for kind in CORRUPTIONS:
         damaged = _images(f"{base}_corruptions", kind, data_dir)
-        for place, images in enumerate(np.split(damaged, len(SEVERITIES))):
-            severities[place].append(images[DAMAGED])
-    for severity, images in zip(SEVERITIES, severities, strict=True):
-        rows[f"damage {severity}"] = np.stack(images)
+        for place, alike in enumerate(np.split(damaged, len(SEVERITIES))):
+            severities[place].append(alike[DAMAGED])
+    for severity, shown in zip(SEVERITIES, severities, strict=True):
+        rows[f"damage {severity}"] = np.stack(shown)
 
     figure, axes = plt.subplots(len(rows), 1, figsize=(COLUMNS * 0.8, len(rows) * 0.85))
     for axis, (name, images) in zip(axes, rows.items(), strict=True):
