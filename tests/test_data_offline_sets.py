@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 from can.data import DEFAULT_DATA_DIR, array_store, load
+from can.data.npm import NpmPackage, tarball
 from can.data.offline_sets import OFFLINE_SETS
 from can.data.offline_sets.build import Collected, Item, split_identities, thumbnails, write
+from can.data.offline_sets.cutout_files import read_on_white
 from can.data.offline_sets.emoji import identity_of
+from can.errors import DataError
 
 
 def noise(seed):
@@ -39,6 +44,42 @@ def test_copies_and_pictures_of_the_mix_are_dropped(tmp_path):
     test = array_store.read(tmp_path, "x")["test"]
     assert len(test) == 39
     assert noise(45).tobytes() not in {image.tobytes() for image in test.images}
+
+
+def test_a_series_of_like_drawings_is_capped(tmp_path):
+    items = [Item("ab"[index % 2], "series" if index < 60 else str(index), noise(index)) for index in range(160)]
+    write("x", Collected(items, ["p"], "l", "r"), tmp_path)
+    labels = np.concatenate([part.labels for part in array_store.read(tmp_path, "x").values()])
+    assert np.bincount(labels).tolist() == [70, 70]  # 20 of 30 in the series, and 50 others
+
+
+def test_a_cutout_is_trimmed_and_laid_on_white():
+    pixels = np.zeros((6, 8, 4), np.uint8)
+    pixels[1:5, 3:5] = (0, 0, 255, 255)  # BGRA: red, 4 high and 2 wide
+    pixels[1:5, 3:5, 3] = (255, 51)
+    image = read_on_white(cv2.imencode(".png", pixels)[1].tobytes(), "x")
+    assert image.shape == (32, 32, 3)
+    assert image[16, 4].tolist() == image[16, 27].tolist() == [255] * 3
+    np.testing.assert_allclose(image[16, 9], [255, 0, 0], atol=2)
+    np.testing.assert_allclose(image[16, 22], [255, 204, 204], atol=2)  # a fifth of red
+    assert read_on_white(cv2.imencode(".png", 0 * pixels)[1].tobytes(), "x") is None
+    with pytest.raises(DataError, match="x is damaged"):
+        read_on_white(b"no picture", "x")
+
+
+def test_an_npm_package_comes_from_the_registry_that_is_set_or_from_the_data_folder(tmp_path, monkeypatch):
+    package = NpmPackage("pictures", "1.0.0", hashlib.sha256(b"content").hexdigest())
+    monkeypatch.setenv("npm_config_registry", f"file://{tmp_path}/registry/")
+    with pytest.raises(DataError, match=r"put its tarball pictures-1.0.0.tgz into .*npm_config_registry"):
+        tarball(package, tmp_path / "a")
+    served = tmp_path / "registry/pictures/-/pictures-1.0.0.tgz"
+    served.parent.mkdir(parents=True)
+    served.write_bytes(b"content")
+    assert tarball(package, tmp_path / "a").read_bytes() == b"content"
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/pictures-1.0.0.tgz").write_bytes(b"other")
+    with pytest.raises(DataError, match="checksum"):
+        tarball(package, tmp_path / "b")
 
 
 def test_variants_of_an_emoji_are_one_identity():

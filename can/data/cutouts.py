@@ -22,7 +22,7 @@ def premultiplied(decoded: np.ndarray) -> Cutout:
     return cv2.cvtColor(cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA), cv2.COLOR_RGBA2mRGBA)
 
 
-def trimmed(cutout: Cutout) -> Cutout | None:
+def trimmed(cutout: Cutout) -> UInt8[np.ndarray, "rows columns 4"] | None:
     """The part that can be seen; None if it has less than two rows or columns."""
     rows, columns = (np.flatnonzero((cutout[..., 3] > _VISIBLE).any(axis)) for axis in (1, 0))
     if len(rows) < 2 or len(columns) < 2:
