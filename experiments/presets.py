@@ -117,7 +117,7 @@ SCALES = {
         ),
         Scale(
             name="laptop",
-            purpose="a table in about half an hour on two cores",
+            purpose="a table in under half an hour on two cores",
             models={"vit_b": "nano", "vit_l": "micro"},
             data={"in1k": "fashion_mnist", "jft": "offline_mix"},
             test_split="test",

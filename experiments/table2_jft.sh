@@ -6,7 +6,7 @@
 #   --seeds=0,1,2      mean and standard deviation over seeds      --dry_run    the plan with its cost
 #   --rows=can/vit_l   some rows only                              --help       every other flag
 #
-# Time, for one seed: smoke a minute or two; laptop (the default) about half an hour on two cores, set-up included;
+# Time, for one seed: smoke a minute or two; laptop (the default) 21 minutes on two cores, set-up included;
 # overnight one night on eight cores or a GPU; gpu days; paper a TPU or GPU pod. Finished rows are never run again.
 #
 # The paper, IN-1K top-1 in % of a linear probe after pre-training on JFT-300M:

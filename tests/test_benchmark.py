@@ -12,7 +12,7 @@ import benchmark_rows
 import benchmark_tables
 import jax
 import jax.numpy as jnp
-import make_performance
+import make_pages
 import numpy as np
 import presets
 import pytest
@@ -99,19 +99,20 @@ def test_a_row_replaces_that_of_the_same_setting_and_leaves_the_others(tmp_path:
 
 def test_a_page_gets_its_tables_and_nothing_else_changes(tmp_path: Path) -> None:
     page = "Before\n<!-- table: speed laptop -->\nold\n<!-- /table -->\nafter <!-- table: flops -->\n<!-- /table -->\n"
-    filled = make_performance.fill(page, tmp_path)
+    filled = make_pages.fill(page, tmp_path)
     assert "old" not in filled and "`python experiments/benchmark.py --scale=laptop`" in filled
     assert filled.startswith("Before\n<!-- table: speed laptop -->\n") and filled.endswith("<!-- /table -->\n")
-    assert make_performance.fill(filled, tmp_path) == filled
+    assert make_pages.fill(filled, tmp_path) == filled
     with pytest.raises(ConfigError, match="unknown table 'sped'; did you mean 'speed'"):
-        make_performance.fill("<!-- table: sped laptop -->\n<!-- /table -->", tmp_path)
+        make_pages.fill("<!-- table: sped laptop -->\n<!-- /table -->", tmp_path)
     with pytest.raises(DataError, match="no `<!-- /table -->`"):
-        make_performance.fill("<!-- table: flops -->\n", tmp_path)
+        make_pages.fill("<!-- table: flops -->\n", tmp_path)
 
 
-def test_every_marker_of_the_page_names_a_table(tmp_path: Path) -> None:
-    page = make_performance.PAGE.read_text(encoding="utf-8")
-    assert make_performance.fill(page, tmp_path).count("– (not ") == page.count("<!-- table:") > 5
+@pytest.mark.parametrize("path", make_pages.PAGES, ids=lambda path: path.name)
+def test_every_marker_of_a_page_names_a_table(path: Path, tmp_path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
+    assert make_pages.fill(page, tmp_path).count("– (not ") == page.count("<!-- table:") > 2
 
 
 @pytest.mark.parametrize("method", ["mae", "simclr"])

@@ -1,4 +1,4 @@
-"""Fills the tables of docs/performance.md from `results/`: `python analysis/make_performance.py`.
+"""Fills the tables of README.md and docs/performance.md from `results/`: `python analysis/make_pages.py`.
 
 A table stands between `<!-- table: NAME -->` and `<!-- /table -->`; what was there is replaced by what TABLES[NAME]
 makes of the results. NAME may have an argument, usually a scale: `<!-- table: speed laptop -->`. To add a table, add a
@@ -21,7 +21,7 @@ from can.errors import DataError, check_choice
 from can.files import write_atomic
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PAGE = REPOSITORY / "docs" / "performance.md"
+PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "performance.md")
 MARKED = re.compile(r"(<!-- table: (\S+)(.*?) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -33,7 +33,36 @@ def flops(results_dir: Path) -> str:
     return path.read_text(encoding="utf-8").split("\n\n", 2)[2].strip()  # behind the title and the caption
 
 
-TABLES: dict[str, Callable[..., str]] = {"flops": flops, **benchmark_tables.TABLES}
+def table2(results_dir: Path, scale: str) -> str:
+    """What `results/<scale>/table2.md` says, without its title."""
+    return _page(results_dir / scale / "table2.md", "bash experiments/table2_jft.sh", heading="#### ")
+
+
+def transfer(results_dir: Path, scale: str) -> str:
+    """What `results/<scale>/transfer.md` says, without its title."""
+    return _page(results_dir / scale / "transfer.md", "bash experiments/transfer.sh", heading="#### ")
+
+
+def learning_rates(results_dir: Path, scale: str) -> str:
+    """The rates that were tried on held-out images."""
+    return _page(results_dir / "tuning" / scale / "learning_rates.md", f"bash experiments/tune_{scale}.sh", heading="")
+
+
+def _page(path: Path, command: str, *, heading: str) -> str:
+    """The text of a made page, its title left out and its headings lowered to `heading`."""
+    if not path.exists():
+        return f"– (not made: `{command}`)"
+    text = re.sub(r"\A# .*\n+", "", path.read_text(encoding="utf-8"))
+    return re.sub(r"^#+ ", heading, text, flags=re.MULTILINE).strip()
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "flops": flops,
+    "table2": table2,
+    "transfer": transfer,
+    "learning_rates": learning_rates,
+    **benchmark_tables.TABLES,
+}
 
 
 def fill(page: str, results_dir: Path) -> str:
@@ -51,9 +80,10 @@ def fill(page: str, results_dir: Path) -> str:
 
 
 def main() -> None:
-    """Remakes the page."""
-    write_atomic(PAGE, fill(PAGE.read_text(encoding="utf-8"), Path(flags.FLAGS.results_dir)))
-    print(f"{PAGE.relative_to(REPOSITORY)} has the tables of {flags.FLAGS.results_dir}")
+    """Remakes the pages."""
+    for page in PAGES:
+        write_atomic(page, fill(page.read_text(encoding="utf-8"), Path(flags.FLAGS.results_dir)))
+        print(f"{page.relative_to(REPOSITORY)} has the tables of {flags.FLAGS.results_dir}")
 
 
 if __name__ == "__main__":
