@@ -54,9 +54,9 @@ def test_a_series_of_like_drawings_is_capped(tmp_path):
 
 
 def test_a_cutout_is_trimmed_and_laid_on_white():
-    pixels = np.zeros((6, 8, 4), np.uint8)
-    pixels[1:5, 3:5] = (0, 0, 255, 255)  # BGRA: red, 4 high and 2 wide
-    pixels[1:5, 3:5, 3] = (255, 51)
+    pixels = np.zeros((40, 40, 4), np.uint8)
+    pixels[4:36, 10:18] = (0, 0, 255, 255)  # BGRA: red
+    pixels[4:36, 18:26] = (0, 0, 255, 51)
     image = read_on_white(cv2.imencode(".png", pixels)[1].tobytes(), "x")
     assert image.shape == (32, 32, 3)
     assert image[16, 4].tolist() == image[16, 27].tolist() == [255] * 3
