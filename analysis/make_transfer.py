@@ -23,11 +23,12 @@ from can.files import write_atomic
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 NONE = "–"
-EVALS = ("linear_probe", "finetune", "finetune_scratch", "few_shot", "robustness")
+EVALS = ("linear_probe", "finetune", "finetune_scratch", "few_shot", "few_shot_sgd", "robustness")
 METHODS = {"mae": "MAE", "simclr": "SimCLR", "can": "CAN", "random": "random init"}
 ARCHITECTURES = {role: name for name, role in ROLES.items()}
 
-Found = dict[str, dict[RowKey, list[Run]]]  # by evaluation
+Rows = dict[RowKey, list[Run]]
+Found = dict[str, Rows]  # by evaluation
 
 
 class Mean(NamedTuple):
@@ -56,8 +57,11 @@ def render(results_dir: str | Path, scale: str, *, brief: bool = False) -> str:
         )
     tables = {
         "Linear probe and finetuning, top-1 in %": finetuning_table(found, keys),
-        "Few-shot, top-1 in %, mean over the data sets": few_shot_table(found, keys),
-        "Few-shot with 10 images a class, top-1 in %": few_shot_sets_table(found, keys, 10),
+        "Few-shot by ridge regression, top-1 in %, mean over the data sets": few_shot_table(found["few_shot"], keys),
+        "Few-shot by SGD, top-1 in %, mean over the data sets": few_shot_table(found["few_shot_sgd"], keys),
+        "Few-shot by ridge regression with 10 images a class, top-1 in %": few_shot_sets_table(
+            found["few_shot"], keys, 10
+        ),
         "Robustness of the finetuned model, top-1 in %": robustness_table(found, keys),
     }
     tables = {title: table for title, table in tables.items() if table.rows}
@@ -111,24 +115,24 @@ def finetuned(found: Found, key: RowKey) -> Mean | None:
     return mean_of(found["finetune_scratch" if key.method == "random" else "finetune"].get(key, ()), ["top1"])
 
 
-def few_shot_table(found: Found, keys: Sequence[RowKey]) -> Table:
+def few_shot_table(found: Rows, keys: Sequence[RowKey]) -> Table:
     """A column for each number of images a class."""
-    shots = sorted({int(_shots(metric)) for metric in _metrics(found["few_shot"]) if metric.endswith("shot")})
-    sets = _sets(found["few_shot"])
+    shots = sorted({int(_shots(metric)) for metric in _metrics(found) if metric.endswith("shot")})
+    sets = _sets(found)
     rows = []
     for key in keys:
-        if runs := found["few_shot"].get(key):
+        if runs := found.get(key):
             means = (mean_of(runs, [f"{name}/{k}shot" for name in sets]) for k in shots)
             rows.append([*_head(key), *map(_cell, means), str(len(runs))])
     return _table([*(f"{k}-shot" for k in shots), "Seeds"], rows)
 
 
-def few_shot_sets_table(found: Found, keys: Sequence[RowKey], shots: int) -> Table:
+def few_shot_sets_table(found: Rows, keys: Sequence[RowKey], shots: int) -> Table:
     """A column for each data set."""
-    sets = [name for name in _sets(found["few_shot"]) if f"{name}/{shots}shot" in _metrics(found["few_shot"])]
+    sets = [name for name in _sets(found) if f"{name}/{shots}shot" in _metrics(found)]
     rows = []
     for key in keys:
-        if sets and (runs := found["few_shot"].get(key)):
+        if sets and (runs := found.get(key)):
             rows.append([*_head(key), *(_cell(mean_of(runs, [f"{name}/{shots}shot"])) for name in sets)])
     return _table(sets, rows)
 
@@ -179,12 +183,12 @@ def _cell(mean: Mean | None) -> str:
     return NONE if mean is None else str(mean)
 
 
-def _metrics(rows: dict[RowKey, list[Run]]) -> list[str]:
+def _metrics(rows: Rows) -> list[str]:
     """The metrics of an evaluation, in the order of its records."""
     return list(dict.fromkeys(record["metric"] for runs in rows.values() for run in runs for record in run.records))
 
 
-def _sets(rows: dict[RowKey, list[Run]]) -> list[str]:
+def _sets(rows: Rows) -> list[str]:
     """The data sets of an evaluation whose metrics are `set/metric`."""
     return list(dict.fromkeys(metric.rpartition("/")[0] for metric in _metrics(rows)))
 

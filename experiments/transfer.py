@@ -12,8 +12,9 @@ import cli
 import table
 from table import Row
 
-EVALS = ("linear_probe", "finetune", "few_shot", "robustness")
-SCRATCH = ("linear_probe", "finetune_scratch", "few_shot")
+FROZEN = ("linear_probe", "few_shot", "few_shot_sgd")
+EVALS = (*FROZEN, "finetune", "robustness")
+SCRATCH = (*FROZEN, "finetune_scratch")
 ROWS = (
     Row("mae", "vit_l", "jft", 5000, EVALS),
     Row("simclr", "vit_b", "jft", 800, EVALS),
