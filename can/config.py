@@ -144,10 +144,13 @@ class OptimConfig:
     beta2: float = 0.95
     clip_norm: float = 0.0  # global gradient norm; 0: no clipping
     max_steps: int = 0  # stop here, on the unchanged schedule, to try a run out; 0: train to the end
+    accumulate: int = 1  # encode a batch in so many parts, to save memory; negatives remain those of the whole batch
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, not {self.batch_size}")
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise ConfigError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
         if not 0 <= self.warmup_steps <= self.total_steps:
             raise ConfigError(f"warmup_steps {self.warmup_steps} must lie in 0..total_steps ({self.total_steps})")
         for what in ("base_lr", "weight_decay", "clip_norm", "max_steps"):

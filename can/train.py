@@ -25,6 +25,7 @@ from can.config import RunConfig
 from can.data import ImageSet, batches
 from can.errors import UserError
 from can.files import read_json, write_json
+from can.gradients import gradients
 from can.methods import Batch, Method
 from can.models import ViT
 from can.optim import adamw, descend, learning_rate_schedule
@@ -88,17 +89,30 @@ def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., 
         if "label" in batch:
             augmented["label"] = batch["label"]
 
-        def loss_fn(params: nnx.State) -> tuple[Array, tuple[dict[str, Array], nnx.State]]:
-            method = nnx.merge(graphdef, params, state.batch_stats, copy=True)
-            loss, metrics = method.loss(augmented, loss_key)
-            return loss, (metrics, nnx.state(method, nnx.BatchStat))
-
-        (_, (metrics, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        grads, metrics, batch_stats = gradients(
+            graphdef, state.params, state.batch_stats, augmented, loss_key, config.optim.accumulate
+        )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = descend(state.params, updates, learning_rate)
         return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
     return train_step
+
+
+def jit_train_step(
+    graphdef: nnx.GraphDef, config: RunConfig, state: TrainState, mesh: jax.sharding.Mesh
+) -> jax.stages.Wrapped:
+    """The update as one program of all devices, which reuses the memory of the state it is given.
+
+    `state`: the state itself, or its shapes alone.
+    """
+    shardings = state_sharding(state, mesh)
+    return jax.jit(
+        make_train_step(graphdef, config),
+        in_shardings=(shardings, batch_sharding(mesh), None, None),
+        out_shardings=(shardings, None),
+        donate_argnums=0,
+    )
 
 
 def pretrain(
@@ -132,14 +146,8 @@ def pretrain(
         images = images.without_labels()
     mesh = mesh or make_mesh()
     graphdef, state = init_state(config, images.num_classes)
-    shardings = state_sharding(state, mesh)
-    state = jax.device_put(state, shardings)
-    train_step = jax.jit(
-        make_train_step(graphdef, config),
-        in_shardings=(shardings, batch_sharding(mesh), None, None),
-        out_shardings=(shardings, None),
-        donate_argnums=0,
-    )
+    state = jax.device_put(state, state_sharding(state, mesh))
+    train_step = jit_train_step(graphdef, config, state, mesh)
     schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
     key = jax.random.key(config.seed)
 

@@ -48,5 +48,6 @@ def _flops_per_step(config: RunConfig) -> int:
 
 def _shape_of(config: RunConfig) -> RunConfig:
     """The configuration without what changes no FLOPs, so that runs of one shape are traced once."""
-    optim = OptimConfig(base_lr=0, weight_decay=0, batch_size=config.optim.batch_size, total_steps=1, warmup_steps=0)
+    batch_size, accumulate = config.optim.batch_size, config.optim.accumulate
+    optim = OptimConfig(0, 0, batch_size=batch_size, total_steps=1, warmup_steps=0, accumulate=accumulate)
     return dataclasses.replace(config, epochs=0, seed=0, optim=optim)

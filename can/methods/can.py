@@ -9,55 +9,61 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from can import objectives
 from can.config import MethodConfig, ModelConfig
-from can.methods.method import Batch, Method, Metrics
+from can.methods.contrastive import Contrastive
+from can.methods.method import Batch, Inputs, Loss
 from can.models import Decoder, ProjectionHead
-from can.views import num_visible, patchify, random_order, random_sigma, shuffle
+from can.views import num_visible, patchify, random_order, random_sigma, rows, shuffle
 
 
-class CAN(Method):
-    """Both views are masked, noised and encoded; pooled tokens are contrasted, all patches are decoded."""
+class CAN(Contrastive):
+    """Both views are masked, noised and encoded; pooled tokens are contrasted, all patches are decoded.
 
-    num_views = 2
-    min_batch = 2
+    Sec. 3.5: the loss is the weighted sum of InfoNCE (Eq. 1), reconstruction (Eq. 2) and denoising (Eq. 3).
+    """
 
     def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs)
         self.num_visible = num_visible(model.num_patches, method.mask_rate)
         self.add_noise = method.sigma_max > 0
         self.tell_sigma = self.add_noise and method.sigma_embedding
+        self.weights = objectives.weights(method.lambda_infonce, method.lambda_reconstruct)
         self.decoder = Decoder(model, sigma=method if self.tell_sigma else None, rngs=rngs)
         self.head = ProjectionHead(model, rngs=rngs)
 
-    def loss(self, batch: Batch, key: PRNGKeyArray) -> tuple[Float[Array, ""], Metrics]:
-        """Sec. 3.5: the weighted sum of InfoNCE (Eq. 1), reconstruction (Eq. 2) and denoising (Eq. 3)."""
-        config = self.method
-        views, images = batch["views"].shape[:2]
-        patches = patchify(batch["views"].reshape(-1, *batch["views"].shape[2:]), self.model.patch_size)  # [2B, T, P]
+    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Inputs:
+        """Both views' patches in a random order, the visible ones with noise, and what the decoder has to predict."""
+        config, images = self.method, batch["views"].shape[:2]  # [2, B]
+        patches = patchify(rows(batch["views"]), self.model.patch_size)  # [2B, T, P]
         order_key, sigma_key, noise_key, target_key = jax.random.split(key, 4)
 
-        order = random_order(order_key, *patches.shape[:2])
+        order = rows(random_order(order_key, *images, self.model.num_patches))
         shuffled = shuffle(patches, order)
         visible, masked = shuffled[:, : self.num_visible], shuffled[:, self.num_visible :]
 
-        sigma = random_sigma(sigma_key, patches.shape[0], config.sigma_max)
+        sigma = rows(random_sigma(sigma_key, images, config.sigma_max))
         scale = sigma[:, None, None]
-        target, noise = masked, jax.random.normal(noise_key, visible.shape)
+        target, noise = masked, rows(jax.random.normal(noise_key, (*images, *visible.shape[1:])))
         if self.add_noise:
             visible = visible + scale * noise
             if config.reconstruct_target == "noisy":
-                target = masked + scale * jax.random.normal(target_key, masked.shape)
+                target = masked + scale * rows(jax.random.normal(target_key, (*images, *masked.shape[1:])))
         if config.denoise_target == "sigma_eps":
             noise = scale * noise
+        places = order[:, : self.num_visible]
+        return dict(visible=visible, places=places, order=order, sigma=sigma, target=target, noise=noise)
 
-        encoded = self.encoder(visible, order[:, : self.num_visible])  # [2B, T', D]
-        predicted = self.decoder(encoded, order, sigma if self.tell_sigma else None)  # [2B, T, P]
-        u = self.head(self.encoder.pool(encoded))  # [2B, r]
-
-        weights = objectives.weights(config.lambda_infonce, config.lambda_reconstruct)
-        infonce = objectives.info_nce(u.reshape(views, images, -1), config.temperature, config.infonce_reduction)
-        reconstruct = objectives.reconstruction(target, predicted[:, self.num_visible :], config.norm_pix)
+    def image_loss(self, tokens: Float[Array, "rows encoded width"], inputs: Inputs) -> Loss:
+        """Eq. 2 and 3, weighted."""
+        config = self.method
+        predicted = self.decoder(tokens, inputs["order"], inputs["sigma"] if self.tell_sigma else None)  # [2B, T, P]
+        reconstruct = objectives.reconstruction(inputs["target"], predicted[:, self.num_visible :], config.norm_pix)
         denoise = jnp.zeros(())
         if self.add_noise and config.denoise_loss:
-            denoise = objectives.denoising(noise, predicted[:, : self.num_visible])
-        loss = weights.infonce * infonce + weights.reconstruct * reconstruct + weights.denoise * denoise
-        return loss, {"loss": loss, "infonce": infonce, "reconstruct": reconstruct, "denoise": denoise}
+            denoise = objectives.denoising(inputs["noise"], predicted[:, : self.num_visible])
+        loss = self.weights.reconstruct * reconstruct + self.weights.denoise * denoise
+        return loss, {"reconstruct": reconstruct, "denoise": denoise}
+
+    def batch_loss(self, pooled: Float[Array, "rows width"]) -> Loss:
+        """Eq. 1, weighted."""
+        infonce, metrics = super().batch_loss(pooled)
+        return self.weights.infonce * infonce, metrics

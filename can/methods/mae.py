@@ -7,9 +7,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from can import objectives
 from can.config import MethodConfig, ModelConfig
-from can.methods.method import Batch, Method, Metrics
+from can.methods.method import Batch, Inputs, Loss, Method
 from can.models import Decoder
-from can.views import num_visible, patchify, random_order, shuffle
+from can.views import num_visible, patchify, random_order, rows, shuffle
 
 
 class MAE(Method):
@@ -22,17 +22,30 @@ class MAE(Method):
         self.num_visible = num_visible(model.num_patches, method.mask_rate)
         self.decoder = Decoder(model, rngs=rngs)
 
-    def loss(self, batch: Batch, key: PRNGKeyArray) -> tuple[Float[Array, ""], Metrics]:
-        """Eq. 2, on however many views are given."""
-        patches = patchify(batch["views"].reshape(-1, *batch["views"].shape[2:]), self.model.patch_size)  # [B, T, P]
-        return self.loss_in_order(patches, random_order(key, *patches.shape[:2]))
+    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Inputs:
+        """Patches in a random order, of however many views are given."""
+        patches = patchify(rows(batch["views"]), self.model.patch_size)  # [B, T, P]
+        order = random_order(key, *batch["views"].shape[:2], self.model.num_patches)
+        return self.inputs_in_order(patches, rows(order))
 
-    def loss_in_order(
-        self, patches: Float[Array, "batch tokens patch_dim"], order: Int[Array, "batch tokens"]
-    ) -> tuple[Float[Array, ""], Metrics]:
-        """Eq. 2 for a given order of the patches, the first T' of which are visible."""
+    def inputs_in_order(
+        self, patches: Float[Array, "rows tokens patch_dim"], order: Int[Array, "rows tokens"]
+    ) -> Inputs:
+        """The inputs for a given order of the patches, the first T' of which are visible."""
         shuffled = shuffle(patches, order)
-        encoded = self.encoder(shuffled[:, : self.num_visible], order[:, : self.num_visible])
-        predicted = self.decoder(encoded, order)[:, self.num_visible :]
-        loss = objectives.reconstruction(shuffled[:, self.num_visible :], predicted, self.method.norm_pix)
-        return loss, {"loss": loss, "reconstruct": loss}
+        return {
+            "visible": shuffled[:, : self.num_visible],
+            "places": order[:, : self.num_visible],
+            "masked": shuffled[:, self.num_visible :],
+            "order": order,
+        }
+
+    def loss_in_order(self, patches: Float[Array, "rows tokens patch_dim"], order: Int[Array, "rows tokens"]) -> Loss:
+        """The loss for a given order of the patches."""
+        return self.loss_of(self.inputs_in_order(patches, order))
+
+    def image_loss(self, tokens: Float[Array, "rows encoded width"], inputs: Inputs) -> Loss:
+        """Eq. 2."""
+        predicted = self.decoder(tokens, inputs["order"])[:, self.num_visible :]
+        loss = objectives.reconstruction(inputs["masked"], predicted, self.method.norm_pix)
+        return loss, {"reconstruct": loss}

@@ -1,0 +1,24 @@
+"""What CAN and SimCLR share: two views of each image, told from those of all others after a projection (Eq. 1)."""
+
+from __future__ import annotations
+
+from jaxtyping import Array, Float
+
+from can import objectives
+from can.methods.method import Loss, Method
+from can.models import ProjectionHead
+
+
+class Contrastive(Method):
+    """A method with a projection `head`, which its constructor makes."""
+
+    num_views = 2
+    min_batch = 2
+
+    head: ProjectionHead
+
+    def batch_loss(self, pooled: Float[Array, "rows width"]) -> Loss:
+        """Eq. 1 of the projections, with the batch statistics of all rows."""
+        u = self.head(pooled).reshape(-1, self.num_views, self.model.head_out).swapaxes(0, 1)  # [2, B, r]
+        infonce = objectives.info_nce(u, self.method.temperature, self.method.infonce_reduction)
+        return infonce, {"infonce": infonce}

@@ -1,0 +1,118 @@
+"""A batch encoded in parts gives the gradients of the whole one, with its negatives and statistics, in less memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from test_train import REPOSITORY, tiny_config
+
+from can import train
+from can.config import MethodConfig, OptimConfig
+from can.errors import ConfigError
+from can.gradients import gradients
+from can.sharding import make_mesh
+
+KEY = jax.random.key(5)
+SETTINGS = {  # as many random draws as a method can have
+    "can": dict(sigma_max=0.5, reconstruct_target="noisy"),
+    "simclr": dict(mask_rate=0.5),
+    "mae": dict(mask_rate=0.75),
+    "supervised": {},
+}
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def method(request):
+    config = dataclasses.replace(tiny_config(), method=MethodConfig(request.param, **SETTINGS[request.param]))
+    return train.new_method(config, num_classes=3)
+
+
+def relative_error(found, expected):
+    found, expected = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(x)]) for x in (found, expected))
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
+def test_gradients_metrics_and_statistics_of_four_parts_are_those_of_the_whole(method):
+    graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
+    views = jax.random.normal(jax.random.key(1), (method.num_views, 8, 14, 14, 3))
+    batch = {"views": views, "label": jnp.arange(8) % 3}
+    whole, parts = (
+        jax.jit(partial(gradients, graphdef, parts=parts))(params, batch_stats, batch, KEY) for parts in (1, 4)
+    )
+    assert relative_error(parts[0], whole[0]) < 1e-5
+    for found, expected in zip(jax.tree.leaves(parts), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    for found, start in zip(jax.tree.leaves(parts[2]), jax.tree.leaves(batch_stats), strict=True):
+        assert np.abs(found - start).max() > 1e-4  # the statistics moved
+
+
+ON_EIGHT_DEVICES = """
+import sys
+from functools import partial
+import jax, jax.numpy as jnp, numpy as np
+sys.path.insert(0, {tests!r})
+from test_train import tiny_config
+from can import train
+from can.gradients import gradients
+from can.sharding import batch_sharding, make_mesh, state_sharding
+
+def compiled(mesh, parts, batch):
+    config = tiny_config("can", batch_size=batch, accumulate=parts)
+    graphdef, state = train.abstract_state(config)
+    image = jax.ShapeDtypeStruct((batch, 14, 14, 3), jnp.uint8)
+    step = train.jit_train_step(graphdef, config, state, mesh)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return step.lower(state, {{"image": image}}, jax.ShapeDtypeStruct((), jnp.float32), key).compile()
+
+graphdef, state = train.init_state(tiny_config("can"))
+views = jax.random.normal(jax.random.key(1), (2, 32, 14, 14, 3))
+operands = state.params, state.batch_stats, {{"views": views}}, jax.random.key(2)
+expected = jax.tree.leaves(jax.jit(partial(gradients, graphdef))(*operands))
+for fsdp in (1, 4):
+    mesh = make_mesh(fsdp=fsdp)
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, ("data", "fsdp")))
+    placed = (
+        jax.device_put(state.params, state_sharding(state.params, mesh)),
+        state.batch_stats,
+        {{"views": jax.device_put(views, sharding)}},
+        operands[3],
+    )
+    found = jax.tree.leaves(jax.jit(partial(gradients, graphdef, parts=2))(*placed))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+one = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("data", "fsdp"))
+for parts in (1, 2):
+    alone, shared = (compiled(mesh, parts, 512).memory_analysis().temp_size_in_bytes for mesh in (one, make_mesh()))
+    print(parts, alone, shared)
+    assert shared < alone / 5
+"""
+
+
+def test_on_eight_devices_gradients_are_the_same_and_each_device_keeps_its_own_images(run_python):
+    """The temporaries of a device are near an eighth: no device computes what belongs to another."""
+    run_python(ON_EIGHT_DEVICES.format(tests=str(REPOSITORY / "tests")), devices=8)
+
+
+def test_parts_save_memory():
+    def temporaries(parts):
+        config = tiny_config("can", batch_size=512, accumulate=parts)
+        graphdef, state = train.abstract_state(config)
+        image, rate = jax.ShapeDtypeStruct((512, 14, 14, 3), jnp.uint8), jax.ShapeDtypeStruct((), jnp.float32)
+        step = train.jit_train_step(graphdef, config, state, make_mesh())
+        lowered = step.lower(state, {"image": image}, rate, jax.eval_shape(lambda: KEY))
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    assert temporaries(8) < temporaries(1) / 2
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_parts_that_do_not_divide_the_batch_are_refused(parts):
+    with pytest.raises(ConfigError, match=f"accumulate {parts} does not divide batch_size 16"):
+        OptimConfig(base_lr=1, weight_decay=0, batch_size=16, total_steps=1, warmup_steps=0, accumulate=parts)
