@@ -24,8 +24,8 @@ def gradients(
 ) -> tuple[nnx.State, Metrics, nnx.State]:
     """The gradients of the loss with respect to `params`, what to log, and the new batch statistics.
 
-    `parts`: how many parts the batch is encoded in, one after the other; must divide the number of images. It changes
-    no number but by rounding.
+    `parts`: how many parts the batch is encoded in, one after the other; must divide the number of images, and the
+    method be `divisible`. It changes no number but by rounding.
     """
 
     def merged(params: nnx.State) -> Method:

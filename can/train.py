@@ -23,7 +23,7 @@ from can.augment import augment, normalize
 from can.checkpoint import Checkpoints
 from can.config import RunConfig
 from can.data import ImageSet, batches
-from can.errors import UserError
+from can.errors import ConfigError, UserError
 from can.files import read_json, write_json
 from can.gradients import gradients
 from can.methods import Batch, Method
@@ -48,6 +48,8 @@ class TrainState(NamedTuple):
 def new_method(config: RunConfig, num_classes: int | None = None) -> Method:
     """The run's method, initialised from its seed. Raises ConfigError for settings the method cannot work with."""
     methods.check_batch_size(config.method.name, config.optim.batch_size)
+    if config.optim.accumulate > 1 and not methods.method_class(config.method.name).divisible:
+        raise ConfigError(f"{config.method.name} needs its batch in one piece: leave --accumulate at 1")
     return methods.build(config.model, config.method, rngs=nnx.Rngs(config.seed), num_classes=num_classes or 0)
 
 

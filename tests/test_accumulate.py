@@ -16,6 +16,7 @@ from can import train
 from can.config import MethodConfig, OptimConfig
 from can.errors import ConfigError
 from can.gradients import gradients
+from can.run_flops import module_flops, step_flops
 from can.sharding import make_mesh
 
 KEY = jax.random.key(5)
@@ -23,14 +24,13 @@ SETTINGS = {  # as many random draws as a method can have
     "can": dict(sigma_max=0.5, reconstruct_target="noisy"),
     "simclr": dict(mask_rate=0.5),
     "mae": dict(mask_rate=0.75),
-    "supervised": {},
 }
 
 
 @pytest.fixture(scope="module", params=SETTINGS)
 def method(request):
     config = dataclasses.replace(tiny_config(), method=MethodConfig(request.param, **SETTINGS[request.param]))
-    return train.new_method(config, num_classes=3)
+    return train.new_method(config)
 
 
 def relative_error(found, expected):
@@ -41,7 +41,7 @@ def relative_error(found, expected):
 def test_gradients_metrics_and_statistics_of_four_parts_are_those_of_the_whole(method):
     graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
     views = jax.random.normal(jax.random.key(1), (method.num_views, 8, 14, 14, 3))
-    batch = {"views": views, "label": jnp.arange(8) % 3}
+    batch = {"views": views}
     whole, parts = (
         jax.jit(partial(gradients, graphdef, parts=parts))(params, batch_stats, batch, KEY) for parts in (1, 4)
     )
@@ -110,6 +110,21 @@ def test_parts_save_memory():
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
     assert temporaries(8) < temporaries(1) / 2
+
+
+def test_the_price_of_parts_is_one_more_forward_pass_of_the_encoder_and_nothing_without_negatives():
+    def flops(method, parts):
+        return step_flops(tiny_config(method, accumulate=parts)).matmul
+
+    encoder = module_flops(tiny_config("can"))["encoder"].matmul
+    assert flops("can", 4) - flops("can", 1) == pytest.approx(encoder, rel=0.01)
+    assert flops("mae", 4) == flops("mae", 1)
+
+
+@pytest.mark.parametrize("method", ["supervised", "pyramid_at"])
+def test_a_method_that_needs_its_batch_in_one_piece_refuses_parts(method):
+    with pytest.raises(ConfigError, match=f"{method} needs its batch in one piece"):
+        train.new_method(tiny_config(method, accumulate=2), num_classes=3)
 
 
 @pytest.mark.parametrize("parts", [0, 3])

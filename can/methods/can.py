@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from can import objectives
 from can.config import MethodConfig, ModelConfig
 from can.methods.contrastive import Contrastive
-from can.methods.method import Batch, Inputs, Loss
+from can.methods.method import Batch, Inputs, Loss, rows_of
 from can.models import Decoder, ProjectionHead
-from can.views import num_visible, patchify, random_order, random_sigma, rows, shuffle
+from can.views import num_visible, patchify, random_order, random_sigma, shuffle
 
 
 class CAN(Contrastive):
@@ -32,21 +32,21 @@ class CAN(Contrastive):
 
     def inputs(self, batch: Batch, key: PRNGKeyArray) -> Inputs:
         """Both views' patches in a random order, the visible ones with noise, and what the decoder has to predict."""
-        config, images = self.method, batch["views"].shape[:2]  # [2, B]
-        patches = patchify(rows(batch["views"]), self.model.patch_size)  # [2B, T, P]
+        config = self.method
+        patches = patchify(rows_of(batch["views"]), self.model.patch_size)  # [2B, T, P]
         order_key, sigma_key, noise_key, target_key = jax.random.split(key, 4)
 
-        order = rows(random_order(order_key, *images, self.model.num_patches))
+        order = random_order(order_key, *patches.shape[:2])
         shuffled = shuffle(patches, order)
         visible, masked = shuffled[:, : self.num_visible], shuffled[:, self.num_visible :]
 
-        sigma = rows(random_sigma(sigma_key, images, config.sigma_max))
+        sigma = random_sigma(sigma_key, patches.shape[0], config.sigma_max)
         scale = sigma[:, None, None]
-        target, noise = masked, rows(jax.random.normal(noise_key, (*images, *visible.shape[1:])))
+        target, noise = masked, jax.random.normal(noise_key, visible.shape)
         if self.add_noise:
             visible = visible + scale * noise
             if config.reconstruct_target == "noisy":
-                target = masked + scale * rows(jax.random.normal(target_key, (*images, *masked.shape[1:])))
+                target = masked + scale * jax.random.normal(target_key, masked.shape)
         if config.denoise_target == "sigma_eps":
             noise = scale * noise
         places = order[:, : self.num_visible]

@@ -19,6 +19,6 @@ class Contrastive(Method):
 
     def batch_loss(self, pooled: Float[Array, "rows width"]) -> Loss:
         """Eq. 1 of the projections, with the batch statistics of all rows."""
-        u = self.head(pooled).reshape(-1, self.num_views, self.model.head_out).swapaxes(0, 1)  # [2, B, r]
+        u = self.head(pooled).reshape(self.num_views, -1, self.model.head_out)  # [2, B, r]
         infonce = objectives.info_nce(u, self.method.temperature, self.method.infonce_reduction)
         return infonce, {"infonce": infonce}

@@ -7,9 +7,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from can import objectives
 from can.config import MethodConfig, ModelConfig
-from can.methods.method import Batch, Inputs, Loss, Method
+from can.methods.method import Batch, Inputs, Loss, Method, rows_of
 from can.models import Decoder
-from can.views import num_visible, patchify, random_order, rows, shuffle
+from can.views import num_visible, patchify, random_order, shuffle
 
 
 class MAE(Method):
@@ -24,9 +24,8 @@ class MAE(Method):
 
     def inputs(self, batch: Batch, key: PRNGKeyArray) -> Inputs:
         """Patches in a random order, of however many views are given."""
-        patches = patchify(rows(batch["views"]), self.model.patch_size)  # [B, T, P]
-        order = random_order(key, *batch["views"].shape[:2], self.model.num_patches)
-        return self.inputs_in_order(patches, rows(order))
+        patches = patchify(rows_of(batch["views"]), self.model.patch_size)  # [B, T, P]
+        return self.inputs_in_order(patches, random_order(key, *patches.shape[:2]))
 
     def inputs_in_order(
         self, patches: Float[Array, "rows tokens patch_dim"], order: Int[Array, "rows tokens"]

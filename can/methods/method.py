@@ -13,7 +13,7 @@ from can.models import ViT
 
 Metrics = dict[str, Float[Array, ""]]
 Loss = tuple[Float[Array, ""], Metrics]  # a scalar, and what to log
-Inputs = dict[str, Array]  # one row an image and view, in the order of `can.views.rows`
+Inputs = dict[str, Array]  # one row an image and view, in the order of `rows_of`
 
 
 class Batch(TypedDict, total=False):
@@ -33,6 +33,7 @@ class Method(nnx.Module):
 
     num_views: ClassVar[int]
     needs_labels: ClassVar[bool] = False
+    divisible: ClassVar[bool] = True  # whether its loss is the sum of the two parts, so that a batch can be divided
     min_batch: ClassVar[int] = 1  # images; contrastive losses need negatives
 
     encoder: ViT
@@ -68,6 +69,11 @@ class Method(nnx.Module):
     def batch_loss(self, pooled: Float[Array, "rows width"]) -> Loss:
         """The part of the loss that compares all rows of the global batch; none here."""
         return jnp.zeros(()), {}
+
+
+def rows_of(views: Float[Array, "views batch height width 3"]) -> Float[Array, "rows height width 3"]:
+    """Views and images in one axis, view by view."""
+    return views.reshape(-1, *views.shape[2:])
 
 
 def add_losses(image: Loss, batch: Loss) -> Loss:

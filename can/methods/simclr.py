@@ -7,9 +7,9 @@ from jaxtyping import PRNGKeyArray
 
 from can.config import MethodConfig, ModelConfig
 from can.methods.contrastive import Contrastive
-from can.methods.method import Batch, Inputs
+from can.methods.method import Batch, Inputs, rows_of
 from can.models import ProjectionHead
-from can.views import num_visible, patchify, random_order, rows, shuffle
+from can.views import num_visible, patchify, random_order, shuffle
 
 
 class SimCLR(Contrastive):
@@ -22,8 +22,8 @@ class SimCLR(Contrastive):
 
     def inputs(self, batch: Batch, key: PRNGKeyArray) -> Inputs:
         """The patches of both views, all or those that a mask leaves."""
-        patches = patchify(rows(batch["views"]), self.model.patch_size)  # [2B, T, P]
+        patches = patchify(rows_of(batch["views"]), self.model.patch_size)  # [2B, T, P]
         if self.num_visible is None:
             return {"visible": patches}
-        order = rows(random_order(key, *batch["views"].shape[:2], self.model.num_patches))[:, : self.num_visible]
+        order = random_order(key, *patches.shape[:2])[:, : self.num_visible]
         return {"visible": shuffle(patches, order), "places": order}

@@ -20,6 +20,7 @@ class Supervised(Method):
 
     num_views = 1
     needs_labels = True
+    divisible = False  # mixup pairs images, and stochastic depth is drawn inside the encoder
 
     def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs)
