@@ -15,6 +15,7 @@ from pathlib import Path
 
 import benchmark_tables
 import cli
+import resource_tables
 from absl import flags
 
 from can.errors import DataError, check_choice
@@ -62,6 +63,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "transfer": transfer,
     "learning_rates": learning_rates,
     **benchmark_tables.TABLES,
+    **resource_tables.TABLES,
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from can.errors import ConfigError
@@ -56,6 +57,16 @@ def state_sharding(state: PyTree, mesh: Mesh | AbstractMesh) -> PyTree:
         return NamedSharding(mesh, PartitionSpec(*(None,) * widest, "fsdp"))
 
     return jax.tree.map(sharding, state)
+
+
+def spread(x: Array) -> Array:
+    """`x` with its first axis over all devices of the mesh that the step is traced for; `x` itself without one.
+
+    Needed where views and images become one axis: XLA cannot follow a split of the inner one of two axes through that,
+    and would rather copy the whole batch to every device and compute everything everywhere.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return x if mesh.empty or mesh.size == 1 else jax.lax.with_sharding_constraint(x, PartitionSpec(AXES))
 
 
 def put_batch(batch: PyTree, mesh: Mesh) -> PyTree:

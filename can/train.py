@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,8 +109,14 @@ def jit_train_step(
     `state`: the state itself, or its shapes alone.
     """
     shardings = state_sharding(state, mesh)
+    train_step = make_train_step(graphdef, config)
+
+    def on_mesh(*args: Any) -> tuple[TrainState, dict[str, Array]]:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return train_step(*args)
+
     return jax.jit(
-        make_train_step(graphdef, config),
+        on_mesh,
         in_shardings=(shardings, batch_sharding(mesh), None, None),
         out_shardings=(shardings, None),
         donate_argnums=0,

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from can.config import MethodConfig, ModelConfig
 from can.models import ViT
+from can.sharding import spread
 
 Metrics = dict[str, Float[Array, ""]]
 Loss = tuple[Float[Array, ""], Metrics]  # a scalar, and what to log
@@ -72,8 +73,8 @@ class Method(nnx.Module):
 
 
 def rows_of(views: Float[Array, "views batch height width 3"]) -> Float[Array, "rows height width 3"]:
-    """Views and images in one axis, view by view."""
-    return views.reshape(-1, *views.shape[2:])
+    """Views and images in one axis, view by view, over all devices."""
+    return spread(views.reshape(-1, *views.shape[2:]))
 
 
 def add_losses(image: Loss, batch: Loss) -> Loss:

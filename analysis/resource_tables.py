@@ -1,0 +1,94 @@
+"""The tables of memory and input, as Markdown, from `results/memory.csv` and `results/input.csv`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from formats import Table, to_markdown
+
+Row = Mapping[str, str]
+
+MODELS = {"vit_b": "ViT-B", "vit_l": "ViT-L"}
+PIPELINES = {
+    "ours": "ours",
+    "pillow": "Pillow, one decoding for both views",
+    "pillow_twice": "Pillow, a decoding for each view",
+}
+
+
+def memory_options(results_dir: Path) -> str:
+    """One device: what each option leaves of the memory of float32 without any of them."""
+    rows = [row for row in _read(results_dir / "memory.csv") if row["devices"] == "1"]
+    plain = {(row["model"], row["batch_size"]): float(row["peak"]) for row in rows if _is_plain(row)}
+    cells = []
+    for row in rows:
+        reference = plain.get((row["model"], row["batch_size"]))
+        scan = "yes" if row["scan_unroll"] == "1" else "no"
+        settings = [MODELS[row["model"]], row["batch_size"], row["dtype"], _remat(row), row["accumulate"], scan]
+        share = f"{float(row['peak']) / reference:.0%}" if reference else "–"
+        cells.append([*settings, _gigabytes(row["temporaries"]), _gigabytes(row["peak"]), share])
+    columns = ("Model", "Batch", "Type", "Remat", "Parts", "Scan", "Temporaries, GB", "Peak, GB", "Of the plain step")
+    return _table(columns, 6, cells, "python experiments/memory.py")
+
+
+def memory_pod(results_dir: Path) -> str:
+    """The whole batch over many devices: gigabytes of one of them."""
+    cells = []
+    for row in _read(results_dir / "memory.csv"):
+        if row["devices"] == "1":
+            continue
+        layout = "shared" if int(row["fsdp"]) > 1 else "copied"
+        settings = [MODELS[row["model"]], row["batch_size"], row["devices"], layout, _remat(row), row["accumulate"]]
+        cells.append([*settings, _gigabytes(row["arguments"]), _gigabytes(row["temporaries"]), _gigabytes(row["peak"])])
+    columns = ("Model", "Batch", "Devices", "Parameters", "Remat", "Parts", "State, GB", "Temporaries, GB", "Peak, GB")
+    return _table(columns, 6, cells, "python experiments/memory.py")
+
+
+def input_rates(results_dir: Path) -> str:
+    """Photos a second and core, and how many times as fast ours is."""
+    cells = [
+        [
+            PIPELINES[row["pipeline"]],
+            f"{float(row['photos_per_second']):.0f}",
+            f"{float(row['lowest']):.0f} to {float(row['highest']):.0f}",
+            f"{float(row['ours_is_faster']):.2f}",
+        ]
+        for row in _read(results_dir / "input.csv")
+    ]
+    columns = ("Pipeline", "Photos/s, median", "All rounds", "Ours / this")
+    return _table(columns, 1, cells, "python experiments/input_benchmark.py --folder=PHOTOS.zip")
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "memory_options": memory_options,
+    "memory_pod": memory_pod,
+    "input_rates": input_rates,
+}
+
+
+def _is_plain(row: Row) -> bool:
+    return (row["dtype"], row["remat"], row["accumulate"], row["scan_unroll"]) == ("float32", "False", "1", "1")
+
+
+def _remat(row: Row) -> str:
+    return "yes" if row["remat"] == "True" else "no"
+
+
+def _gigabytes(count: str) -> str:
+    return f"{int(count) / 1e9:,.2f}"
+
+
+def _table(columns: tuple[str, ...], names: int, rows: list[list[str]], command: str) -> str:
+    """Of whose columns the first `names` are text, or how to measure what is not there."""
+    if not rows:
+        return f"– (not measured: `{command}`)"
+    return to_markdown(Table(columns, [column >= names for column in range(len(columns))], rows))
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,48 @@
+"""The tables of memory and input, and the CSV files they are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import input_benchmark
+import memory
+import resource_tables
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def test_the_peak_counts_donated_buffers_once_and_shares_are_of_the_plain_step(tmp_path: Path) -> None:
+    plain = memory.Layout("vit_b", 64, 1, 1, "float32", False, 1, 1)
+    small = memory.Layout("vit_b", 64, 1, 1, "bfloat16", True, 4, 1)
+    pod = memory.Layout("vit_l", 4096, 8, 8, "bfloat16", True, 1, 1)
+    big, little = memory.Memory(2 * 10**9, 2 * 10**9, 8 * 10**9, 10**9), memory.Memory(10**9, 10**9, 10**9, 10**9)
+    assert big.peak == 11 * 10**9
+    rows = {plain: big, small: little, pod: little}
+    memory.write_rows(tmp_path / "memory.csv", rows)
+    assert memory.read_rows(tmp_path / "memory.csv") == rows
+    assert cells(resource_tables.memory_options(tmp_path)) == [
+        ["ViT-B", "64", "float32", "no", "1", "yes", "8.00", "11.00", "100%"],
+        ["ViT-B", "64", "bfloat16", "yes", "4", "yes", "1.00", "2.00", "18%"],
+    ]
+    assert cells(resource_tables.memory_pod(tmp_path)) == [
+        ["ViT-L", "4096", "8", "shared", "yes", "1", "1.00", "1.00", "2.00"]
+    ]
+
+
+def test_the_ratio_of_pipelines_is_the_median_of_the_rounds(tmp_path: Path) -> None:
+    """Of each round's ratio, not the ratio of the medians: the machine may be slower in one round than in another."""
+    rates = {"ours": [100.0, 30.0, 90.0], "pillow": [50.0, 10.0, 30.0], "pillow_twice": [20.0, 10.0, 30.0]}
+    (tmp_path / "input.csv").write_text(input_benchmark.summary(rates, 12))
+    assert cells(resource_tables.input_rates(tmp_path)) == [
+        ["ours", "90", "30 to 100", "1.00"],
+        ["Pillow, one decoding for both views", "30", "10 to 50", "3.00"],
+        ["Pillow, a decoding for each view", "20", "10 to 30", "3.00"],
+    ]
+
+
+def test_what_was_not_measured_is_said_with_its_command(tmp_path: Path) -> None:
+    for name in ("memory_options", "memory_pod"):
+        assert resource_tables.TABLES[name](tmp_path) == "– (not measured: `python experiments/memory.py`)"
+    assert "input_benchmark.py" in resource_tables.TABLES["input_rates"](tmp_path)
