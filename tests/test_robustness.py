@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import io
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
+from evaluations.robustness import summarised
+from evaluations.shifted_sets import shifted_sets
+from PIL import Image
 
 from can.data import ArrayImages
-from can.errors import DataError, UserError
+from can.data.make_imagenet import WNIDS
+from can.data.tfds_records import write_tfds
+from can.errors import ConfigError, DataError, UserError
 from can.evals import robustness
+from can.evals.class_subsets import imagenet_subset
 from can.evals.corruption_error import ALEXNET_ERROR, mean_corruption_error
 from can.evals.robustness import ShiftedSet
 
@@ -98,3 +108,96 @@ def test_the_mean_corruption_error_by_hand():
     alexnet = {kind: [1 - error] * 5 for kind, error in ALEXNET_ERROR.items()}
     assert len(alexnet) == 15
     assert mean_corruption_error(alexnet) == pytest.approx(1)
+
+
+PLAIN = {
+    "imagenet2012": "validation",
+    "imagenet_v2/matched-frequency": "test",
+    "imagenet_a": "test",
+    "imagenet_r": "test",
+    "imagenet_sketch": "test",
+    "imagenet2012_corrupted/gaussian_noise_1": "validation",
+}
+
+
+def jpeg(framed=False, kind="JPEG"):
+    pixels = np.full((90, 100, 3), 60, np.uint8)
+    if framed:
+        pixels[:2], pixels[-2:], pixels[:, :2], pixels[:, -2:] = [[255, 0, 0]] * 4
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def imagenets(tmp_path_factory):
+    """Three images a set, with the features of TFDS's builders."""
+    data_dir = tmp_path_factory.mktemp("tfds")
+    label = tfds.features.ClassLabel(names=list(WNIDS))
+
+    def write(name, split, features, examples):
+        features = tfds.features.FeaturesDict({"image": tfds.features.Image(encoding_format="jpeg"), **features})
+        rows = [(i, {"image": io.BytesIO(jpeg()), **example}) for i, example in enumerate(examples)]
+        target = data_dir / name / "1.0.0"
+        target.mkdir(parents=True)
+        write_tfds(name.split("/")[0], "1.0.0", target, features, {split: lambda: iter(rows)})
+
+    plain = [{"label": 1}, {"label": 6}, {"label": 13}]
+    for name, split in PLAIN.items():
+        write(name, split, {"label": label}, plain)
+    real = {"original_label": label, "real_label": tfds.features.Sequence(label), "file_name": tfds.features.Text()}
+    rows = [([6, 1], "a"), ([], "b"), ([999], "c")]
+    write(
+        "imagenet2012_real",
+        "validation",
+        real,
+        [{"original_label": 0, "real_label": found, "file_name": name} for found, name in rows],
+    )
+    return data_dir
+
+
+def test_the_papers_sets_are_read_in_tfds_form_and_scored_by_their_rules(imagenets, tmp_path):
+    for folder in ("banana", "alarm_clock", "basket_of_no_class"):
+        (tmp_path / "objectnet" / folder).mkdir(parents=True)
+        (tmp_path / "objectnet" / folder / "0.png").write_bytes(jpeg(framed=True, kind="PNG"))
+    sets = shifted_sets("imagenet2012", imagenets, objectnet=str(tmp_path / "objectnet"), imagenet_c=False)
+    seen = []
+
+    def logits(images):
+        """Label 6 first, then 1 and 530 (digital clock), then the rest in order."""
+        seen.append(np.asarray(images))
+        values = -np.arange(1000.0)
+        values[[6, 1, 530]] = [30, 20, 10]
+        return jnp.tile(jnp.asarray(values), (len(images), 1))
+
+    found = robustness.evaluate(logits, sets, image_size=64, batch_size=3)
+    third = {"top1": 1 / 3, "n": 3}
+    assert found == {
+        **{name: third for name in ("imagenet2012", "imagenet_v2", "imagenet_sketch")},
+        "imagenet_a": third,
+        "imagenet_r": third,
+        "imagenet2012_real": {"top1": 0.5, "n": 2},
+        # 6 is no class of ObjectNet's, so the sliced argmax is 530, the alarm clock; of all it is 6, which is none.
+        "objectnet": {"top1": 0.5, "top1_of_all": 0.0, "n": 2},
+    }
+    assert list(found)[-1] == "objectnet"
+    assert seen[-1].max() < 70  # the frame is 255 red
+    assert sets[3].subsets["top1"] == imagenet_subset("imagenet_a")
+
+
+def test_a_missing_set_says_how_to_get_it_and_a_base_without_shifts_is_refused(imagenets, tmp_path):
+    with pytest.raises(DataError, match="download_and_prepare"):
+        shifted_sets("imagenet2012", imagenets, objectnet=None, imagenet_c=True)
+    with pytest.raises(ConfigError, match="fashion_mnist"):
+        shifted_sets("dtd", tmp_path, objectnet=None, imagenet_c=False)
+
+
+def test_damage_is_averaged_and_every_number_has_its_rule():
+    found = {"smoke": {"top1": 0.9, "n": 2}, "smoke_corruptions/fog": {"top1": 0.5, "n": 3}}
+    found["smoke_corruptions/snow"] = {"top1": 0.1, "n": 3}
+    assert list(summarised(found)) == [
+        ("smoke/top1", 0.9, 2, "the test set itself"),
+        ("smoke_corruptions/fog", 0.5, 3, "fog"),
+        ("smoke_corruptions/snow", 0.1, 3, "snow"),
+        ("smoke_corruptions/top1", 0.3, 6, "fifteen kinds of damage at five strengths, on the first 1,000 test images"),
+    ]

@@ -9,9 +9,11 @@ import numpy as np
 
 from can.data.image_set import Images
 from can.data.offline_mix.views import Pyramid, photo_view
+from can.errors import DataError
 
 MAX_ANGLE = 40.0  # degrees
 SCALE = (0.7, 0.95)
+MAX_DRAWS = 1000
 OPAQUE_FROM = 40  # of 255: darker pixels of a set on black let the photo through in proportion
 
 
@@ -42,7 +44,8 @@ def on_photos(images: Images, photos: Sequence[Pyramid], seed: int, *, on_black:
 
 
 def _crop(photos: Sequence[Pyramid], rng: np.random.Generator, side: int) -> np.ndarray:
-    view = None
-    while view is None:  # a crop that shows nothing is None, and so is every crop of a plain photo
+    for _ in range(MAX_DRAWS):  # a crop that shows nothing is None
         view = photo_view(photos[int(rng.integers(len(photos)))], rng)
-    return cv2.resize(view, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+        if view is not None:
+            return cv2.resize(view, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+    raise DataError(f"{MAX_DRAWS} crops of the {len(photos)} photographs show nothing: they are too plain")
