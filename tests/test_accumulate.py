@@ -94,10 +94,8 @@ for a, b in zip(found, expected, strict=True):
     np.testing.assert_allclose(a, b, atol=1e-5)
 
 one = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("data", "fsdp"))
-for parts in (1, 2):
-    alone, shared = (compiled(mesh, parts, 512).memory_analysis().temp_size_in_bytes for mesh in (one, make_mesh()))
-    print(parts, alone, shared)
-    assert shared < alone / 5
+alone, shared = (compiled(mesh, 2, 512).memory_analysis().temp_size_in_bytes for mesh in (one, make_mesh()))
+assert shared < alone / 5, (shared, alone)
 """
 
 
@@ -125,7 +123,7 @@ def test_the_price_of_parts_is_one_more_forward_pass_of_the_encoder_and_nothing_
 
     encoder = module_flops(tiny_config("can"))["encoder"].matmul
     assert flops("can", 4) - flops("can", 1) == pytest.approx(encoder, rel=0.01)
-    assert flops("mae", 4) == flops("mae", 1)
+    assert flops("mae", 4) == pytest.approx(flops("mae", 1), rel=0.001)
 
 
 @pytest.mark.parametrize("method", ["supervised", "pyramid_at"])
