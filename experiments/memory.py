@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import presets
 from absl import flags, logging
 
+from can.errors import UserError
 from can.files import write_atomic
 from can.sharding import make_mesh
 from can.train import abstract_state, jit_train_step
@@ -99,6 +100,8 @@ def measure(layout: Layout) -> Memory:
     rate, key = jax.ShapeDtypeStruct((), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
     step = jit_train_step(graphdef, config, state, mesh)
     found = step.lower(state, {"image": views}, rate, key).compile().memory_analysis()
+    if found is None:
+        raise UserError(f"{jax.default_backend()} does not say how much memory a program takes: pass JAX_PLATFORMS=cpu")
     return Memory(
         found.argument_size_in_bytes, found.output_size_in_bytes, found.temp_size_in_bytes, found.alias_size_in_bytes
     )
