@@ -10,13 +10,12 @@ import environment  # noqa: F401 - first: ends with one clear line where the req
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cli
 import setting
 from absl import flags
 from formats import Table, to_csv, to_markdown
-from measurements import ROLES, RowKey, Run, read_runs
+from measurements import ROLES, RowKey, Run, Score, over_seeds, read_runs
 
 from can.errors import DataError
 from can.files import write_atomic
@@ -29,17 +28,6 @@ ARCHITECTURES = {role: name for name, role in ROLES.items()}
 
 Rows = dict[RowKey, list[Run]]
 Found = dict[str, Rows]  # by evaluation
-
-
-class Mean(NamedTuple):
-    """A share over seeds, in per cent."""
-
-    mean: float
-    sd: float | None  # over the seeds; None for one
-    seeds: int
-
-    def __str__(self) -> str:
-        return f"{self.mean:.1f}" if self.sd is None else f"{self.mean:.1f} ± {self.sd:.1f}"
 
 
 def render(results_dir: str | Path, scale: str, *, brief: bool = False) -> str:
@@ -82,20 +70,19 @@ def rows_of(found: Found) -> list[RowKey]:
     return sorted(keys, key=lambda key: (list(METHODS).index(key.method), key.model, key.epochs))
 
 
-def mean_of(runs: Sequence[Run], metrics: Sequence[str]) -> Mean | None:
+def mean_of(runs: Sequence[Run], metrics: Sequence[str]) -> Score | None:
     """The mean of some metrics, over the seeds; None if there are no runs.
 
     Raises DataError if a run lacks one of the metrics.
     """
-    values = []
+    shares, n = [], 0
     for run in runs:
-        there = {record["metric"]: record["value"] for record in run.records}
+        there = {record["metric"]: record for record in run.records}
         if missing := [metric for metric in metrics if metric not in there]:
             raise DataError(f"the evaluation of {run.key} seed {run.config.seed} lacks {missing[0]}: evaluate it again")
-        values.append(100 * statistics.fmean(there[metric] for metric in metrics))
-    if not values:
-        return None
-    return Mean(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+        shares.append(statistics.fmean(there[metric]["value"] for metric in metrics))
+        n = sum(there[metric]["n"] for metric in metrics)
+    return over_seeds(shares, n) if shares else None
 
 
 def finetuning_table(found: Found, keys: Sequence[RowKey]) -> Table:
@@ -110,7 +97,7 @@ def finetuning_table(found: Found, keys: Sequence[RowKey]) -> Table:
     return _table(["Linear probe", "All weights", "", "Seeds"], rows)
 
 
-def finetuned(found: Found, key: RowKey) -> Mean | None:
+def finetuned(found: Found, key: RowKey) -> Score | None:
     """Top-1 of the last epoch: finetuned, or trained from scratch for an untrained encoder."""
     return mean_of(found["finetune_scratch" if key.method == "random" else "finetune"].get(key, ()), ["top1"])
 
@@ -179,7 +166,7 @@ def _table(columns: Sequence[str], rows: list[list[str]]) -> Table:
     return Table([*heads, *columns], [False, False, True, *(bool(column) for column in columns)], rows)
 
 
-def _cell(mean: Mean | None) -> str:
+def _cell(mean: Score | None) -> str:
     return NONE if mean is None else str(mean)
 
 

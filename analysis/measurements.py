@@ -88,9 +88,14 @@ def score(runs: Sequence[Run], metric: str) -> Score:
     sizes = {record["n"] for record in records}
     if len(sizes) > 1:
         raise DataError(f"the seeds of {runs[0].key} were tested on different numbers of images: {sorted(sizes)}")
-    values = [100 * record["value"] for record in records]
+    return over_seeds([record["value"] for record in records], sizes.pop())
+
+
+def over_seeds(shares: Sequence[float], n: int) -> Score:
+    """The score of shares in [0, 1], one a seed, each of `n` test images."""
+    values = [100 * share for share in shares]
     sd = statistics.stdev(values) if len(values) > 1 else None
-    return Score(statistics.fmean(values), sd, len(values), sizes.pop())
+    return Score(statistics.fmean(values), sd, len(values), n)
 
 
 def protocols(runs: Iterable[Run]) -> list[dict[str, Any]]:

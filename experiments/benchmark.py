@@ -33,7 +33,7 @@ from timing import Matmul, Program, best_matmul, interleaved
 
 from can.config import RunConfig
 from can.errors import ConfigError, UserError, check_choice
-from can.provenance import cpu_model, git_state, peak_memory_mb, usable_cpus
+from can.provenance import LOADED, cpu_model, peak_memory_mb, usable_cpus
 from can.run_flops import step_flops
 
 METHODS = ("can", "simclr", "mae", "supervised")
@@ -129,7 +129,7 @@ def main() -> None:
         cpu=cpu_model(),
         process_peak_mb=peak_memory_mb(),
         measured=measured,
-        **git_state(),
+        **LOADED,
     )
     path = folder / ("benchmark_peers.csv" if values.peer else "benchmark.csv")
     columns = list(benchmark_rows.setting(next(iter(configs.values()))))

@@ -26,7 +26,7 @@ from absl import flags
 from benchmark_rows import Row
 
 from can.errors import UserError
-from can.provenance import cpu_model, git_state, usable_cpus
+from can.provenance import LOADED, cpu_model, usable_cpus
 
 
 def measure(method: str, model: str, scale: str, data_dir: str) -> Row:
@@ -54,7 +54,7 @@ def main() -> None:
     """Measures what the flags name, writes the rows and prints the table."""
     values = flags.FLAGS
     models = values.models or presets.scale_named(values.scale).models
-    circumstances = dict(cpus=usable_cpus(), cpu=cpu_model(), **git_state())
+    circumstances = dict(cpus=usable_cpus(), cpu=cpu_model(), **LOADED)
     path = Path(values.results_dir) / values.scale / "first_step.csv"
     for model in models:
         for method in values.methods:
