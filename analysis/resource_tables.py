@@ -26,7 +26,7 @@ def memory_options(results_dir: Path) -> str:
     for row in rows:
         reference = plain.get((row["model"], row["batch_size"]))
         scan = "yes" if row["scan_unroll"] == "1" else "no"
-        settings = [MODELS[row["model"]], row["batch_size"], row["dtype"], _remat(row), row["accumulate"], scan]
+        settings = [MODELS[row["model"]], row["batch_size"], row["dtype"], row["remat"], row["accumulate"], scan]
         share = f"{float(row['peak']) / reference:.0%}" if reference else "–"
         cells.append([*settings, _gigabytes(row["temporaries"]), _gigabytes(row["peak"]), share])
     columns = ("Model", "Batch", "Type", "Remat", "Parts", "Scan", "Temporaries, GB", "Peak, GB", "Of the plain step")
@@ -40,7 +40,7 @@ def memory_pod(results_dir: Path) -> str:
         if row["devices"] == "1":
             continue
         layout = "shared" if int(row["fsdp"]) > 1 else "copied"
-        settings = [MODELS[row["model"]], row["batch_size"], row["devices"], layout, _remat(row), row["accumulate"]]
+        settings = [MODELS[row["model"]], row["batch_size"], row["devices"], layout, row["remat"], row["accumulate"]]
         cells.append([*settings, _gigabytes(row["arguments"]), _gigabytes(row["temporaries"]), _gigabytes(row["peak"])])
     columns = ("Model", "Batch", "Devices", "Parameters", "Remat", "Parts", "State, GB", "Temporaries, GB", "Peak, GB")
     return _table(columns, 6, cells, "python experiments/memory.py")
@@ -69,11 +69,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
 
 
 def _is_plain(row: Row) -> bool:
-    return (row["dtype"], row["remat"], row["accumulate"], row["scan_unroll"]) == ("float32", "False", "1", "1")
-
-
-def _remat(row: Row) -> str:
-    return "yes" if row["remat"] == "True" else "no"
+    return (row["dtype"], row["remat"], row["accumulate"], row["scan_unroll"]) == ("float32", "none", "1", "1")
 
 
 def _gigabytes(count: str) -> str:

@@ -34,7 +34,7 @@ class ModelConfig:
     cls_token: bool = False  # CAN pools the mean of the tokens and has none; He et al.'s weights have one
     mask_token: str = "encoder"  # the width [M] lives in: "encoder" (paper, Sec. 3.1) or "decoder" (He et al.)
     dtype: str = "float32"  # of the computation; parameters stay float32
-    remat: bool = False  # recompute each block in the backward pass instead of storing its activations
+    remat: str = "none"  # what the backward pass recomputes of a block: "none", all but the "dense" layers, or "block"
     scan_unroll: int = 1  # how many blocks the scan over depth unrolls
 
     def __post_init__(self) -> None:
@@ -53,6 +53,7 @@ class ModelConfig:
                 raise ConfigError(f"{what} {width} is not a multiple of 4, which 2-D sin-cos positions need")
         check_choice("mask_token", self.mask_token, ("encoder", "decoder"))
         check_choice("dtype", self.dtype, ("float32", "bfloat16"))
+        check_choice("remat", self.remat, ("none", "dense", "block"))
 
     @property
     def num_patches(self) -> int:
@@ -188,17 +189,20 @@ class RunConfig:
     def from_dict(cls, values: dict[str, Any]) -> RunConfig:
         """The inverse of `to_dict`. Raises ConfigError on fields this version does not know."""
         try:
+            model = values["model"]
+            if isinstance(model.get("remat"), bool):  # as the first runs have it
+                model = model | {"remat": "block" if model["remat"] else "none"}
             return cls(
                 scale=values["scale"],
                 epochs=values["epochs"],
                 seed=values["seed"],
-                model=ModelConfig(**values["model"]),
+                model=ModelConfig(**model),
                 method=MethodConfig(**values["method"]),
                 augment=AugmentConfig(**values["augment"]),
                 data=DataConfig(**values["data"]),
                 optim=OptimConfig(**values["optim"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"this config.json was written by another version of the code: {error}") from error
 
 

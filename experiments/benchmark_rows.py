@@ -28,6 +28,7 @@ def setting(config: RunConfig) -> Row:
         decoder_depth=config.model.decoder_depth,
         batch_size=config.optim.batch_size,
         dtype=config.model.dtype,
+        remat=config.model.remat,
     )
 
 

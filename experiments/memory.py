@@ -45,7 +45,7 @@ class Layout:
     devices: int
     fsdp: int  # devices that share each parameter
     dtype: str
-    remat: bool
+    remat: str
     accumulate: int
     scan_unroll: int  # blocks of the scan over depth; the depth: no scan
 
@@ -71,10 +71,10 @@ def option_layouts(batch_size: int) -> Iterator[Layout]:
     """One device: both precisions, with and without remat and accumulation, and what the scan over depth saves."""
     for model in ("vit_b", "vit_l"):
         for dtype in ("float32", "bfloat16"):
-            for remat in (False, True):
+            for remat in ("none", "dense", "block"):
                 for accumulate in (1, 4):
                     yield Layout(model, batch_size, 1, 1, dtype, remat, accumulate, scan_unroll=1)
-        yield Layout(model, batch_size, 1, 1, "float32", False, 1, scan_unroll=DEPTHS[model])
+        yield Layout(model, batch_size, 1, 1, "float32", "none", 1, scan_unroll=DEPTHS[model])
 
 
 def pod_layouts(batch_size: int, device_counts: Sequence[int]) -> Iterator[Layout]:
@@ -82,7 +82,7 @@ def pod_layouts(batch_size: int, device_counts: Sequence[int]) -> Iterator[Layou
     for devices in device_counts:
         for model in ("vit_b", "vit_l"):
             for fsdp in (1, devices):
-                for remat, accumulate in ((False, 1), (True, 1), (True, 4)):
+                for remat, accumulate in (("none", 1), ("dense", 1), ("block", 1), ("block", 4)):
                     yield Layout(model, batch_size, devices, fsdp, "bfloat16", remat, accumulate, scan_unroll=1)
 
 
@@ -129,7 +129,7 @@ def write_rows(path: Path, rows: dict[Layout, Memory]) -> None:
 
 def _layout(row: dict[str, str]) -> Layout:
     numbers = {name: int(row[name]) for name in ("batch_size", "devices", "fsdp", "accumulate", "scan_unroll")}
-    return Layout(model=row["model"], dtype=row["dtype"], remat=row["remat"] == "True", **numbers)
+    return Layout(model=row["model"], dtype=row["dtype"], remat=row["remat"], **numbers)
 
 
 def _in_child(layouts: Sequence[Layout]) -> Iterator[tuple[Layout, Memory]]:

@@ -98,7 +98,7 @@ def test_the_transformer_is_the_pre_norm_one_of_the_vit_paper():
     np.testing.assert_allclose(encoder.transformer(jnp.asarray(x)), norm(y), atol=2e-5)
 
 
-@pytest.mark.parametrize("option", [dict(remat=True), dict(scan_unroll=2), dict(scan_unroll=6)])
+@pytest.mark.parametrize("option", [dict(remat="dense"), dict(remat="block"), dict(scan_unroll=2), dict(scan_unroll=6)])
 def test_remat_and_unrolling_change_no_number(option):
     """Against a stack that is deep enough to be scanned."""
     plain, other = (ViT(tiny(depth=6, **o), rngs=nnx.Rngs(0)) for o in ({}, option))

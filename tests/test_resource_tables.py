@@ -14,20 +14,20 @@ def cells(table: str) -> list[list[str]]:
 
 
 def test_the_peak_counts_donated_buffers_once_and_shares_are_of_the_plain_step(tmp_path: Path) -> None:
-    plain = memory.Layout("vit_b", 64, 1, 1, "float32", False, 1, 1)
-    small = memory.Layout("vit_b", 64, 1, 1, "bfloat16", True, 4, 1)
-    pod = memory.Layout("vit_l", 4096, 8, 8, "bfloat16", True, 1, 1)
+    plain = memory.Layout("vit_b", 64, 1, 1, "float32", "none", 1, 1)
+    small = memory.Layout("vit_b", 64, 1, 1, "bfloat16", "block", 4, 1)
+    pod = memory.Layout("vit_l", 4096, 8, 8, "bfloat16", "block", 1, 1)
     big, little = memory.Memory(2 * 10**9, 2 * 10**9, 8 * 10**9, 10**9), memory.Memory(10**9, 10**9, 10**9, 10**9)
     assert big.peak == 11 * 10**9
     rows = {plain: big, small: little, pod: little}
     memory.write_rows(tmp_path / "memory.csv", rows)
     assert memory.read_rows(tmp_path / "memory.csv") == rows
     assert cells(resource_tables.memory_options(tmp_path)) == [
-        ["ViT-B", "64", "float32", "no", "1", "yes", "8.00", "11.00", "100%"],
-        ["ViT-B", "64", "bfloat16", "yes", "4", "yes", "1.00", "2.00", "18%"],
+        ["ViT-B", "64", "float32", "none", "1", "yes", "8.00", "11.00", "100%"],
+        ["ViT-B", "64", "bfloat16", "block", "4", "yes", "1.00", "2.00", "18%"],
     ]
     assert cells(resource_tables.memory_pod(tmp_path)) == [
-        ["ViT-L", "4096", "8", "shared", "yes", "1", "1.00", "1.00", "2.00"]
+        ["ViT-L", "4096", "8", "shared", "block", "1", "1.00", "1.00", "2.00"]
     ]
 
 

@@ -67,7 +67,7 @@ def run(tmp_path: Path) -> RunDir:
             "can-vitb-in1k-e100-mask0.75-nce0.06-lr0.00025-s0",
         ),
         ({"optim__batch_size": 8, "optim__max_steps": 2}, "can-vitb-in1k-e100-bs8-max_steps2-s0"),
-        ({"method__denoise_loss": False, "model__remat": True}, "can-vitb-in1k-e100-remat-no_denoise-s0"),
+        ({"method__denoise_loss": False, "model__remat": "block"}, "can-vitb-in1k-e100-remat_block-no_denoise-s0"),
         ({"method__infonce_reduction": "sum"}, "can-vitb-in1k-e100-reduction_sum-s0"),
         ({"model__decoder_depth": 2}, "can-vitb-in1k-e100-decoder_depth2-s0"),
     ],
@@ -148,6 +148,13 @@ def test_a_config_written_before_a_field_existed_counts_as_its_default(run: RunD
     run.claim(BASE)
     with pytest.raises(ConfigError, match=r"method.norm_pix: False \(on disk\) != True \(asked\)"):
         run.claim(changed(method__norm_pix=True))
+
+
+@pytest.mark.parametrize(("written", "read"), [(False, "none"), (True, "block")])
+def test_a_config_written_when_remat_was_a_switch_is_read(written: bool, read: str) -> None:
+    values = BASE.to_dict()
+    values["model"]["remat"] = written
+    assert RunConfig.from_dict(values).model.remat == read
 
 
 def test_a_damaged_config_is_an_error_that_names_the_file(run: RunDir) -> None:

@@ -11,6 +11,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from can.models.gelu import gelu
 
 UNROLLED_DEPTH = 4  # stacks of up to so many blocks are not scanned: compiling them is quick, and see Transformer
+REMAT_POLICIES = {
+    "dense": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "block": jax.checkpoint_policies.nothing_saveable,
+}
 LAYER_NORM_EPS = 1e-6  # what timm's and He et al.'s checkpoints need
 glorot_uniform = nnx.initializers.xavier_uniform()  # paper, App. C: for all dense layers
 
@@ -66,8 +70,11 @@ class Transformer(nnx.Module):
 
     One block is compiled, whatever the depth; `unroll` blocks at a time. Short stacks, and those of which `unroll`
     takes all, are written out: a scan copies what the backward pass needs of each block into one array for all, and out
-    of it again, which took a sixth of a small model's step on a CPU. With `remat` a block's activations are recomputed
-    in the backward pass, so that memory grows with one `[B*T, D]` array a block.
+    of it again, which took a sixth of a small model's step on a CPU.
+
+    `remat` says what the backward pass recomputes instead of keeping it: "none"; "dense", all but the outputs of the
+    dense layers (layer norms, attention between its projections, GELU: little arithmetic for most of the memory);
+    "block", everything, so that memory grows with one `[B*T, D]` array a block.
     """
 
     def __init__(
@@ -78,7 +85,7 @@ class Transformer(nnx.Module):
         mlp_dim: int,
         *,
         dtype: str,
-        remat: bool,
+        remat: str,
         unroll: int,
         rngs: nnx.Rngs,
     ):
@@ -104,10 +111,12 @@ class Transformer(nnx.Module):
             params, layer_keep = layer
             return nnx.merge(graphdef, params)(x, batch, layer_keep), None
 
-        if self.remat:
-            body = jax.checkpoint(body)
+        scanned = self.depth > max(self.unroll, UNROLLED_DEPTH)
+        if self.remat != "none":
+            # Written out, the compiler would find what is recomputed equal to what is thrown away, and keep that.
+            body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=not scanned)
         x = x.reshape(-1, shape[-1])
-        if self.depth <= max(self.unroll, UNROLLED_DEPTH):
+        if not scanned:
             for layer in range(self.depth):
                 x, _ = body(x, jax.tree.map(lambda leaf, layer=layer: leaf[layer], (stacked, keep)))
         else:
