@@ -105,7 +105,9 @@ def _table(
 
 
 def _setting(row: Row) -> list[str]:
-    model = row["model"] if row["dtype"] == "float32" else f"{row['model']}, {row['dtype']}"
+    options = [] if row["dtype"] == "float32" else [row["dtype"]]
+    options += [] if row["remat"] == "none" else [f"remat {row['remat']}"]
+    model = ", ".join([row["model"], *options])
     layers = row["depth"] if row["method"] == "simclr" else f"{row['depth']} + {row['decoder_depth']}"
     return [NAMES[row["method"]], model, layers, row["image_size"], row["batch_size"]]
 
