@@ -3,7 +3,7 @@
 Nothing is trained: XLA compiles the step of CAN at the paper's scale (ViT-B/16 and ViT-L/16, 224 pixels) from shapes
 alone and says what it would allocate. First on one device, for each option that trades time or precision for memory;
 then as the paper's whole batch would be laid out over simulated devices. Written to results/memory.csv row by row;
-rows that are there are not made again without --force. Restartable at any row.
+rows that are there are not made again without --force.
 
 These are figures of XLA's CPU backend, whose choice of fusions and buffers is not that of a TPU or GPU: they rank the
 options and say what grows with what, more surely than they say gigabytes.
@@ -68,7 +68,7 @@ DEPTHS = {"vit_b": 12, "vit_l": 24}
 
 
 def option_layouts(batch_size: int) -> Iterator[Layout]:
-    """One device: both precisions, with and without remat and accumulation, and what the scan over depth saves."""
+    """One device: both precisions, remat policies, with and without accumulation, and what the scan saves."""
     for model in ("vit_b", "vit_l"):
         for dtype in ("float32", "bfloat16"):
             for remat in ("none", "dense", "block"):
