@@ -45,26 +45,50 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
 
 
-def new_method(config: RunConfig, num_classes: int | None = None) -> Method:
-    """The run's method, initialised from its seed. Raises ConfigError for settings the method cannot work with."""
+def new_method(config: RunConfig, num_classes: int | None = None, key: PRNGKeyArray | None = None) -> Method:
+    """The run's method, initialised from its seed, or from `key`.
+
+    Raises ConfigError for settings the method cannot work with.
+    """
     methods.check_batch_size(config.method.name, config.optim.batch_size)
     if config.optim.accumulate > 1 and not methods.method_class(config.method.name).divisible:
         raise ConfigError(f"{config.method.name} needs its batch in one piece: leave --accumulate at 1")
-    return methods.build(config.model, config.method, rngs=nnx.Rngs(config.seed), num_classes=num_classes or 0)
+    rngs = nnx.Rngs(config.seed if key is None else key)
+    return methods.build(config.model, config.method, rngs=rngs, num_classes=num_classes or 0)
 
 
-def init_state(config: RunConfig, num_classes: int | None = None) -> tuple[nnx.GraphDef, TrainState]:
-    """The method's structure, and the state before the first step."""
-    graphdef, params, batch_stats = _split(new_method(config, num_classes))
-    state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, adamw(config.optim).init(params))
-    return graphdef, state
+def init_state(
+    config: RunConfig, num_classes: int | None = None, mesh: jax.sharding.Mesh | None = None
+) -> tuple[nnx.GraphDef, TrainState]:
+    """The method's structure, and the state before the first step, laid out over `mesh` (None: one device).
+
+    One program, which runs where its results stay: a large model is never whole on one device, and a second start finds
+    it compiled.
+    """
+    graphdef, shapes = abstract_state(config, num_classes)
+    shardings = None if mesh is None else state_sharding(shapes, mesh)
+
+    def init(key: PRNGKeyArray) -> TrainState:  # of the key, that all seeds may share the program
+        _, params, batch_stats = _split(new_method(config, num_classes, key))
+        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, adamw(config.optim).init(params))
+
+    return graphdef, jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
 
 
-def abstract_state(config: RunConfig, num_classes: int | None = None) -> tuple[nnx.GraphDef, TrainState]:
-    """As `init_state`, but shapes and types only: nothing is computed or allocated."""
+def abstract_state(
+    config: RunConfig, num_classes: int | None = None, mesh: jax.sharding.Mesh | None = None
+) -> tuple[nnx.GraphDef, TrainState]:
+    """As `init_state`, but shapes, types and shardings only: nothing is computed or allocated."""
     graphdef, params, batch_stats = _split(nnx.eval_shape(partial(new_method, config, num_classes)))
     step = jax.eval_shape(lambda: jnp.zeros((), jnp.int32))
-    return graphdef, TrainState(step, params, batch_stats, jax.eval_shape(adamw(config.optim).init, params))
+    shapes = TrainState(step, params, batch_stats, jax.eval_shape(adamw(config.optim).init, params))
+    if mesh is None:
+        return graphdef, shapes
+
+    def on_mesh(leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return graphdef, jax.tree.map(on_mesh, shapes, state_sharding(shapes, mesh))
 
 
 def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
@@ -153,15 +177,14 @@ def pretrain(
     if not cls.needs_labels:
         images = images.without_labels()
     mesh = mesh or make_mesh()
-    graphdef, state = init_state(config, images.num_classes)
-    state = jax.device_put(state, state_sharding(state, mesh))
-    train_step = jit_train_step(graphdef, config, state, mesh)
+    graphdef, shapes = abstract_state(config, images.num_classes, mesh)
+    train_step = jit_train_step(graphdef, config, shapes, mesh)
     schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
     key = jax.random.key(config.seed)
 
     with Checkpoints(run.checkpoints) as checkpoints:
-        restored = checkpoints.restore(state)
-        state, start_step = restored or (state, 0)
+        restored = checkpoints.restore(shapes)
+        state, start_step = restored or (init_state(config, images.num_classes, mesh)[1], 0)
         clock = Clock(run.work / "clock.json", start_step)
         log = TrainLog(run.work / "train.csv", run.work, last_step, start_step)
         source = batches(

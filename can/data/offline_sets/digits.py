@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import sklearn
-from sklearn.datasets import load_digits
 
 from can.data.offline_sets.build import Collected, Item
 
@@ -15,6 +13,9 @@ _TRAIN = 898  # the first half; the writers are not known, so a writer may be on
 
 def collect(data_dir: Path, scratch: Path) -> Collected:
     """See `can.data.offline_sets.build`; enlarged fourfold to 32 pixels, each pixel to a block."""
+    import sklearn  # here: a start that does not need it would wait two seconds for it
+    from sklearn.datasets import load_digits
+
     del data_dir, scratch  # the images come with scikit-learn
     images, labels = load_digits(return_X_y=True)
     pixels = np.round(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
