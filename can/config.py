@@ -81,6 +81,7 @@ class MethodConfig:
     sigma_tokens: str = "all"  # which decoder inputs the noise embedding is added to: "all" or "visible"
     label_smoothing: float = 0.0  # of methods that learn from labels, as the fields below
     drop_path: float = 0.0  # of the last block; rises linearly from 0 (Huang et al., 2016)
+    dropout: float = 0.0  # of the embedded patches and inside the blocks (Srivastava et al., 2014)
     mixup: float = 0.0  # alpha of the Beta distribution (Zhang et al., 2018); 0: none
     attack_epsilon: float = 6 / 255  # PyramidAT: largest perturbation of a level, in pixel values of [0, 1]
     attack_step: float = 1 / 255  # PyramidAT: of each sign-gradient step
@@ -93,7 +94,7 @@ class MethodConfig:
         check_choice("sigma_tokens", self.sigma_tokens, ("all", "visible"))
         for what in ("lambda_infonce", "lambda_reconstruct"):
             _check_range(what, getattr(self, what), 0.0, 1.0)
-        for what in ("mask_rate", "label_smoothing", "drop_path"):
+        for what in ("mask_rate", "label_smoothing", "drop_path", "dropout"):
             _check_range(what, getattr(self, what), 0.0, 1.0)
         _check_range("temperature", self.temperature, 1e-6, float("inf"))
         for what in ("sigma_max", "mixup", "attack_epsilon", "attack_step", "attack_steps"):
@@ -271,9 +272,11 @@ class FewShotConfig:
     base_lr: float = 0.01  # of "sgd"
     steps: int = 2500  # of "sgd"
     batch_size: int = 512  # of "sgd"
+    resolution: str = "encoder"  # of "sgd": images of the encoder's own size, or "bit": 128 or 384 pixels (App. C)
 
     def __post_init__(self) -> None:
         check_choice("few-shot rule", self.rule, ("lsr", "sgd"))
+        check_choice("few-shot resolution", self.resolution, ("encoder", "bit"))
         if not self.shots or min(self.shots) < 1:
             raise ConfigError(f"few-shot shots must be whole numbers from 1 on, not {self.shots}")
         for what in ("choices", "steps", "batch_size"):

@@ -187,7 +187,7 @@ SCALES = {
             augment={},
             linear_probe=LinearProbeConfig(),
             finetune=FinetuneConfig(),
-            few_shot=FewShotConfig(),
+            few_shot=FewShotConfig(resolution="bit"),
             checkpoint_every=1000,
             log_every=50,
             workers=8,
@@ -201,7 +201,10 @@ FROM_SCRATCH: dict[str, tuple[dict[str, float], dict[str, Any]]] = {
         dict(label_smoothing=0.1, drop_path=0.1, mixup=0.8),
         dict(rand_augment_layers=2, rand_augment_magnitude=9.0),
     ),
-    "pyramid_at": (dict(drop_path=0.1, mixup=0.5), dict(rand_augment_layers=2, rand_augment_magnitude=15.0)),
+    "pyramid_at": (
+        dict(drop_path=0.1, dropout=0.1, mixup=0.5),
+        dict(rand_augment_layers=2, rand_augment_magnitude=15.0),
+    ),
 }
 WARMUP_EPOCHS = 40  # of the paper's epochs (Tables 5-8) ...
 WARMUP_SHARE = 0.05  # ... but at most this share of a run: the 100-epoch ablations do not say

@@ -11,9 +11,10 @@ from sklearn.linear_model import Ridge
 
 from can.config import FewShotConfig
 from can.data import ArrayImages, load
-from can.errors import DataError
-from can.evals.encoder import Encoder
-from can.evals.few_shot import best_l2_by_mean_rank, class_ranks, evaluate, ridge_logits, subset
+from can.errors import ConfigError, DataError
+from can.evals.encoder import Encoder, extract_features
+from can.evals.few_shot import best_l2_by_mean_rank, bit_sizes, class_ranks, evaluate, ridge_logits, subset
+from can.models import ViT, model_config
 
 
 class Pixels(nnx.Module):
@@ -63,6 +64,33 @@ def test_more_shots_help_and_features_are_kept(rule, tmp_path, monkeypatch):
     assert found["n"] == 899
     monkeypatch.setattr(Encoder, "features", None)  # the second time nothing is encoded
     assert evaluate(encoder(), train, test, config, seed=0, cache_dir=tmp_path / "features") == found
+
+
+def patterned(size):
+    """A set of `size`-pixel images of two classes: bright above and below."""
+    labels = np.arange(12, dtype=np.int32) % 2
+    images = np.random.default_rng(0).integers(0, 80, (12, size, size, 3), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[slice(0, size // 2) if label else slice(size // 2, None)] += 120
+    return ArrayImages("patterns", "train", 2, ("below", "above"), f"p{size}", images, labels)
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(95, (160, 128)), (96, (448, 384))])
+def test_the_size_of_images_follows_bits_rule(size, sizes):
+    assert bit_sizes(patterned(size)) == sizes
+
+
+def test_a_linear_head_sees_images_of_the_size_that_is_asked_for(tmp_path):
+    model = ViT(model_config("nano", 32, patch_size=16), rngs=nnx.Rngs(0))
+    config = FewShotConfig(rule="sgd", shots=(4,), choices=1, steps=20, resolution="bit")
+    images = patterned(32)
+    found = evaluate(Encoder.from_model(model), images, images, config, seed=0, cache_dir=tmp_path)
+    assert found["4shot"] == 1.0
+    features = extract_features(Encoder.from_model(model.at_size(128)), images, resize=160)[0]
+    with np.load(next(tmp_path.glob("*-p32-160.npz"))) as kept:
+        np.testing.assert_array_equal(kept["features"], features)
+    with pytest.raises(ConfigError, match="divide"):
+        Encoder.from_model(model).at_size(100)
 
 
 def test_a_subset_holds_the_named_images():

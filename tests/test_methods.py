@@ -182,8 +182,8 @@ def test_the_attack_stays_in_its_bounds_and_moves_towards_its_targets():
 
 
 def test_pyramid_at_is_the_clean_plus_the_adversarial_loss_of_a_given_attack():
-    """No gradient flows through the attack, and the same branches are dropped in both passes."""
-    method = new("pyramid_at", drop_path=0.5)
+    """No gradient flows through the attack, and the same entries and branches are dropped in both passes."""
+    method = new("pyramid_at", drop_path=0.5, dropout=0.1)
     metrics, gradient = loss_and_gradient(method, {"views": IMAGES[None], "label": LABELS})
     np.testing.assert_allclose(metrics["loss"], metrics["clean"] + metrics["adversarial"], rtol=1e-6)
     _, drop_key, target_key = jax.random.split(KEY, 3)

@@ -44,6 +44,18 @@ def test_positions_are_moco_v3s_and_maes_two_dimensional_sin_cos_table():
             np.testing.assert_allclose(table[3 * row + column], expected, atol=1e-6)
 
 
+def test_a_finer_grid_covers_the_image_that_the_encoder_was_trained_on():
+    """Of 9 x 9 patches, the middle one of each 3 x 3 stands where one of 3 x 3 patches stood."""
+    fine = sincos_positions(9, 8, trained_grid=3).reshape(9, 9, 8)
+    np.testing.assert_allclose(fine[1::3, 1::3].reshape(9, 8), sincos_positions(3, 8), atol=1e-6)
+    encoder = ViT(tiny(), rngs=nnx.Rngs(0))
+    images = jax.random.normal(jax.random.key(0), (2, 84, 84, 3))
+    larger = encoder.at_size(84)
+    tokens = larger.patch_embed(patchify(images, 7).reshape(-1, 147)).reshape(2, 144, 16)
+    expected = larger.transformer(tokens + sincos_positions(12, 16, trained_grid=4)).mean(axis=1)
+    np.testing.assert_allclose(larger.features(images), expected, atol=1e-5)
+
+
 def test_the_raw_noise_level_would_hardly_move_the_sinusoid_and_the_scaled_one_does():
     """Why sigma_scale exists: over [0, .05] the embedding of sigma itself changes by about 1 % of its norm."""
     sigma = jnp.array([0.0, 0.05])
@@ -163,6 +175,31 @@ def test_drop_path_drops_whole_images_and_keeps_the_mean():
     np.testing.assert_array_equal(encoder(patches, drop_path=0.0), encoder(patches))
     with pytest.raises(ValueError, match="key"):
         encoder(patches, drop_path=0.5)
+
+
+@pytest.mark.parametrize("depth", [2, 6])  # written out and scanned
+def test_dropout_drops_entries_in_each_place_of_each_block(depth):
+    """A deterministic copy of the network that is given the same masks gives the same output."""
+    encoder = ViT(tiny(depth=depth), rngs=nnx.Rngs(0)).transformer
+    x, key, rate = jax.random.normal(jax.random.key(0), (3, 5, 16)), jax.random.key(1), 0.25
+    input_key, blocks_key = jax.random.split(key)
+
+    def masked(x, key):
+        return x * jax.random.bernoulli(key, 1 - rate, x.shape) / (1 - rate)
+
+    expected = masked(x, input_key).reshape(15, 16)
+    graphdef, stacked = nnx.split(encoder.blocks)
+    for layer, block_key in enumerate(jax.random.split(blocks_key, depth)):
+        keys = jax.random.split(block_key, 3)
+        block = nnx.merge(graphdef, jax.tree.map(lambda leaf, layer=layer: leaf[layer], stacked))
+        expected = expected + masked(block.attention(block.norm1(expected), 3), keys[0])
+        hidden = jax.nn.gelu(block.mlp_in(block.norm2(expected)), approximate=False)
+        expected = expected + masked(block.mlp_out(masked(hidden, keys[1])), keys[2])
+    found = encoder(x, dropout=rate, key=key)
+    np.testing.assert_allclose(found, encoder.norm(expected).reshape(3, 5, 16), atol=1e-5)
+    np.testing.assert_array_equal(encoder(x, dropout=0.0, key=key), encoder(x))
+    with pytest.raises(ValueError, match="dropout > 0 needs a key"):
+        encoder(x, dropout=rate)
 
 
 def test_decoder_predictions_follow_the_order_of_the_patches():

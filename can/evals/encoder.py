@@ -45,7 +45,16 @@ class Encoder:
     def from_model(cls, model: ViT, *, batch_size: int = 256) -> Encoder:
         """The encoder that `model` is now: later updates of `model` do not reach it."""
         graphdef, params = nnx.split(model)
-        return cls(graphdef, params, model.config.image_size, model.config.width, batch_size)
+        return cls(graphdef, params, model.image_size, model.config.width, batch_size)
+
+    def at_size(self, image_size: int) -> Encoder:
+        """The encoder for images of another size, a ViT's (`ViT.at_size`); as many pixels a batch.
+
+        Raises ConfigError if the encoder cannot take that size.
+        """
+        model = nnx.merge(self.graphdef, self.params).at_size(image_size)
+        batch_size = max(1, self.batch_size * self.image_size**2 // image_size**2)
+        return Encoder.from_model(model, batch_size=min(self.batch_size, batch_size))
 
     def features(self, images: UInt8[Array | np.ndarray, "batch size size 3"]) -> Float[Array, "batch features"]:
         """Pooled features of un-augmented images. One program is compiled for each batch size it is called with."""
@@ -74,11 +83,12 @@ def fingerprint_of(graphdef: nnx.GraphDef, params: nnx.State, image_size: int) -
 
 
 def extract_features(
-    encoder: Encoder, image_set: ImageSet, *, cache_dir: Path | None = None
+    encoder: Encoder, image_set: ImageSet, *, resize: int | None = None, cache_dir: Path | None = None
 ) -> tuple[Float32[np.ndarray, "n features"], Int32[np.ndarray, " n"]]:
     """Features and labels of every image of a labelled set, un-augmented, in the set's order.
 
-    With a `cache_dir` they are kept there, in one file a pair of encoder and set, and read back the next time.
+    `resize` is that of `can.data.eval_batches`. With a `cache_dir` the features are kept there, in one file a pair of
+    encoder and set, and read back the next time.
 
     Raises:
       DataError: the set has no labels.
@@ -86,13 +96,14 @@ def extract_features(
     """
     if image_set.num_classes is None:
         raise DataError(f"{image_set.name} {image_set.split} has no labels to evaluate with: pass a labelled data set")
-    cache = cache_dir and cache_dir / f"{encoder.fingerprint[:16]}-{image_set.fingerprint[:16]}.npz"
+    key = f"{encoder.fingerprint[:16]}-{image_set.fingerprint[:16]}" + (f"-{resize}" if resize else "")
+    cache = cache_dir and cache_dir / f"{key}.npz"
     if cache and (cached := _read_cache(cache)):
         return cached
     features = np.empty((len(image_set), encoder.num_features), np.float32)
     labels = np.empty(len(image_set), np.int32)
     start, batch_size = 0, min(encoder.batch_size, len(image_set))
-    for batch in eval_batches(image_set, batch_size=batch_size, image_size=encoder.image_size):
+    for batch in eval_batches(image_set, batch_size=batch_size, image_size=encoder.image_size, resize=resize):
         stop = start + len(batch["label"])
         features[start:stop] = encoder.features(_fill_up(batch["image"], batch_size))[: stop - start]
         labels[start:stop] = batch["label"]

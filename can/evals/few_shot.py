@@ -5,8 +5,8 @@ Two rules, both in the literature and both reported:
 - `lsr` (Dosovitskiy et al., 2021; Kolesnikov et al., 2020): features whitened by the chosen images' mean and standard
   deviation, a constant feature of 100 for the bias, targets of 1 and -1, ridge regression in closed form.
 - `sgd` (App. C): a linear layer, from zero, trained by SGD with momentum .9 and a cosine to zero on the frozen features
-  of the un-augmented images. The paper gives base learning rate and steps; momentum and cosine are our choice, and
-  images have the encoder's own size (App. C: 384 pixels).
+  of the un-augmented images. The paper gives base learning rate, steps and, with `resolution="bit"`, 384 pixels;
+  momentum and cosine are our choice.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, Int
 
 from can.config import FewShotConfig
 from can.data import ArrayImages, EncodedImages, ImageSet
+from can.data.decode import decode_rgb
 from can.errors import DataError
 from can.evals.encoder import Encoder, extract_features
 from can.objectives import cross_entropy
@@ -31,6 +32,8 @@ from can.objectives import cross_entropy
 BIAS = 100.0  # the constant feature; large, so that the bias is hardly regularised
 WHITENING_EPS = 1e-5
 MOMENTUM = 0.9  # of "sgd"
+SMALL_AREA = 96**2  # pixels: sets of smaller images than this ...
+SMALL_SIZES, LARGE_SIZES = (160, 128), (448, 384)  # ... have the first (resize, crop) of BiT's rule, others the second
 L2_GRID = tuple(2.0**power for power in range(-10, 20))  # of the original rule
 
 
@@ -82,8 +85,12 @@ def accuracies(
     # Read before anything is encoded: the choice needs the labels alone.
     ranks = [class_ranks(labels_of(train), np.random.default_rng((seed, choice))) for choice in range(config.choices)]
     used = np.flatnonzero(np.min(ranks, axis=0) < max(config.shots))
-    features, labels = extract_features(encoder, subset(train, used), cache_dir=cache_dir)
-    test_features, test_labels = extract_features(encoder, test, cache_dir=cache_dir)
+    resize = None
+    if config.rule == "sgd" and config.resolution == "bit":
+        resize, crop = bit_sizes(train)
+        encoder = encoder.at_size(crop)
+    features, labels = extract_features(encoder, subset(train, used), resize=resize, cache_dir=cache_dir)
+    test_features, test_labels = extract_features(encoder, test, resize=resize, cache_dir=cache_dir)
     found = {}
     for shots in config.shots:
         rows = []
@@ -97,6 +104,20 @@ def accuracies(
             rows.append((logits.argmax(-1) == test_labels).mean(-1))
         found[shots] = np.array(rows)
     return found
+
+
+def bit_sizes(image_set: ImageSet) -> tuple[int, int]:
+    """What images are scaled to and the centre that is cut out of that, in pixels: BiT-HyperRule (Kolesnikov et al.).
+
+    Small images become 160 and 128 pixels; others 448 and 384, where BiT has 512 and 480 and our paper 384 (App. C). A
+    set's images are small if its first one is.
+    """
+    if isinstance(image_set, ArrayImages):
+        height, width = image_set.images.shape[1:3]
+    else:
+        assert isinstance(image_set, EncodedImages)
+        height, width = decode_rgb(image_set[0][0], image_set.describe(0)).shape[:2]
+    return SMALL_SIZES if height * width < SMALL_AREA else LARGE_SIZES
 
 
 def summary(by_shots: Mapping[int, Float[np.ndarray, " choices"]]) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """PyramidAT: adversarial training with perturbations of several resolutions (Herrmann et al., 2022).
 
 Figure 10 of the paper compares CAN's robustness with it. Each step attacks the model that is being trained and learns
-from the clean and the attacked images alike. The same stochastic-depth branches are dropped in the attack and in both
-forward passes ("matched"); our encoder has no dropout inside its blocks, which the authors match too.
+from the clean and the attacked images alike. The same entries (dropout) and branches (stochastic depth) are dropped in
+the attack and in both forward passes: the authors' "matched" dropout.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PyramidAT(Supervised):
         self.levels = pyramid_levels(model)
 
     def loss(self, batch: Batch, key: PRNGKeyArray) -> tuple[Float[Array, ""], Metrics]:
-        """The sum of both cross-entropies, with the same targets and the same dropped branches."""
+        """The sum of both cross-entropies, with the same targets and the same dropped entries and branches."""
         mix_key, drop_key, target_key = jax.random.split(key, 3)
         views, targets = self.mixed(batch, mix_key)
         attacked = self.attack(views, drop_key, target_key)

@@ -30,8 +30,9 @@ class Supervised(Method):
         self.classifier = dense(model.width, num_classes, dtype=model.dtype, rngs=rngs)
 
     def logits(self, views: Float[Array, "batch size size 3"], key: PRNGKeyArray) -> Float[Array, "batch classes"]:
-        """The classifier's output; `key` says which residual branches of which images are dropped."""
-        return self.classifier(self.encoder.features(views, drop_path=self.method.drop_path, key=key))
+        """The classifier's output; `key` says which residual branches and entries of which images are dropped."""
+        rates = dict(drop_path=self.method.drop_path, dropout=self.method.dropout)
+        return self.classifier(self.encoder.features(views, **rates, key=key))
 
     def mixed(
         self, batch: Batch, key: PRNGKeyArray

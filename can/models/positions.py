@@ -10,13 +10,18 @@ from jaxtyping import Array, Float
 
 
 @functools.cache
-def sincos_positions(grid: int, width: int) -> Float[np.ndarray, "tokens width"]:
+def sincos_positions(grid: int, width: int, trained_grid: int | None = None) -> Float[np.ndarray, "tokens width"]:
     """2-D sin-cos position embeddings of a `grid` x `grid` image, row by row (He et al., 2022; MoCo-v3).
 
     The first half of the width encodes the column, the second half the row, each as [sin, cos] of width/4 frequencies
     10000**(-i / (width/4)).
+
+    A `trained_grid` is that of the images an encoder was trained on: places are then those of the patches' centres in
+    it, so that a finer grid covers the same image, as with the interpolated positions of Dosovitskiy et al. (2021).
     """
-    row, column = np.meshgrid(np.arange(grid), np.arange(grid), indexing="ij")
+    scale = (trained_grid or grid) / grid
+    places = (np.arange(grid) + 0.5) * scale - 0.5
+    row, column = np.meshgrid(places, places, indexing="ij")
     frequency = 10000.0 ** -(np.arange(width // 4) / (width // 4))
     angles = [place.reshape(-1, 1) * frequency for place in (column, row)]
     return np.concatenate([f(a) for a in angles for f in (np.sin, np.cos)], axis=1).astype(np.float32)

@@ -51,17 +51,29 @@ class Block(nnx.Module):
         out = jax.nn.dot_product_attention(q, k, v)  # [B, T, H, D/H]
         return self.attention_out(out.reshape(x.shape))
 
-    def mlp(self, x: Float[Array, "rows width"]) -> Float[Array, "rows width"]:
-        """Two layers with the exact (erf) GELU between them."""
-        return self.mlp_out(gelu(self.mlp_in(x)))
-
     def __call__(
-        self, x: Float[Array, "rows width"], batch: int, keep: Float[Array, "2 batch"] | None = None
+        self,
+        x: Float[Array, "rows width"],
+        batch: int,
+        keep: Float[Array, "2 batch"] | None = None,
+        dropout: float = 0.0,
+        key: PRNGKeyArray | None = None,
     ) -> Float[Array, "rows width"]:
-        """`keep` scales each image's two residual branches: stochastic depth (Huang et al., 2016); None keeps all."""
-        attended = self.attention(self.norm1(x), batch)
+        """The block's output.
+
+        Args:
+          x: the tokens of all images.
+          batch: the number of images.
+          keep: scales each image's two residual branches, stochastic depth (Huang et al., 2016); None keeps all.
+          dropout: rate of the dropout behind attention, behind GELU and behind the MLP, where Dosovitskiy et al. (2021)
+            have it.
+          key: says what is dropped; None drops nothing.
+        """
+        keys = [None] * 3 if key is None else jax.random.split(key, 3)
+        attended = drop_entries(self.attention(self.norm1(x), batch), dropout, keys[0])
         x = x + (attended if keep is None else _scale_images(attended, keep[0]))
-        mixed = self.mlp(self.norm2(x))
+        hidden = drop_entries(gelu(self.mlp_in(self.norm2(x))), dropout, keys[1])  # exact (erf) GELU
+        mixed = drop_entries(self.mlp_out(hidden), dropout, keys[2])
         return x + (mixed if keep is None else _scale_images(mixed, keep[1]))
 
 
@@ -100,16 +112,31 @@ class Transformer(nnx.Module):
         self.norm = layer_norm(width, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, x: Float[Array, "batch tokens width"], *, drop_path: float = 0.0, key: PRNGKeyArray | None = None
+        self,
+        x: Float[Array, "batch tokens width"],
+        *,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+        key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch tokens width"]:
-        """Encodes the tokens. `drop_path` is the last block's drop rate, rising linearly from 0; it needs a `key`."""
+        """Encodes the tokens.
+
+        `drop_path` is the drop rate of the last block's branches, rising linearly from 0, and `dropout` that of single
+        entries, the same in all blocks and of the input. Either needs a `key`, and equal keys drop the same.
+        """
         batch, shape = x.shape[0], x.shape
         graphdef, stacked = nnx.split(self.blocks)
-        keep = _stochastic_depth(key, drop_path, self.depth, batch) if drop_path > 0 else None
+        keep = block_keys = None
+        if drop_path > 0:
+            keep = _stochastic_depth(key, drop_path, self.depth, batch)
+        if dropout > 0:
+            input_key, blocks_key = jax.random.split(_needed(key, "dropout"))
+            x = drop_entries(x, dropout, input_key)
+            block_keys = jax.random.split(blocks_key, self.depth)
 
         def body(x: Array, layer: tuple) -> tuple[Array, None]:
-            params, layer_keep = layer
-            return nnx.merge(graphdef, params)(x, batch, layer_keep), None
+            params, layer_keep, layer_key = layer
+            return nnx.merge(graphdef, params)(x, batch, layer_keep, dropout, layer_key), None
 
         scanned = self.depth > max(self.unroll, UNROLLED_DEPTH)
         if self.remat != "none":
@@ -118,10 +145,17 @@ class Transformer(nnx.Module):
         x = x.reshape(-1, shape[-1])
         if not scanned:
             for layer in range(self.depth):
-                x, _ = body(x, jax.tree.map(lambda leaf, layer=layer: leaf[layer], (stacked, keep)))
+                x, _ = body(x, jax.tree.map(lambda leaf, layer=layer: leaf[layer], (stacked, keep, block_keys)))
         else:
-            x, _ = jax.lax.scan(body, x, (stacked, keep), unroll=self.unroll)
+            x, _ = jax.lax.scan(body, x, (stacked, keep, block_keys), unroll=self.unroll)
         return self.norm(x).reshape(shape)
+
+
+def drop_entries(x: Float[Array, "*shape"], rate: float, key: PRNGKeyArray | None) -> Float[Array, "*shape"]:
+    """Dropout: each entry is 0 with probability `rate`, and the others grow so that the mean stays; None keeps all."""
+    if key is None:
+        return x
+    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
 
 
 def _glorot_qkv(key: PRNGKeyArray, shape: tuple[int, int], dtype: DTypeLike) -> Array:
@@ -132,10 +166,14 @@ def _glorot_qkv(key: PRNGKeyArray, shape: tuple[int, int], dtype: DTypeLike) -> 
 
 def _stochastic_depth(key: PRNGKeyArray | None, rate: float, depth: int, batch: int) -> Float[Array, "depth 2 batch"]:
     """Per block, branch and image: 0, or 1/(1 - rate) so that the expectation stays 1."""
-    if key is None:
-        raise ValueError("drop_path > 0 needs a key")
     survive = 1.0 - jnp.linspace(0.0, rate, depth)[:, None, None]
-    return jax.random.bernoulli(key, survive, (depth, 2, batch)) / survive
+    return jax.random.bernoulli(_needed(key, "drop_path"), survive, (depth, 2, batch)) / survive
+
+
+def _needed(key: PRNGKeyArray | None, what: str) -> PRNGKeyArray:
+    if key is None:
+        raise ValueError(f"{what} > 0 needs a key")
+    return key
 
 
 def _scale_images(x: Float[Array, "rows width"], scale: Float[Array, " batch"]) -> Float[Array, "rows width"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -45,6 +46,7 @@ class ViT(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
+        self.image_size = config.image_size
         patch_dim = config.patch_size**2 * 3
         # Glorot on the flattened [p*p*3, D] matrix (He et al., 2022), not on a convolution's receptive field.
         self.patch_embed = dense(patch_dim, config.width, dtype=config.dtype, rngs=rngs)
@@ -67,6 +69,7 @@ class ViT(nnx.Module):
         places: Int[Array, "batch kept"] | None = None,
         *,
         drop_path: float = 0.0,
+        dropout: float = 0.0,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch encoded width"]:
         """Encodes the patches that stand at `places` in the image (None: all of them, in order).
@@ -75,12 +78,24 @@ class ViT(nnx.Module):
         """
         batch, kept, patch_dim = patches.shape
         x = self.patch_embed(patches.reshape(-1, patch_dim)).reshape(batch, kept, -1)
-        positions = jnp.asarray(sincos_positions(self.config.image_size // self.config.patch_size, x.shape[-1]))
+        grid, trained_grid = (size // self.config.patch_size for size in (self.image_size, self.config.image_size))
+        positions = jnp.asarray(sincos_positions(grid, x.shape[-1], trained_grid))
         x = x + (positions if places is None else positions[places]).astype(x.dtype)
         if self.config.cls_token:
             cls = jnp.broadcast_to(self.cls_token[...].astype(x.dtype), (batch, 1, x.shape[-1]))
             x = jnp.concatenate([cls, x], axis=1)
-        return self.transformer(x, drop_path=drop_path, key=key)
+        return self.transformer(x, drop_path=drop_path, dropout=dropout, key=key)
+
+    def at_size(self, image_size: int) -> ViT:
+        """The same encoder, weights shared, for images of `image_size` pixels, which its positions are stretched to.
+
+        Raises ConfigError if the patch does not divide the size.
+        """
+        dataclasses.replace(self.config, image_size=image_size)  # checks it
+        graphdef, params = nnx.split(self)
+        model = nnx.merge(graphdef, params)
+        model.image_size = image_size
+        return model
 
     def pool(self, tokens: Float[Array, "batch encoded width"]) -> Float[Array, "batch width"]:
         """The mean of the patch tokens: what the projection head and every evaluation see (paper, Sec. 3.2)."""
@@ -91,7 +106,9 @@ class ViT(nnx.Module):
         images: Float[Array, "batch size size 3"],
         *,
         drop_path: float = 0.0,
+        dropout: float = 0.0,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch width"]:
-        """Pooled features of whole, normalised images."""
-        return self.pool(self(patchify(images, self.config.patch_size), drop_path=drop_path, key=key))
+        """Pooled features of whole, normalised images; what is dropped is `Transformer`'s affair."""
+        patches = patchify(images, self.config.patch_size)
+        return self.pool(self(patches, drop_path=drop_path, dropout=dropout, key=key))
