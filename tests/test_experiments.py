@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -178,3 +179,30 @@ def test_scripts_say_how_to_activate_the_environment_under_a_python_without_it(t
     done = subprocess.run(bare, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""}, check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "source .venv/bin/activate" in done.stderr
+
+
+PAGES_OF_TWO_USES = """
+import sys
+sys.path.insert(0, {experiments!r})
+{imported}
+import resource, threading
+
+def use():
+    b"x" * int("50_000_000")
+
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    thread = threading.Thread(target=use)  # as XLA's, which is not the main one
+    thread.start(), thread.join()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
+def test_scripts_keep_the_memory_of_one_step_for_the_next(run_python):
+    experiments = str(REPOSITORY / "experiments")
+    for imported, kept in (("import environment", True), ("", False)):
+        done = run_python(PAGES_OF_TWO_USES.format(experiments=experiments, imported=imported))
+        first, second = map(int, done.stdout.split())
+        assert first > 10_000
+        assert second < 100 if kept else second > 10_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -9,6 +11,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from can.models.gelu import gelu
+
+PyTree = Any
 
 UNROLLED_DEPTH = 4  # stacks of up to so many blocks are not scanned: compiling them is quick, and see Transformer
 REMAT_POLICIES = {
@@ -144,11 +148,22 @@ class Transformer(nnx.Module):
             body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=not scanned)
         x = x.reshape(-1, shape[-1])
         if not scanned:
-            for layer in range(self.depth):
-                x, _ = body(x, jax.tree.map(lambda leaf, layer=layer: leaf[layer], (stacked, keep, block_keys)))
+            for layer, (params, layer_keep) in enumerate(_unstack((stacked, keep), self.depth)):
+                x, _ = body(x, (params, layer_keep, None if block_keys is None else block_keys[layer]))
         else:
             x, _ = jax.lax.scan(body, x, (stacked, keep, block_keys), unroll=self.unroll)
         return self.norm(x).reshape(shape)
+
+
+def _unstack(tree: PyTree, depth: int) -> list[PyTree]:
+    """The tree of each of `depth` layers.
+
+    The gradient of a split is put together at once; that of indexing would be a sum of `depth` arrays as large as the
+    whole, with zeros everywhere else.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    split = [[jnp.squeeze(part, 0) for part in jax.lax.split(leaf, (1,) * depth)] for leaf in leaves]
+    return [jax.tree.unflatten(structure, layer) for layer in zip(*split, strict=True)]
 
 
 def drop_entries(x: Float[Array, "*shape"], rate: float, key: PRNGKeyArray | None) -> Float[Array, "*shape"]:
