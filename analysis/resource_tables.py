@@ -1,4 +1,4 @@
-"""The tables of memory and input, as Markdown, from `results/memory.csv` and `results/input.csv`."""
+"""The tables of memory and input, as Markdown, from `memory.csv`, `input.csv` and `loader.csv` in results/."""
 
 from __future__ import annotations
 
@@ -61,10 +61,28 @@ def input_rates(results_dir: Path) -> str:
     return _table(columns, 1, cells, "python experiments/input_benchmark.py --folder=PHOTOS.zip")
 
 
+def loader(results_dir: Path) -> str:
+    """Images a second of the training loader on all cores, and its peak memory early and late."""
+    cells = [
+        [
+            row["data"],
+            row["cpus"],
+            f"{int(row['images']):,}",
+            f"{float(row['images_per_s']):,.0f}",
+            f"{int(row['peak_mb_of_a_tenth']):,}",
+            f"{int(row['peak_mb']):,}",
+        ]
+        for row in _read(results_dir / "loader.csv")
+    ]
+    columns = ("Data", "Cores", "Images", "Images/s", "Peak after a tenth, MB", "Peak after all, MB")
+    return _table(columns, 1, cells, "python experiments/loader_benchmark.py")
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "memory_options": memory_options,
     "memory_pod": memory_pod,
     "input_rates": input_rates,
+    "loader": loader,
 }
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import benchmark_rows
 import input_benchmark
+import loader_benchmark
 import memory
 import resource_tables
 
@@ -42,7 +44,18 @@ def test_the_ratio_of_pipelines_is_the_median_of_the_rounds(tmp_path: Path) -> N
     ]
 
 
+def test_the_loader_is_measured_over_whole_batches(tmp_path: Path) -> None:
+    row = loader_benchmark.measure("smoke", images=330, batch_size=32, workers=0, data_dir=str(tmp_path))
+    assert (row["data"], row["images"]) == ("smoke", 320)
+    assert row["images_per_s"] > 0
+    assert 0 < row["peak_mb_of_a_tenth"] <= row["peak_mb"]
+    fixed = row | dict(cpus=2, images_per_s=1234.5, peak_mb_of_a_tenth=900, peak_mb=1000)
+    benchmark_rows.add_rows(tmp_path / "loader.csv", [fixed], ("data", "workers"))
+    assert cells(resource_tables.loader(tmp_path)) == [["smoke", "2", "320", "1,234", "900", "1,000"]]
+
+
 def test_what_was_not_measured_is_said_with_its_command(tmp_path: Path) -> None:
     for name in ("memory_options", "memory_pod"):
         assert resource_tables.TABLES[name](tmp_path) == "– (not measured: `python experiments/memory.py`)"
     assert "input_benchmark.py" in resource_tables.TABLES["input_rates"](tmp_path)
+    assert "loader_benchmark.py" in resource_tables.TABLES["loader"](tmp_path)
