@@ -29,6 +29,7 @@ def setting(config: RunConfig) -> Row:
         batch_size=config.optim.batch_size,
         dtype=config.model.dtype,
         remat=config.model.remat,
+        scan_unroll=config.model.scan_unroll,
     )
 
 
