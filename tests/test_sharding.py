@@ -100,6 +100,33 @@ def test_loss_and_gradients_on_eight_devices_are_those_of_one(run_python: Callab
     run_python(ON_EIGHT_DEVICES, devices=8)
 
 
+AUGMENTATION_ON_EIGHT_DEVICES = """
+import re
+import jax, jax.numpy as jnp
+from can.augment import augment, normalize
+from can.config import AugmentConfig
+from can.methods.method import rows_of
+from can.sharding import batch_sharding, make_mesh
+
+mesh = make_mesh()
+
+def views(key, images):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        return rows_of(normalize(augment(key, images, AugmentConfig(), image_size=40, views=2)))
+
+key = jax.eval_shape(lambda: jax.random.key(0))
+step = jax.jit(views, in_shardings=(None, batch_sharding(mesh)), out_shardings=batch_sharding(mesh))
+for shape in ((64, 48, 48, 3), (64, 2, 40, 40, 3)):  # whole images, and crops that were made on the host
+    program = step.lower(key, jax.ShapeDtypeStruct(shape, jnp.uint8)).compile().as_text()
+    print(re.findall(r"= (\\S+) all-gather\\(", program))
+"""
+
+
+def test_augmentation_gathers_no_images(run_python: Callable[..., Any]) -> None:
+    """XLA once brought the rows into the order of the views inside the blur, gathering images for each of its taps."""
+    assert run_python(AUGMENTATION_ON_EIGHT_DEVICES, devices=8).stdout == "[]\n[]\n"
+
+
 ON_TWO_HOSTS = """
 import sys
 from pathlib import Path
