@@ -36,7 +36,7 @@ def memory_options(results_dir: Path) -> str:
 def memory_pod(results_dir: Path) -> str:
     """The whole batch over many devices: gigabytes of one of them."""
     cells = []
-    for row in _read(results_dir / "memory.csv"):
+    for row in sorted(_read(results_dir / "memory.csv"), key=lambda row: int(row["devices"])):
         if row["devices"] == "1":
             continue
         layout = "shared" if int(row["fsdp"]) > 1 else "copied"

@@ -8,6 +8,8 @@ after a tenth of the images and after all of them tells whether it grows. A minu
 
 from __future__ import annotations
 
+import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
+
 import contextlib
 import itertools
 import time
