@@ -107,7 +107,7 @@ def _table(
 def _setting(row: Row) -> list[str]:
     options = [] if row["dtype"] == "float32" else [row["dtype"]]
     options += [] if row["remat"] == "none" else [f"remat {row['remat']}"]
-    options += [] if row.get("scan_unroll", "1") in ("", "1") else [f"{row['scan_unroll']} blocks unrolled"]
+    options += [] if row["scan_unroll"] == "1" else [f"{row['scan_unroll']} blocks unrolled"]
     model = ", ".join([row["model"], *options])
     layers = row["depth"] if row["method"] == "simclr" else f"{row['depth']} + {row['decoder_depth']}"
     return [NAMES[row["method"]], model, layers, row["image_size"], row["batch_size"]]

@@ -32,8 +32,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 # blocks of more than 32 MB back to the kernel, which clears each page before it is used again. Keeping them made steps
 # at laptop 1.2 to 1.4 times as fast. The numbers are those of <malloc.h>; other C libraries have no mallopt.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
-if hasattr(ctypes.CDLL(None), "mallopt"):
-    _mallopt = ctypes.CDLL(None).mallopt
+if _mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
     _mallopt(_M_ARENA_MAX, 1)  # the arenas of threads cannot grow beyond 64 MB, the first one can
     _mallopt(_M_MMAP_MAX, 0)
     _mallopt(_M_TRIM_THRESHOLD, -1)  # never
