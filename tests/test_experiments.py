@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -181,28 +182,32 @@ def test_scripts_say_how_to_activate_the_environment_under_a_python_without_it(t
     assert done.stderr.count("\n") == 1 and "source .venv/bin/activate" in done.stderr
 
 
-PAGES_OF_TWO_USES = """
-import sys
-sys.path.insert(0, {experiments!r})
-{imported}
-import resource, threading
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+PAGES_OF_100_MB = """
+import environment
+import resource, sys
 
-def use():
-    b"x" * int("50_000_000")
-
-for _ in range(2):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    thread = threading.Thread(target=use)  # as XLA's, which is not the main one
-    thread.start(), thread.join()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+b"x" * 100_000_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, *sys.argv[1:])
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
-def test_scripts_keep_the_memory_of_one_step_for_the_next(run_python):
-    experiments = str(REPOSITORY / "experiments")
-    for imported, kept in (("import environment", True), ("", False)):
-        done = run_python(PAGES_OF_TWO_USES.format(experiments=experiments, imported=imported))
-        first, second = map(int, done.stdout.split())
-        assert first > 10_000
-        assert second < 100 if kept else second > 10_000
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not HUGE_PAGES.exists() or "[never]" in HUGE_PAGES.read_text(),
+    reason="this system has no large pages to ask for",
+)
+def test_scripts_ask_for_large_pages(run_python, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(PAGES_OF_100_MB)
+
+    def pages(folder: Path, tunables: str) -> int:
+        search = {"PYTHONPATH": os.pathsep.join((str(folder), str(REPOSITORY))), "GLIBC_TUNABLES": tunables}
+        count, *arguments = run_python(script, "--one=1", "two words", env=search).stdout.split(" ", 1)
+        assert arguments == ["--one=1 two words\n"]
+        return int(count)
+
+    assert pages(REPOSITORY / "experiments", "") > 10_000  # a user's own script that imports it stays as it is
+    shutil.copy(REPOSITORY / "experiments" / "environment.py", tmp_path)
+    assert pages(tmp_path, "") < 5_000
+    assert pages(tmp_path, "glibc.malloc.hugetlb=0") > 10_000  # what is chosen stays
