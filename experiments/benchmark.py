@@ -152,7 +152,7 @@ def _without_recomputation(config: RunConfig) -> RunConfig:
 def _plan(flops: dict[Subject, int], matmul: Matmul, rounds: int, peer: bool) -> str:
     speed = matmul.flops_per_second * UTILISATION
     turns = 2 if peer else 2.4  # a whole step, with the peer's at our speed, or with beginnings of .05, .35 and 1
-    minutes = (sum(flops.values()) / speed * turns * (rounds + 1) + COMPILATION * len(flops)) / 60
+    minutes = (sum(flops.values()) / speed * turns * (2 * rounds + 1) + COMPILATION * len(flops)) / 60
     return (
         f"{', '.join(map(str, flops))}: {rounds} rounds of each, about {minutes:.0f} minutes at {UTILISATION:.0%} of "
         f"this machine's {matmul.flops_per_second / 1e9:.0f} GFLOP/s (products of {matmul.size})"

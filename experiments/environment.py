@@ -29,10 +29,10 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache / "can" / "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 # XLA's CPU backend asks the C library for a step's temporaries and gives them back, every step, and the kernel clears
-# each page before it is used again: in pages of 4 KB, up to a fifth of a step. glibc asks for pages of 2 MB where it is told
-# to, which it can only be before a process starts: so the script starts itself anew, in the same process. Told to keep
-# the memory instead (M_ARENA_MAX, M_MMAP_MAX), it has all threads wait for each other at one heap, which compiling has
-# left in pieces. Other C libraries do not know the variable.
+# each page before it is used again: in pages of 4 KB, up to a fifth of a step. glibc asks for pages of 2 MB where it is
+# told to, which it can only be before a process starts: so the script starts itself anew, in the same process. Told to
+# keep the memory instead (M_ARENA_MAX, M_MMAP_MAX), it has all threads wait for each other at one heap, which compiling
+# has left in pieces. Other C libraries do not know the variable.
 _HUGE_PAGES = "glibc.malloc.hugetlb"
 _script = getattr(sys.modules["__main__"], "__file__", None)
 _tunables = os.environ.get("GLIBC_TUNABLES", "")

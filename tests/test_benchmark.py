@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import benchmark_rows
@@ -52,15 +53,16 @@ def test_programs_take_turns_in_alternating_order() -> None:
 
     def program(name: str):
         def run() -> None:
+            time.sleep(0.06 if calls[-1:] == [name] else 0.4)  # longer than timing.SHORTEST; slow after another
             calls.append(name)
-            sum(range(3_000_000))  # longer than timing.SHORTEST
 
         return run
 
     seconds = interleaved({"a": program("a"), "b": program("b")}, rounds=3)
     assert {name: values.shape for name, values in seconds.items()} == {"a": (3,), "b": (3,)}
     assert calls[:2] == ["a", "b"]  # unmeasured
-    assert [calls[2], calls[-1]] == ["a", "b"] and "bb" in "".join(calls)
+    assert "".join(calls[2:]) == "aabb" + "bbaa" + "aabb"
+    assert max(map(np.max, seconds.values())) < 0.3  # a turn's first call is not measured
 
 
 def test_the_summary_is_the_median_and_the_distance_of_the_quartiles() -> None:
