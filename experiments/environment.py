@@ -43,5 +43,4 @@ if (
     and _HUGE_PAGES not in _tunables
 ):
     os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (_tunables, f"{_HUGE_PAGES}=1")))
-    sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
