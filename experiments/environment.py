@@ -1,4 +1,4 @@
-"""What a script needs before its other imports: the requirements, a place for compiled programs, large pages of memory.
+"""What a script needs before its other imports: the requirements, a place for compiled programs, memory that is kept.
 
 Every script imports this module before anything else (`cli` does). It works on import, because the imports that follow
 it are what would fail; it uses nothing that old Pythons lack. Under a Python without the requirements the script ends
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import sys
+import sysconfig
 from pathlib import Path
 
 NEEDED = ("absl", "can", "jax")
@@ -28,19 +28,20 @@ _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache / "can" / "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
-# XLA's CPU backend asks the C library for a step's temporaries and gives them back, every step, and the kernel clears
-# each page before it is used again: in pages of 4 KB, up to a fifth of a step. glibc asks for pages of 2 MB where it is
-# told to, which it can only be before a process starts: so the script starts itself anew, in the same process. Told to
-# keep the memory instead (M_ARENA_MAX, M_MMAP_MAX), it has all threads wait for each other at one heap, which compiling
-# has left in pieces. Other C libraries do not know the variable.
-_HUGE_PAGES = "glibc.malloc.hugetlb"
+# XLA's CPU backend asks the C library for a step's temporaries and gives them back, every step. glibc gives large ones
+# back to the kernel, which clears each page before it is used again: up to a third of a step. mimalloc keeps them. It
+# has to be there before a process starts, so the script starts itself anew, in the same process. An LD_PRELOAD of the
+# user's own stays as it is, an empty one too; on an accelerator the temporaries are not the C library's affair.
+_mimalloc = Path(sysconfig.get_path("platlib"), "cmeel.prefix", "lib", "libmimalloc.so")
 _script = getattr(sys.modules["__main__"], "__file__", None)
-_tunables = os.environ.get("GLIBC_TUNABLES", "")
 if (
     _script
     and Path(_script).resolve().parent == Path(__file__).resolve().parent
-    and platform.libc_ver()[0] == "glibc"
-    and _HUGE_PAGES not in _tunables
+    and sys.platform == "linux"
+    and "LD_PRELOAD" not in os.environ
+    and _mimalloc.exists()
+    and not any(importlib.util.find_spec(plugin) for plugin in ("jax_plugins", "libtpu"))
 ):
-    os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (_tunables, f"{_HUGE_PAGES}=1")))
+    os.environ["LD_PRELOAD"] = str(_mimalloc)
+    os.environ.setdefault("MIMALLOC_PURGE_DELAY", "-1")  # never
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -10,6 +10,7 @@ from scipy.stats import norm
 from can.config import MethodConfig
 from can.errors import ConfigError
 from can.models import Decoder, ProjectionHead, ViT, model_config
+from can.models.attention import attention
 from can.models.gelu import gelu
 from can.models.positions import sincos_positions, sinusoid
 from can.views import patchify, random_order, shuffle
@@ -94,6 +95,8 @@ def test_the_transformer_is_the_pre_norm_one_of_the_vit_paper():
     def norm(x):
         return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
 
+    p["mlp_out"]["kernel"] = p["mlp_out"]["kernel"].T  # stored [out, in]
+
     def linear(x, name):
         return x @ p[name]["kernel"] + p[name]["bias"]
 
@@ -122,6 +125,24 @@ def test_remat_and_unrolling_change_no_number(option):
 
     for a, b in zip(jax.tree.leaves(gradient(plain)), jax.tree.leaves(gradient(other)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-6), ("bfloat16", 3e-2)])
+def test_attention_and_its_derivative_are_those_of_the_softmax(dtype, tolerance):
+    """Against JAX's own attention, differentiated; scores of several tens, of which exp would overflow without care."""
+    size = jnp.array([9, 9, 1, 1])[:, None, None, None]
+    q, k, v, gradient = size * jax.random.normal(jax.random.key(0), (4, 6, 5, 8))
+
+    def expected(q, k, v):  # [B, T, H, D], of one head each
+        return jax.nn.dot_product_attention(q[:, :, None], k[:, :, None], v[:, :, None])[:, :, 0]
+
+    out, backward = jax.vjp(attention, *(x.astype(dtype) for x in (q, k, v)))
+    assert out.dtype == dtype
+    q, k, v, gradient = (x.astype(dtype).astype("float32") for x in (q, k, v, gradient))
+    expected_out, expected_backward = jax.vjp(expected, q, k, v)
+    found = (out, *backward(gradient.astype(dtype)))
+    for a, b in zip(found, (expected_out, *expected_backward(gradient)), strict=True):
+        np.testing.assert_allclose(a.astype("float32"), b, atol=tolerance * np.abs(b).max())
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("bfloat16", 2e-2)])

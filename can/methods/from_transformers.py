@@ -132,6 +132,8 @@ def _block(prefix: str, module: str, kind: str, arrays: Mapping[str, np.ndarray]
     if module == "qkv":
         parts = [_linear(f"{prefix}.attention.{part}_proj", kind, arrays) for part in "qkv"]
         return np.concatenate(parts, axis=-1)
+    if (module, kind) == ("mlp_out", "kernel"):  # [out, in] here as there
+        return arrays[f"{prefix}.{_DENSE[module]}.weight"]
     return _linear(f"{prefix}.{_DENSE[module]}", kind, arrays)
 
 

@@ -10,7 +10,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from can.models.attention import attention
 from can.models.gelu import gelu
+from can.models.narrowing import NarrowingLinear
 
 PyTree = Any
 
@@ -47,12 +49,15 @@ class Block(nnx.Module):
         self.attention_out = dense(width, width, dtype=dtype, rngs=rngs)
         self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
         self.mlp_in = dense(width, mlp_dim, dtype=dtype, rngs=rngs)
-        self.mlp_out = dense(mlp_dim, width, dtype=dtype, rngs=rngs)
+        self.mlp_out = NarrowingLinear(mlp_dim, width, dtype=dtype, rngs=rngs)
 
     def attention(self, x: Float[Array, "rows width"], batch: int) -> Float[Array, "rows width"]:
         """Multi-head self-attention among the tokens of each of `batch` images."""
-        q, k, v = jnp.moveaxis(self.qkv(x).reshape(batch, -1, 3, self.heads, x.shape[-1] // self.heads), 2, 0)
-        out = jax.nn.dot_product_attention(q, k, v)  # [B, T, H, D/H]
+        width = x.shape[-1] // self.heads
+        qkv = self.qkv(x).reshape(batch, -1, 3, self.heads, width)  # [B, T, 3, H, D/H]
+        qkv = jnp.moveaxis(qkv, (2, 3), (0, 2))  # [3, B, H, T, D/H]
+        out = attention(*qkv.reshape(3, batch * self.heads, -1, width))
+        out = jnp.moveaxis(out.reshape(batch, self.heads, -1, width), 1, 2)  # [B, T, H, D/H]
         return self.attention_out(out.reshape(x.shape))
 
     def __call__(

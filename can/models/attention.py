@@ -1,0 +1,60 @@
+"""Softmax attention with a derivative that keeps no attention matrix (Vaswani et al., 2017; Dao et al., 2022)."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@jax.custom_vjp
+def attention(
+    q: Float[Array, "heads tokens width"], k: Float[Array, "heads tokens width"], v: Float[Array, "heads tokens width"]
+) -> Float[Array, "heads tokens width"]:
+    """softmax(q kᵀ / sqrt(width)) v for each head of each image; `heads` counts the heads of all images.
+
+    The softmax is in float32, the products in the type of the arguments. The backward pass keeps the logarithm of each
+    row's sum and computes the attention matrix anew from it, as FlashAttention does: one small product more, instead
+    of two arrays of `[heads, tokens, tokens]` in memory for each layer. To differentiate the softmax itself takes twice
+    as long on a CPU at 196 tokens.
+    """
+    return _forward(q, k, v)[0]
+
+
+def _forward(q: Array, k: Array, v: Array) -> tuple[Array, tuple[Array, ...]]:
+    scores = _scores(q, k)
+    highest = jnp.max(scores, axis=-1, keepdims=True)
+    weights = jnp.exp(scores - highest)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    out = (_product(weights.astype(v.dtype), v, 2, 1) / total).astype(v.dtype)
+    return out, (q, k, v, out, highest + jnp.log(total))
+
+
+def _backward(kept: tuple[Array, ...], gradient: Array) -> tuple[Array, Array, Array]:
+    q, k, v, out, log_total = kept
+    weights = jnp.exp(_scores(q, k) - log_total)  # [N, T, T]
+    # The softmax's derivative needs sum(weights * gradient of weights), row by row; that is sum(out * gradient).
+    mean = jnp.sum(out.astype(jnp.float32) * gradient, axis=-1, keepdims=True)
+    of_scores = weights * (_product(gradient, v, 2, 2) - mean)
+    of_scores = (of_scores / math.sqrt(q.shape[-1])).astype(q.dtype)
+    of_v = _product(weights.astype(v.dtype), gradient, 1, 1)
+    return (
+        _product(of_scores, k, 2, 1).astype(q.dtype),
+        _product(of_scores, q, 1, 1).astype(k.dtype),
+        of_v.astype(v.dtype),
+    )
+
+
+attention.defvjp(_forward, _backward)
+
+
+def _scores(q: Array, k: Array) -> Array:
+    return _product(q, k, 2, 2) / math.sqrt(q.shape[-1])
+
+
+def _product(a: Array, b: Array, a_axis: int, b_axis: int) -> Array:
+    """The product of each head's matrices over the named axes, in float32."""
+    dimensions = (((a_axis,), (b_axis,)), ((0,), (0,)))
+    return jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
