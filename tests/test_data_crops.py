@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from can.data.crops import Box, center_crop, random_resized_crops, sample_box
+from can.data.crops import Box, center_crop, random_resized_crops, resized, sample_box
 from can.data.decode import decode_rgb
 from can.errors import DataError
 
@@ -92,6 +92,34 @@ def test_a_crop_shows_the_pixels_of_its_box_also_when_decoded_at_a_reduced_scale
     expected = np.asarray(window.resize((size, size), Image.Resampling.BICUBIC)).astype(float)
     assert np.abs(crop - expected).mean() < 4
     assert np.corrcoef(crop.ravel(), expected.ravel())[0, 1] > 0.995
+
+
+@pytest.mark.parametrize("factor", [1.02, 1.1, 1.25, 1.5, 1.8, 2.6])
+def test_a_shrunk_image_is_nearer_to_pillows_antialiased_one_than_averaged_areas(factor):
+    """On noise whose amplitudes fall with the frequency, as those of photos do."""
+    side = round(100 * factor)
+    frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(side)] * 2))[..., None]
+    white = np.fft.fft2(np.random.default_rng(0).normal(size=(side, side, 3)), axes=(0, 1))
+    noise = np.fft.ifft2(white / np.maximum(frequency, 1 / side), axes=(0, 1)).real
+    pixels = np.clip(128 + 50 * noise / noise.std(), 0, 255).astype(np.uint8)
+    expected = np.asarray(Image.fromarray(pixels).resize((100, 100), Image.Resampling.BICUBIC)).astype(float)
+
+    def error(image):
+        return np.sqrt(np.mean((image - expected) ** 2))
+
+    averaged = cv2.resize(pixels, (100, 100), interpolation=cv2.INTER_AREA)
+    assert error(resized(pixels, 100)) <= error(averaged)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+def test_a_jpeg_has_the_pixels_that_opencv_decodes(mode, reduction):
+    _, pixels = photo(75, 131)
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, "JPEG")
+    flags = {1: 0, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+    expected = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), flags[reduction] or cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(decode_rgb(file.getvalue(), "photo", reduction), expected[..., ::-1])
 
 
 def test_views_of_one_decoding_are_independent_boxes():

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from can.data.decode import RGB, decode_rgb, undecodable
+from can.data.decode import decode_rgb, image_size
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 Square = UInt8[np.ndarray, "size size 3"]
 
 _TRIES = 10
 _ASPECT = (3 / 4, 4 / 3)  # width / height
-# libjpeg decodes at 1/2, 1/4, 1/8 of the size for a fraction of the time, by dropping high frequencies.
-# OpenCV's "grayscale" constants are the scale alone; together with RGB they decode in colour.
-_REDUCED = {
-    8: RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
-    4: RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    2: RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
-}
+# How many times too large an image is resized as if it were enlarged, and by way of twice the size, at most.
+_ENLARGED, _SUPERSAMPLED = 1.15, 1.6
 
 
 @dataclass(frozen=True)
@@ -65,16 +59,15 @@ def random_resized_crops(
     """`views` independent random-resized crops of one encoded image, which is decoded once.
 
     The image is decoded at a half, quarter or eighth of its size when every crop still has at least `size` pixels a
-    side there. Crops are shrunk by averaging areas, which does not alias, and enlarged bicubically.
+    side there; `resized` makes the rest.
 
     Raises:
       DataError: the image is damaged; `what` names it.
     """
-    height, width = _image_size(data, what)
+    height, width = image_size(data, what)
     boxes = [sample_box(height, width, area, rng) for _ in range(views)]
     smallest = min(min(box.height, box.width) for box in boxes)
-    factor = next((factor for factor in _REDUCED if smallest >= factor * size), 1)
-    image = decode_rgb(data, what, _REDUCED.get(factor, RGB))
+    image = decode_rgb(data, what, next(part for part in (8, 4, 2, 1) if part == 1 or smallest >= part * size))
     # What was decoded tells the scale: reduced sizes are rounded up, and formats other than JPEG may not reduce.
     vertical, horizontal = image.shape[0] / height, image.shape[1] / width
     crops = np.empty((views, size, size, 3), np.uint8)
@@ -88,9 +81,18 @@ def random_resized_crops(
 
 
 def resized(image: Pixels, size: int) -> Square:
-    """The whole image at `size` x `size`: shrunk by averaging areas or enlarged bicubically."""
-    shrinks = min(image.shape[:2]) >= size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    """The whole image at `size` x `size`, enlarged bicubically or shrunk with little aliasing.
+
+    A moderately larger one, as most crops of ImageNet's photos are, is drawn bicubically at twice the size and averaged
+    over 2 x 2 pixels: nearer to Pillow's antialiased bicubic filter than averaging areas, and twice as fast. Areas are
+    averaged beyond that. A hardly larger one is not smoothed: that is as near to Pillow's as averaging areas would be.
+    """
+    factors = image.shape[0] / size, image.shape[1] / size
+    if max(factors) <= _ENLARGED:
+        return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+    if max(factors) <= _SUPERSAMPLED or min(factors) < 1:  # OpenCV averages areas only where both sides shrink
+        image = cv2.resize(image, (2 * size, 2 * size), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def center_crop(image: Pixels, size: int, resize: int) -> Square:
@@ -105,12 +107,3 @@ def center_crop(image: Pixels, size: int, resize: int) -> Square:
         image = np.asarray(Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BICUBIC))
     top, left = round((new_height - size) / 2), round((new_width - size) / 2)
     return image[top : top + size, left : left + size]
-
-
-def _image_size(data: bytes, what: str) -> tuple[int, int]:
-    """Height and width from the header alone."""
-    try:
-        with Image.open(io.BytesIO(data)) as header:
-            return header.height, header.width
-    except (UnidentifiedImageError, OSError) as error:
-        raise undecodable(data, what) from error
