@@ -17,6 +17,8 @@ import numpy as np
 from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 from jax.interpreters.partial_eval import dce_jaxpr
 
+# Dot products in a `jax.named_scope` of this name repeat earlier ones: `Flops.repeated` says how many operations.
+RECOMPUTED = "recomputed"
 # fmt: off
 # One operation per element of the result, if it is floating-point (integers make indices and random bits).
 ELEMENTWISE = frozenset({
@@ -42,6 +44,7 @@ class Flops:
     """A number of floating-point operations, and what it leaves out."""
 
     matmul: int = 0  # in dot products and convolutions
+    repeated: int = 0  # those of `matmul` that a scope says are done for the second time
     elementwise: int = 0  # in all other floating-point arithmetic; a transcendental function is one operation
     caveats: tuple[str, ...] = ()  # what could not be counted, or only in part; empty if all was
 
@@ -57,10 +60,11 @@ class Flops:
 
     def __add__(self, other: Flops) -> Flops:
         caveats = tuple(dict.fromkeys(self.caveats + other.caveats))
-        return Flops(self.matmul + other.matmul, self.elementwise + other.elementwise, caveats)
+        counts = self.matmul + other.matmul, self.repeated + other.repeated, self.elementwise + other.elementwise
+        return Flops(*counts, caveats)
 
     def __mul__(self, times: int) -> Flops:
-        return Flops(self.matmul * times, self.elementwise * times, self.caveats)
+        return Flops(self.matmul * times, self.repeated * times, self.elementwise * times, self.caveats)
 
 
 def count_flops(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Flops:
@@ -83,7 +87,8 @@ def _count(jaxpr: Jaxpr) -> Flops:
 def _count_equation(eqn: JaxprEqn) -> Flops:
     name, params = eqn.primitive.name, eqn.params
     if name == "dot_general":
-        return Flops(matmul=_dot(eqn))
+        matmul = _dot(eqn)
+        return Flops(matmul, matmul if RECOMPUTED in str(eqn.source_info.name_stack) else 0)
     if name == "conv_general_dilated":
         return Flops(matmul=_convolution(eqn))
     if name in OPAQUE:

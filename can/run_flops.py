@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -50,6 +51,14 @@ def step_flops(config: RunConfig, num_classes: int | None = None) -> Flops:
     if method_class(config.method.name).needs_labels:
         images["label"] = jax.ShapeDtypeStruct((batch,), jnp.int32)
     return count_flops(make_train_step(graphdef, config), state, images, _array(), _key())
+
+
+def necessary_matmul_flops(config: RunConfig, num_classes: int | None = None) -> int:
+    """Of the matrix products of one training step, without those that are there only to save memory."""
+    model = dataclasses.replace(config.model, remat="none")
+    whole = dataclasses.replace(config, model=model, optim=dataclasses.replace(config.optim, accumulate=1))
+    flops = step_flops(whole, num_classes)
+    return flops.matmul - flops.repeated
 
 
 def _module_flops(module: nnx.Module, *args: object) -> Flops:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
 
-import dataclasses
 import importlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -35,7 +34,7 @@ from timing import Matmul, Program, best_matmul, interleaved
 from can.config import RunConfig
 from can.errors import ConfigError, UserError, check_choice
 from can.provenance import LOADED, cpu_model, peak_memory_mb, usable_cpus
-from can.run_flops import step_flops
+from can.run_flops import necessary_matmul_flops
 
 METHODS = ("can", "simclr", "mae", "supervised")
 COMPILATION = 20  # seconds a method and model, beginnings included: an assumption, printed with the plan
@@ -119,9 +118,8 @@ def main() -> None:
             raise ConfigError(f"--peer has no {', '.join(values.methods)}: pass --methods={','.join(peers.METHODS)}")
 
     matmul = best_matmul(next(iter(configs.values())).model.dtype)
-    flops = {
-        subject: step_flops(_without_recomputation(config), NUM_CLASSES).matmul for subject, config in configs.items()
-    }
+    # What a step has to compute: to compute it twice is no achievement.
+    flops = {subject: necessary_matmul_flops(config, NUM_CLASSES) for subject, config in configs.items()}
     _say(_plan(flops, matmul, values.rounds, bool(values.peer)))
     rows = compare(peers, configs, values.rounds) if values.peer else measure(configs, flops, matmul, values.rounds)
 
@@ -141,12 +139,6 @@ def main() -> None:
     tables = importlib.import_module("benchmark_tables")
     names = ("peers",) if values.peer else ("speed", "parts", "ratios")
     print("\n\n".join(tables.TABLES[name](Path(values.results_dir), values.scale) for name in names))
-
-
-def _without_recomputation(config: RunConfig) -> RunConfig:
-    """What a step has to compute: to compute it twice is no achievement."""
-    model = dataclasses.replace(config.model, remat="none")
-    return dataclasses.replace(config, model=model, optim=dataclasses.replace(config.optim, accumulate=1))
 
 
 def _plan(flops: dict[Subject, int], matmul: Matmul, rounds: int, peer: bool) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+import presets
 import pytest
 from flax import nnx
 from jax import lax
@@ -15,6 +18,8 @@ from can.flops import Flops, count_flops
 from can.methods import build, method_class
 from can.methods.from_transformers import mae_config
 from can.models import ViT, model_config
+from can.models.attention import attention
+from can.run_flops import forward_flops, necessary_matmul_flops, step_flops
 
 
 def array(*shape: int) -> jax.ShapeDtypeStruct:
@@ -275,3 +280,25 @@ def test_mae_costs_what_fvcore_counts_for_transformers_vit_mae() -> None:
     model, method = mae_config(config)
     counted = forward_macs("mae", model, mask_rate=method.mask_rate)
     assert counted == pytest.approx(fvcore_macs(twin, 224), rel=0.02)
+
+
+def test_the_attention_that_is_computed_anew_is_told_apart():
+    """Scores forward; in the gradients four products of the same size, and the scores once more."""
+    q = jnp.ones((6, 5, 8))
+    flops = count_flops(jax.grad(lambda q, k, v: attention(q, k, v).sum(), argnums=(0, 1, 2)), q, q, q)
+    assert flops.repeated == 2 * 6 * 5 * 5 * 8
+    assert flops.matmul == 7 * flops.repeated
+
+
+@pytest.mark.parametrize("option", [dict(remat="block"), dict(remat="dense"), dict(depth=6)])
+def test_what_a_step_has_to_compute_leaves_out_what_saves_memory(option):
+    def config(**model):
+        run = presets.resolve("smoke", method="can", model="nano", data="in1k", epochs=100, seed=0)
+        return dataclasses.replace(run, model=dataclasses.replace(run.model, **model))
+
+    chosen = config(**option)
+    necessary, traced = necessary_matmul_flops(chosen), step_flops(chosen)
+    assert necessary == necessary_matmul_flops(config(**option | {"remat": "none"}))
+    assert necessary < traced.matmul
+    # Backward twice as much as forward, but that nothing is passed on to the patches' pixels.
+    assert necessary == pytest.approx(3 * forward_flops(chosen).matmul, rel=0.05)

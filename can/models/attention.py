@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from can.flops import RECOMPUTED
+
 
 @jax.custom_vjp
 def attention(
@@ -17,8 +19,9 @@ def attention(
 
     The softmax is in float32, the products in the type of the arguments. The backward pass keeps the logarithm of each
     row's sum and computes the attention matrix anew from it, as FlashAttention does: one small product more, instead
-    of two arrays of `[heads, tokens, tokens]` in memory for each layer. To differentiate the softmax itself takes twice
-    as long on a CPU at 196 tokens.
+    of arrays of `[heads, tokens, tokens]` in memory for each layer that is scanned over. (Of layers that are written
+    out, XLA may find the two products equal and keep the first.) To differentiate the softmax itself takes twice as
+    long on a CPU at 196 tokens.
     """
     return _forward(q, k, v)[0]
 
@@ -34,7 +37,9 @@ def _forward(q: Array, k: Array, v: Array) -> tuple[Array, tuple[Array, ...]]:
 
 def _backward(kept: tuple[Array, ...], gradient: Array) -> tuple[Array, Array, Array]:
     q, k, v, out, log_total = kept
-    weights = jnp.exp(_scores(q, k) - log_total)  # [N, T, T]
+    with jax.named_scope(RECOMPUTED):
+        scores = _scores(q, k)
+    weights = jnp.exp(scores - log_total)  # [N, T, T]
     # The softmax's derivative needs sum(weights * gradient of weights), row by row; that is sum(out * gradient).
     mean = jnp.sum(out.astype(jnp.float32) * gradient, axis=-1, keepdims=True)
     of_scores = weights * (_product(gradient, v, 2, 2) - mean)
