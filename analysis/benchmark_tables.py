@@ -29,7 +29,8 @@ def speed(results_dir: Path, scale: str) -> str:
         ]
 
     heads = ("Step, ms", "Images/s", "GFLOP/s", "Matmul GFLOP/s", "Of the peak", "Compile, s", "Memory, MiB")
-    return _table(results_dir / scale / "benchmark.csv", heads, cells)
+    path = results_dir / scale / "benchmark.csv"
+    return _table(path, heads, cells) + _machines(path)
 
 
 def parts(results_dir: Path, scale: str) -> str:
@@ -66,7 +67,8 @@ def peers(results_dir: Path, scale: str) -> str:
         return [*times, f"{float(row['speedup']):.2f} ± {float(row['speedup_iqr']):.2f}"]
 
     heads = ("Ours, ms", "PyTorch, ms", "PyTorch / ours")
-    return _table(results_dir / scale / "benchmark_peers.csv", heads, cells)
+    path = results_dir / scale / "benchmark_peers.csv"
+    return _table(path, heads, cells) + _machines(path)
 
 
 def first_step(results_dir: Path, scale: str) -> str:
@@ -102,6 +104,14 @@ def _table(
     rows = [[*_setting(row), *cells(row)] for row in _read(path) if shown(row)]
     columns = ["Method", "Model", "Layers", "Pixels", "Batch", *heads]
     return to_markdown(Table(columns, [False, False, *[True] * (len(columns) - 2)], rows))
+
+
+def _machines(path: Path) -> str:
+    """On what the rows of the CSV were measured, a paragraph to put below their table."""
+    if not path.exists():
+        return ""
+    machines = dict.fromkeys(f"{row['cpus']} cores of {row['cpu']}" for row in _read(path))
+    return f"\n\nMeasured on {', '.join(machines)}."
 
 
 def _setting(row: Row) -> list[str]:

@@ -40,6 +40,7 @@ if (
     and sys.platform == "linux"
     and "LD_PRELOAD" not in os.environ
     and _mimalloc.exists()
+    and not set(" :").intersection(str(_mimalloc))  # which separate the entries of LD_PRELOAD
     and not any(importlib.util.find_spec(plugin) for plugin in ("jax_plugins", "libtpu"))
 ):
     os.environ["LD_PRELOAD"] = str(_mimalloc)
