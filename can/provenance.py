@@ -19,7 +19,17 @@ from typing import Any
 
 import jax
 
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+LIBRARIES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+    "opencv-python-headless",
+    "simplejpeg",
+)
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = ("can", "experiments", "requirements.txt")  # what a run's numbers depend on; results/ changes all the time
 

@@ -13,7 +13,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-NEEDED = ("absl", "can", "jax")
+NEEDED = ("absl", "can", "jax", "simplejpeg")
 missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 if missing or sys.version_info < (3, 11):

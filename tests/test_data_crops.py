@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from can.data.crops import Box, center_crop, random_resized_crops, resized, sample_box
+from can.data.crops import Box, center_crop, random_resized_crops, resized_crop, sample_box
 from can.data.decode import decode_rgb
 from can.errors import DataError
 
@@ -94,8 +94,8 @@ def test_a_crop_shows_the_pixels_of_its_box_also_when_decoded_at_a_reduced_scale
     assert np.corrcoef(crop.ravel(), expected.ravel())[0, 1] > 0.995
 
 
-@pytest.mark.parametrize("factor", [1.02, 1.1, 1.25, 1.5, 1.8, 2.6])
-def test_a_shrunk_image_is_nearer_to_pillows_antialiased_one_than_averaged_areas(factor):
+@pytest.mark.parametrize("factor", [1.02, 1.1, 1.25, 1.5])
+def test_a_moderately_large_crop_is_nearer_to_pillows_antialiased_one_than_averaged_areas(factor):
     """On noise whose amplitudes fall with the frequency, as those of photos do."""
     side = round(100 * factor)
     frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(side)] * 2))[..., None]
@@ -108,18 +108,37 @@ def test_a_shrunk_image_is_nearer_to_pillows_antialiased_one_than_averaged_areas
         return np.sqrt(np.mean((image - expected) ** 2))
 
     averaged = cv2.resize(pixels, (100, 100), interpolation=cv2.INTER_AREA)
-    assert error(resized(pixels, 100)) <= error(averaged)
+    assert error(resized_crop(pixels, 100)) < error(averaged)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("reduction", [1, 2, 4, 8])
-def test_a_jpeg_has_the_pixels_that_opencv_decodes(mode, reduction):
+def test_a_jpeg_has_the_pixels_that_opencv_decodes(mode, progressive, reduction):
     _, pixels = photo(75, 131)
     file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(file, "JPEG")
+    Image.fromarray(pixels).convert(mode).save(file, "JPEG", progressive=progressive)
     flags = {1: 0, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
     expected = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), flags[reduction] or cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(decode_rgb(file.getvalue(), "photo", reduction), expected[..., ::-1])
+
+
+def test_a_jpeg_in_cmyk_is_cropped_at_its_full_size():
+    _, pixels = photo(75, 131)
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert("CMYK").save(file, "JPEG", quality=95)
+    assert decode_rgb(file.getvalue(), "photo", 2).shape == (75, 131, 3)
+    (crop,) = random_resized_crops(file.getvalue(), "photo", 1, 16, (0.99, 1.0), np.random.default_rng(0))
+    rgb = np.asarray(Image.open(file).convert("RGB").resize((16, 16)), float)
+    assert np.abs(crop.mean(axis=(0, 1)) - rgb.mean(axis=(0, 1))).max() < 16  # crops keep at least 3/4 of a side
+
+
+def test_a_jpeg_whose_header_promises_too_many_pixels_is_an_error():
+    data, _ = photo(75, 131)
+    size = data.index(bytes([0, 75, 0, 131]))
+    huge = data[:size] + bytes([255, 220, 255, 220]) + data[size + 4 :]
+    with pytest.raises(DataError, match=r"cat\.jpg"):
+        decode_rgb(huge, "cat.jpg")
 
 
 def test_views_of_one_decoding_are_independent_boxes():

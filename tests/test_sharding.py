@@ -127,6 +127,29 @@ def test_augmentation_gathers_no_images(run_python: Callable[..., Any]) -> None:
     assert run_python(AUGMENTATION_ON_EIGHT_DEVICES, devices=8).stdout == "[]\n[]\n"
 
 
+ATTENTION_ON_EIGHT_DEVICES = """
+import re
+import jax, jax.numpy as jnp
+from flax import nnx
+from can.models.transformer import Block
+from can.sharding import batch_sharding, make_mesh
+
+graphdef, params = nnx.split(nnx.eval_shape(lambda: Block(32, 4, 64, dtype="float32", rngs=nnx.Rngs(0))))
+def loss(x, params):
+    return jnp.sum(nnx.merge(graphdef, params)(x, 16) ** 2)
+
+sharding = batch_sharding(make_mesh())
+step = jax.jit(jax.grad(loss), in_shardings=(sharding, None), out_shardings=sharding)
+program = step.lower(jax.ShapeDtypeStruct((16 * 5, 32), jnp.float32), params).compile().as_text()
+print(re.findall(r"= (\\S+) (?:all-gather|all-to-all|collective-permute)\\(", program))
+"""
+
+
+def test_attention_moves_no_tokens_between_devices(run_python: Callable[..., Any]) -> None:
+    """Images and heads become one axis in it, images first: each device has the heads of its own."""
+    assert run_python(ATTENTION_ON_EIGHT_DEVICES, devices=8).stdout == "[]\n"
+
+
 ON_TWO_HOSTS = """
 import sys
 from pathlib import Path

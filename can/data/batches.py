@@ -145,7 +145,7 @@ class _Crop:
             crops[place] = random_resized_crops(data, what, self.views, self.image_size, self.crop_area, rng)
             labels[place] = -1 if label is None else label
 
-        # OpenCV releases the interpreter's lock while it decodes and resizes, so threads run side by side.
+        # simplejpeg and OpenCV release the interpreter's lock while they decode and resize: threads run side by side.
         with ThreadPoolExecutor(self.threads) as pool:
             for _ in pool.map(make, range(len(positions))):  # iterating raises what a thread raised
                 pass

@@ -17,7 +17,7 @@ Square = UInt8[np.ndarray, "size size 3"]
 
 _TRIES = 10
 _ASPECT = (3 / 4, 4 / 3)  # width / height
-# How many times too large an image is resized as if it were enlarged, and by way of twice the size, at most.
+# How many times too large a crop is resized as if it were enlarged, and by way of twice the size, at most.
 _ENLARGED, _SUPERSAMPLED = 1.15, 1.6
 
 
@@ -59,7 +59,7 @@ def random_resized_crops(
     """`views` independent random-resized crops of one encoded image, which is decoded once.
 
     The image is decoded at a half, quarter or eighth of its size when every crop still has at least `size` pixels a
-    side there; `resized` makes the rest.
+    side there; `resized_crop` makes the rest.
 
     Raises:
       DataError: the image is damaged; `what` names it.
@@ -76,23 +76,29 @@ def random_resized_crops(
         bottom = max(top + 1, round((box.top + box.height) * vertical))
         right = max(left + 1, round((box.left + box.width) * horizontal))
         part = image[top:bottom, left:right]
-        crop[:] = resized(part, size)
+        crop[:] = resized_crop(part, size)
     return crops
 
 
-def resized(image: Pixels, size: int) -> Square:
-    """The whole image at `size` x `size`, enlarged bicubically or shrunk with little aliasing.
+def resized_crop(crop: Pixels, size: int) -> Square:
+    """A random crop at `size` x `size`, enlarged bicubically or shrunk with little aliasing.
 
     A moderately larger one, as most crops of ImageNet's photos are, is drawn bicubically at twice the size and averaged
     over 2 x 2 pixels: nearer to Pillow's antialiased bicubic filter than averaging areas, and twice as fast. Areas are
     averaged beyond that. A hardly larger one is not smoothed: that is as near to Pillow's as averaging areas would be.
     """
-    factors = image.shape[0] / size, image.shape[1] / size
-    if max(factors) <= _ENLARGED:
-        return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
-    if max(factors) <= _SUPERSAMPLED or min(factors) < 1:  # OpenCV averages areas only where both sides shrink
-        image = cv2.resize(image, (2 * size, 2 * size), interpolation=cv2.INTER_CUBIC)
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    factor = max(crop.shape[:2]) / size
+    if factor <= _ENLARGED:
+        return cv2.resize(crop, (size, size), interpolation=cv2.INTER_CUBIC)
+    if factor <= _SUPERSAMPLED:
+        crop = cv2.resize(crop, (2 * size, 2 * size), interpolation=cv2.INTER_CUBIC)
+    return resized(crop, size)
+
+
+def resized(image: Pixels, size: int) -> Square:
+    """The whole image at `size` x `size`: shrunk by averaging areas or enlarged bicubically."""
+    shrinks = min(image.shape[:2]) >= size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 def center_crop(image: Pixels, size: int, resize: int) -> Square:

@@ -17,6 +17,7 @@ _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
 # EXIF rotation is ignored, as in TFDS and torchvision, whose numbers ours are compared with.
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_MOST_PIXELS = 1 << 30  # OpenCV's limit: a damaged header may promise any number
 
 
 def decode_rgb(data: bytes, what: str, reduction: int = 1) -> UInt8[np.ndarray, "height width 3"]:
@@ -26,7 +27,7 @@ def decode_rgb(data: bytes, what: str, reduction: int = 1) -> UInt8[np.ndarray, 
       data: the file's bytes.
       what: where they came from, for the error.
       reduction: a JPEG comes out at a half, a quarter or an eighth of its size (2, 4, 8; rounded up), which takes less
-        time: libjpeg leaves high frequencies out. Other files, and JPEGs in CMYK, have their full size.
+        time: libjpeg leaves high frequencies out. Other files, and unusual JPEGs (CMYK), have their full size.
 
     Raises:
       DataError: the file is cut short or damaged.
@@ -36,7 +37,8 @@ def decode_rgb(data: bytes, what: str, reduction: int = 1) -> UInt8[np.ndarray, 
     image = None
     try:
         if size := _jpeg_size(data):  # the same pixels as OpenCV's, a little sooner
-            height, width = (-(-pixels // reduction) for pixels in size)
+            # No smaller than that; 0 is no limit, where all sizes but the full one would be too small.
+            height, width = (-(-pixels // reduction) if reduction > 1 else 0 for pixels in size)
             exact = dict(fastdct=False, fastupsample=False, strict=False)
             image = simplejpeg.decode_jpeg(data, min_height=height, min_width=width, **exact)
         else:
@@ -60,14 +62,16 @@ def image_size(data: bytes, what: str) -> tuple[int, int]:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Of a JPEG that libjpeg turns into RGB; None for all other files."""
+    """Of a JPEG that simplejpeg turns into RGB; None for all other files, which are left to OpenCV and Pillow."""
     if not data.startswith(_JPEG_START):
         return None
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except ValueError:
+    except (ValueError, KeyError):  # KeyError: a subsampling that it has no name for
         return None
-    return None if colorspace in ("CMYK", "YCCK") else (height, width)
+    if colorspace in ("CMYK", "YCCK") or height * width > _MOST_PIXELS:
+        return None
+    return height, width
 
 
 def undecodable(data: bytes, what: str) -> DataError:
