@@ -82,7 +82,7 @@ def test_the_size_of_images_follows_bits_rule(size, sizes):
 
 def test_a_linear_head_sees_images_of_the_size_that_is_asked_for(tmp_path):
     model = ViT(model_config("nano", 32, patch_size=16), rngs=nnx.Rngs(0))
-    config = FewShotConfig(rule="sgd", shots=(4,), choices=1, steps=20, resolution="bit")
+    config = FewShotConfig(rule="sgd", shots=(4,), choices=1, steps=400, resolution="bit")
     images = patterned(32)
     found = evaluate(Encoder.from_model(model), images, images, config, seed=0, cache_dir=tmp_path)
     assert found["4shot"] == 1.0
