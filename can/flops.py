@@ -7,7 +7,6 @@ remat too; what a compiler may merge later is not taken off.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,6 @@ from jax.interpreters.partial_eval import dce_jaxpr
 
 # Dot products in a `jax.named_scope` of this name repeat earlier ones: `Flops.repeated` says how many operations.
 RECOMPUTED = "recomputed"
-_SCOPE_NAME = re.compile(r".*\(|\)+")
 # fmt: off
 # One operation per element of the result, if it is floating-point (integers make indices and random bits).
 ELEMENTWISE = frozenset({
@@ -90,8 +88,8 @@ def _count_equation(eqn: JaxprEqn) -> Flops:
     name, params = eqn.primitive.name, eqn.params
     if name == "dot_general":
         matmul = _dot(eqn)
-        scopes = str(eqn.source_info.name_stack).split("/")  # a transformed scope is "transpose(jvp(name))"
-        return Flops(matmul, matmul if any(_SCOPE_NAME.sub("", scope) == RECOMPUTED for scope in scopes) else 0)
+        again = any(scope.name == RECOMPUTED for scope in eqn.source_info.name_stack.stack)
+        return Flops(matmul, matmul if again else 0)
     if name == "conv_general_dilated":
         return Flops(matmul=_convolution(eqn))
     if name in OPAQUE:

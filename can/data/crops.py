@@ -67,7 +67,8 @@ def random_resized_crops(
     height, width = image_size(data, what)
     boxes = [sample_box(height, width, area, rng) for _ in range(views)]
     smallest = min(min(box.height, box.width) for box in boxes)
-    image = decode_rgb(data, what, next(part for part in (8, 4, 2, 1) if part == 1 or smallest >= part * size))
+    reduction = next((factor for factor in (8, 4, 2) if smallest >= factor * size), 1)
+    image = decode_rgb(data, what, reduction)
     # What was decoded tells the scale: reduced sizes are rounded up, and formats other than JPEG may not reduce.
     vertical, horizontal = image.shape[0] / height, image.shape[1] / width
     crops = np.empty((views, size, size, 3), np.uint8)

@@ -37,7 +37,7 @@ def decode_rgb(data: bytes, what: str, reduction: int = 1) -> UInt8[np.ndarray, 
     image = None
     try:
         if size := _jpeg_size(data):  # the same pixels as OpenCV's, a little sooner
-            # No smaller than that; 0 is no limit, where all sizes but the full one would be too small.
+            # At least so many pixels; 0 asks for the full size (of a tiny image 7/8, rounded up, are as many pixels).
             height, width = (-(-pixels // reduction) if reduction > 1 else 0 for pixels in size)
             exact = dict(fastdct=False, fastupsample=False, strict=False)
             image = simplejpeg.decode_jpeg(data, min_height=height, min_width=width, **exact)
