@@ -18,7 +18,7 @@ from can.flops import Flops, count_flops
 from can.methods import build, method_class
 from can.methods.from_transformers import mae_config
 from can.models import ViT, model_config
-from can.models.attention import attention
+from can.models.attention import FEW_TOKENS, attention
 from can.run_flops import forward_flops, necessary_matmul_flops, step_flops
 
 
@@ -282,12 +282,17 @@ def test_mae_costs_what_fvcore_counts_for_transformers_vit_mae() -> None:
     assert counted == pytest.approx(fvcore_macs(twin, 224), rel=0.02)
 
 
-def test_the_attention_that_is_computed_anew_is_told_apart():
-    """Scores forward; in the gradients four products of the same size, and the scores once more."""
-    q = jnp.ones((6, 5, 8))
+@pytest.mark.parametrize(("tokens", "repeated"), [(FEW_TOKENS, 3), (FEW_TOKENS + 1, 1)])
+def test_the_attention_that_is_computed_anew_is_told_apart(tokens, repeated):
+    """Scores and output forward, and four products of the same size for the gradients; the scores once more.
+
+    With few tokens the scores are computed a third time, transposed, and the gradient of the weights a second.
+    """
+    q = jnp.ones((6, tokens, 8))
     flops = count_flops(jax.grad(lambda q, k, v: attention(q, k, v).sum(), argnums=(0, 1, 2)), q, q, q)
-    assert flops.repeated == 2 * 6 * 5 * 5 * 8
-    assert flops.matmul == 7 * flops.repeated
+    product = 2 * 6 * tokens**2 * 8
+    assert flops.repeated == repeated * product
+    assert flops.matmul == (6 + repeated) * product
 
 
 @pytest.mark.parametrize("option", [dict(remat="block"), dict(remat="dense"), dict(depth=6)])

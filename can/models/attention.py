@@ -10,6 +10,11 @@ from jaxtyping import Array, Float
 
 from can.flops import RECOMPUTED
 
+# Up to so many, the gradients of keys and values take the attention matrix computed a second time, transposed. XLA's
+# CPU backend is slow at products of many small matrices whose left factor is transposed: with 4 to 16 tokens to a head
+# the whole of attention took 1.1 to 1.9 times as long.
+FEW_TOKENS = 32
+
 
 @jax.custom_vjp
 def attention(
@@ -18,10 +23,10 @@ def attention(
     """softmax(q kᵀ / sqrt(width)) v for each head of each image; `heads` counts the heads of all images.
 
     The softmax is in float32, the products in the type of the arguments. The backward pass keeps the logarithm of each
-    row's sum and computes the attention matrix anew from it, as FlashAttention does: one small product more, instead
-    of arrays of `[heads, tokens, tokens]` in memory for each layer that is scanned over. (Of layers that are written
-    out, XLA may find the two products equal and keep the first.) To differentiate the softmax itself takes twice as
-    long on a CPU at 196 tokens.
+    row's sum and computes the attention matrix anew from it, as FlashAttention does: one small product more (three with
+    few tokens), instead of arrays of `[heads, tokens, tokens]` in memory for each layer that is scanned over. (Of
+    layers that are written out, XLA may find the two products equal and keep the first.) To differentiate the softmax
+    itself takes twice as long on a CPU at 196 tokens.
     """
     return _forward(q, k, v)[0]
 
@@ -37,22 +42,38 @@ def _forward(q: Array, k: Array, v: Array) -> tuple[Array, tuple[Array, ...]]:
 
 def _backward(kept: tuple[Array, ...], gradient: Array) -> tuple[Array, Array, Array]:
     q, k, v, out, log_total = kept
-    with jax.named_scope(RECOMPUTED):
-        scores = _scores(q, k)
-    weights = jnp.exp(scores - log_total)  # [N, T, T]
     # The softmax's derivative needs sum(weights * gradient of weights), row by row; that is sum(out * gradient).
     mean = jnp.sum(out.astype(jnp.float32) * gradient, axis=-1, keepdims=True)
-    of_scores = weights * (_product(gradient, v, 2, 2) - mean)
-    of_scores = (of_scores / math.sqrt(q.shape[-1])).astype(q.dtype)
-    of_v = _product(weights.astype(v.dtype), gradient, 1, 1)
+    weights, of_scores = _matrices(q, k, gradient, v, log_total, mean)
+    if q.shape[1] <= FEW_TOKENS:
+        with jax.named_scope(RECOMPUTED):
+            log_total, mean = jnp.swapaxes(log_total, 1, 2), jnp.swapaxes(mean, 1, 2)
+            weights, transposed = _matrices(k, q, v, gradient, log_total, mean)
+        queries = 2  # the axis that counts them
+    else:
+        transposed, queries = of_scores, 1
     return (
         _product(of_scores, k, 2, 1).astype(q.dtype),
-        _product(of_scores, q, 1, 1).astype(k.dtype),
-        of_v.astype(v.dtype),
+        _product(transposed, q, queries, 1).astype(k.dtype),
+        _product(weights, gradient, queries, 1).astype(v.dtype),
     )
 
 
 attention.defvjp(_forward, _backward)
+
+
+def _matrices(
+    q: Array, k: Array, gradient: Array, v: Array, log_total: Array, mean: Array
+) -> tuple[Float[Array, "heads tokens tokens"], Float[Array, "heads tokens tokens"]]:
+    """The weights, and the gradient of what the softmax is taken of before it is scaled.
+
+    With q and k, and gradient and v, in each other's places, and the rows' numbers as columns, both are transposed.
+    """
+    with jax.named_scope(RECOMPUTED):
+        scores = _scores(q, k)
+    weights = jnp.exp(scores - log_total)
+    of_scores = weights * (_product(gradient, v, 2, 2) - mean) / math.sqrt(q.shape[-1])
+    return weights.astype(v.dtype), of_scores.astype(q.dtype)
 
 
 def _scores(q: Array, k: Array) -> Array:

@@ -55,8 +55,9 @@ class Block(nnx.Module):
         """Multi-head self-attention among the tokens of each of `batch` images."""
         width = x.shape[-1] // self.heads
         qkv = self.qkv(x).reshape(batch, -1, 3, self.heads, width)  # [B, T, 3, H, D/H]
-        qkv = jnp.moveaxis(qkv, (2, 3), (0, 2))  # [3, B, H, T, D/H]
-        out = attention(*qkv.reshape(3, batch * self.heads, -1, width))
+        # Split first: of one transposed array, XLA's CPU backend would copy each third once more.
+        heads_first = (jnp.swapaxes(jnp.squeeze(part, 2), 1, 2) for part in jnp.split(qkv, 3, axis=2))
+        out = attention(*(part.reshape(batch * self.heads, -1, width) for part in heads_first))
         out = jnp.moveaxis(out.reshape(batch, self.heads, -1, width), 1, 2)  # [B, T, H, D/H]
         return self.attention_out(out.reshape(x.shape))
 
