@@ -44,7 +44,7 @@ class Flops:
     """A number of floating-point operations, and what it leaves out."""
 
     matmul: int = 0  # in dot products and convolutions
-    repeated: int = 0  # those of `matmul` that a scope says are done for the second time
+    repeated: int = 0  # those of `matmul` that a scope says repeat earlier ones
     elementwise: int = 0  # in all other floating-point arithmetic; a transcendental function is one operation
     caveats: tuple[str, ...] = ()  # what could not be counted, or only in part; empty if all was
 

@@ -54,7 +54,7 @@ def step_flops(config: RunConfig, num_classes: int | None = None) -> Flops:
 
 
 def necessary_matmul_flops(config: RunConfig, num_classes: int | None = None) -> int:
-    """Of the matrix products of one training step, without those that are there only to save memory."""
+    """Of the matrix products of one training step, without those that are there only to save memory or time."""
     model = dataclasses.replace(config.model, remat="none")
     whole = dataclasses.replace(config, model=model, optim=dataclasses.replace(config.optim, accumulate=1))
     flops = step_flops(whole, num_classes)

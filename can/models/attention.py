@@ -10,10 +10,11 @@ from jaxtyping import Array, Float
 
 from can.flops import RECOMPUTED
 
-# Up to so many, the gradients of keys and values take the attention matrix computed a second time, transposed. XLA's
-# CPU backend is slow at products of many small matrices whose left factor is transposed: with 4 to 16 tokens to a head
-# the whole of attention took 1.1 to 1.9 times as long.
-FEW_TOKENS = 32
+# With up to so many tokens, the gradients of keys and values take the attention matrix computed a second time,
+# transposed. XLA's CPU backend is slow at products of many small matrices whose left factor is transposed: with 4 to 16
+# tokens, attention and its derivative took 1.0 to 1.9 times as long without this; with 17 to 49 they take up to 1.15
+# times as long with it. Not measured on other backends.
+FEW_TOKENS = 16
 
 
 @jax.custom_vjp
@@ -25,8 +26,8 @@ def attention(
     The softmax is in float32, the products in the type of the arguments. The backward pass keeps the logarithm of each
     row's sum and computes the attention matrix anew from it, as FlashAttention does: one small product more (three with
     few tokens), instead of arrays of `[heads, tokens, tokens]` in memory for each layer that is scanned over. (Of
-    layers that are written out, XLA may find the two products equal and keep the first.) To differentiate the softmax
-    itself takes twice as long on a CPU at 196 tokens.
+    layers that are written out, XLA may find the scores of the two passes equal and keep the first.) To differentiate
+    the softmax itself takes twice as long on a CPU at 196 tokens.
     """
     return _forward(q, k, v)[0]
 
@@ -65,9 +66,10 @@ attention.defvjp(_forward, _backward)
 def _matrices(
     q: Array, k: Array, gradient: Array, v: Array, log_total: Array, mean: Array
 ) -> tuple[Float[Array, "heads tokens tokens"], Float[Array, "heads tokens tokens"]]:
-    """The weights, and the gradient of what the softmax is taken of before it is scaled.
+    """The softmax's weights, and the gradient of the unscaled scores q kᵀ.
 
-    With q and k, and gradient and v, in each other's places, and the rows' numbers as columns, both are transposed.
+    Both come out transposed if q and k, and gradient and v, are given in each other's places, and log_total and mean
+    transposed.
     """
     with jax.named_scope(RECOMPUTED):
         scores = _scores(q, k)
