@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from formats import Table, to_markdown
+from formats import Row, Table, read_rows, to_markdown
 
 NAMES = {"can": "CAN", "simclr": "SimCLR", "mae": "MAE", "supervised": "supervised"}
 PARTS = ("augmentation", "forward", "backward", "optimiser")
-Row = Mapping[str, str]
 
 
 def speed(results_dir: Path, scale: str) -> str:
@@ -74,11 +72,12 @@ def peers(results_dir: Path, scale: str) -> str:
 def first_step(results_dir: Path, scale: str) -> str:
     """A start with nothing compiled, and one with everything compiled."""
     path = results_dir / scale / "first_step.csv"
-    if not path.exists():
+    starts = read_rows(path)
+    if not starts:
         return _missing(path)
     rows = [
         [NAMES[row["method"]], row["model"], f"{float(row['cold_s']):.1f}", f"{float(row['warm_s']):.1f}"]
-        for row in _read(path)
+        for row in starts
     ]
     return to_markdown(Table(["Method", "Model", "First start, s", "Second, s"], [False, False, True, True], rows))
 
@@ -99,19 +98,18 @@ def _table(
     shown: Callable[[Row], bool] = lambda row: True,
 ) -> str:
     """A line for each row of the CSV, its setting first."""
-    if not path.exists():
+    measured = read_rows(path)
+    if not measured:
         return _missing(path)
-    rows = [[*_setting(row), *cells(row)] for row in _read(path) if shown(row)]
+    rows = [[*_setting(row), *cells(row)] for row in measured if shown(row)]
     columns = ["Method", "Model", "Layers", "Pixels", "Batch", *heads]
     return to_markdown(Table(columns, [False, False, *[True] * (len(columns) - 2)], rows))
 
 
 def _machines(path: Path) -> str:
     """On what the rows of the CSV were measured, a paragraph to put below their table."""
-    if not path.exists():
-        return ""
-    machines = dict.fromkeys(f"{row['cpus']} cores of {row['cpu']}" for row in _read(path))
-    return f"\n\nMeasured on {', '.join(machines)}."
+    machines = dict.fromkeys(f"{row['cpus']} cores of {row['cpu']}" for row in read_rows(path))
+    return f"\n\nMeasured on {', '.join(machines)}." if machines else ""
 
 
 def _setting(row: Row) -> list[str]:
@@ -130,11 +128,6 @@ def _missing(path: Path) -> str:
         "first_step.csv": ("first_step", ""),
     }[path.name]
     return f"– (not measured: `python experiments/{script}.py --scale={path.parent.name}{peer}`)"
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _milliseconds(seconds: float) -> str:

@@ -1,11 +1,14 @@
-"""A table as Markdown that is also readable in a terminal, as CSV and as LaTeX (booktabs)."""
+"""A table as Markdown that is also readable in a terminal, as CSV and as LaTeX (booktabs); rows read from CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+
+Row = Mapping[str, str]  # of a CSV file, by column
 
 _LATEX = str.maketrans(
     {
@@ -34,6 +37,14 @@ class Table(NamedTuple):
     columns: Sequence[str]
     numeric: Sequence[bool]
     rows: Sequence[Sequence[str]]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV file; none if there is no file, as before anything is measured."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def to_markdown(table: Table) -> str:

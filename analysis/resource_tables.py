@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-from formats import Table, to_markdown
-
-Row = Mapping[str, str]
+from formats import Row, Table, read_rows, to_markdown
 
 MODELS = {"vit_b": "ViT-B", "vit_l": "ViT-L"}
 PIPELINES = {
@@ -20,7 +17,7 @@ PIPELINES = {
 
 def memory_options(results_dir: Path) -> str:
     """One device: what each option leaves of the memory of float32 without any of them."""
-    rows = [row for row in _read(results_dir / "memory.csv") if row["devices"] == "1"]
+    rows = [row for row in read_rows(results_dir / "memory.csv") if row["devices"] == "1"]
     plain = {(row["model"], row["batch_size"]): float(row["peak"]) for row in rows if _is_plain(row)}
     cells = []
     for row in rows:
@@ -36,7 +33,7 @@ def memory_options(results_dir: Path) -> str:
 def memory_pod(results_dir: Path) -> str:
     """The whole batch over many devices: gigabytes of one of them."""
     cells = []
-    for row in sorted(_read(results_dir / "memory.csv"), key=lambda row: int(row["devices"])):
+    for row in sorted(read_rows(results_dir / "memory.csv"), key=lambda row: int(row["devices"])):
         if row["devices"] == "1":
             continue
         layout = "shared" if int(row["fsdp"]) > 1 else "copied"
@@ -55,7 +52,7 @@ def input_rates(results_dir: Path) -> str:
             f"{float(row['lowest']):.0f} to {float(row['highest']):.0f}",
             f"{float(row['ours_is_faster']):.2f}",
         ]
-        for row in _read(results_dir / "input.csv")
+        for row in read_rows(results_dir / "input.csv")
     ]
     columns = ("Pipeline", "Photos/s, median", "All rounds", "Ours / this")
     return _table(columns, 1, cells, "python experiments/input_benchmark.py --folder=PHOTOS.zip")
@@ -72,7 +69,7 @@ def loader(results_dir: Path) -> str:
             f"{int(row['peak_mb_of_a_tenth']):,}",
             f"{int(row['peak_mb']):,}",
         ]
-        for row in _read(results_dir / "loader.csv")
+        for row in read_rows(results_dir / "loader.csv")
     ]
     columns = ("Data", "Cores", "Images", "Images/s", "Peak after a tenth, MB", "Peak after all, MB")
     return _table(columns, 1, cells, "python experiments/loader_benchmark.py")
@@ -99,10 +96,3 @@ def _table(columns: tuple[str, ...], names: int, rows: list[list[str]], command:
     if not rows:
         return f"– (not measured: `{command}`)"
     return to_markdown(Table(columns, [column >= names for column in range(len(columns))], rows))
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
