@@ -6,7 +6,6 @@ Nothing in it tells who ran it or where: no host name, user name or absolute pat
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import re
 import resource
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+
+from can.cpus import usable_cpus
 
 LIBRARIES = (
     "jax",
@@ -103,13 +104,6 @@ def cpu_model() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
     return found.group(1) if found else platform.machine()  # ARM kernels print no model name
-
-
-def usable_cpus() -> int:
-    """How many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def peak_memory_mb() -> int:

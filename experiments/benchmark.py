@@ -32,8 +32,9 @@ from cost import UTILISATION
 from timing import Matmul, Program, best_matmul, interleaved
 
 from can.config import RunConfig
+from can.cpus import usable_cpus
 from can.errors import ConfigError, UserError, check_choice
-from can.provenance import LOADED, cpu_model, peak_memory_mb, usable_cpus
+from can.provenance import LOADED, cpu_model, peak_memory_mb
 from can.run_flops import necessary_matmul_flops
 
 METHODS = ("can", "simclr", "mae", "supervised")

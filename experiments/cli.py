@@ -26,7 +26,7 @@ def run(main: Callable[[], None]) -> None:
     def checked(arguments: list[str]) -> None:
         if len(arguments) > 1:
             sys.exit(f"error: unexpected argument {arguments[1]!r}: flags are written --name=value")
-        _configure_logging()
+        configure_logging()
         try:
             main()
         except UserError as error:
@@ -45,8 +45,9 @@ def run(main: Callable[[], None]) -> None:
     app.run(checked, flags_parser=parse)
 
 
-def _configure_logging() -> None:
+def configure_logging() -> None:
     """Our own progress as plain lines; of the libraries, which log to the same place, only warnings."""
+    logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
     handler = logging.get_absl_handler()
     handler.setFormatter(std_logging.Formatter("%(message)s"))

@@ -23,9 +23,16 @@ if missing or sys.version_info < (3, 11):
         "`bash experiments/setup.sh && source .venv/bin/activate`"
     )
 
-# Compiled programs are kept, so that a second start reaches its first step without compiling again.
-_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache / "can" / "xla"))
+from can.cpus import usable_cpus  # noqa: E402  behind the check
+
+HAS_ACCELERATOR = any(importlib.util.find_spec(plugin) for plugin in ("jax_plugins", "libtpu"))
+
+# Compiled programs are kept, so that a second start reaches its first step without compiling again; apart for each
+# number of cores, which XLA divides a program's loops among when it compiles it, and which JAX leaves out of the
+# program's name. A folder of the user's own stays as it is.
+_compiled = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "can" / "xla"
+if Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", _compiled / "unset")).parent == _compiled:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_compiled / f"{usable_cpus()}_cpus")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 # XLA's CPU backend asks the C library for a step's temporaries and gives them back, every step. glibc gives large ones
@@ -41,7 +48,7 @@ if (
     and "LD_PRELOAD" not in os.environ
     and _mimalloc.exists()
     and not set(" :").intersection(str(_mimalloc))  # which separate the entries of LD_PRELOAD
-    and not any(importlib.util.find_spec(plugin) for plugin in ("jax_plugins", "libtpu"))
+    and not HAS_ACCELERATOR
 ):
     os.environ["LD_PRELOAD"] = str(_mimalloc)
     os.environ.setdefault("MIMALLOC_PURGE_DELAY", "-1")  # never

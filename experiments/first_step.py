@@ -26,8 +26,9 @@ import run_flags
 from absl import flags
 from benchmark_rows import Row
 
+from can.cpus import usable_cpus
 from can.errors import UserError
-from can.provenance import LOADED, cpu_model, usable_cpus
+from can.provenance import LOADED, cpu_model
 
 WARM_STARTS = 3
 

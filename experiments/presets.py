@@ -63,6 +63,7 @@ class Scale:
     log_every: int  # steps
     model_overrides: dict[str, Any] = field(default_factory=dict)
     workers: int = 0  # processes that decode JPEGs
+    run_memory_gb: float | None = None  # of one run, where a table makes a run on each core of a CPU at the same time
 
 
 SMALL_AUGMENT = dict(crop_area_min=0.3)  # the object must stay recognisable in 28 pixels
@@ -133,6 +134,7 @@ SCALES = {
             few_shot=FewShotConfig(),
             checkpoint_every=250,
             log_every=100,
+            run_memory_gb=2.3,
         ),
         Scale(
             name="overnight",

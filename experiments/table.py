@@ -1,19 +1,28 @@
-"""Makes the rows of a table: the runs that are missing, cheapest first, and the table after each."""
+"""Makes the rows of a table: the runs that are missing, and the table after each."""
 
 from __future__ import annotations
 
+import environment
+
+import contextlib
 import difflib
 import importlib
+import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
 from typing import NamedTuple
 
+import cli
 import cost
 import run_flags
 import run_one
-from absl import flags
+from absl import flags, logging
+from side_by_side import Processes
 
 from can.config import RunConfig
+from can.cpus import usable_cpus
 from can.errors import ConfigError
 from can.runs import RunDir
 
@@ -37,6 +46,8 @@ def define_flags() -> None:
     flags.DEFINE_list("seeds", ["0"], "seeds of each row")
     flags.DEFINE_list("rows", [], "rows to make, e.g. can/vit_l or mae/vit_l/1600; default: all")
     flags.DEFINE_bool("dry_run", False, "print the plan with its cost, and exit")
+    help_of_jobs = "runs at a time, each on cores of its own; default: at laptop one a core, as memory allows, else one"
+    flags.DEFINE_integer("jobs", None, help_of_jobs)
 
 
 def make(rows: Sequence[Row], *, analysis: str) -> None:
@@ -46,6 +57,7 @@ def make(rows: Sequence[Row], *, analysis: str) -> None:
     """
     values = flags.FLAGS
     chosen = select(rows, values.rows)
+    at_once = jobs(values.jobs, run_flags.scale().run_memory_gb)
     plan = [
         (row, *run_flags.named_run(row.method, row.model, row.data, row.epochs, seed))
         for seed in seeds(values.seeds)
@@ -59,12 +71,95 @@ def make(rows: Sequence[Row], *, analysis: str) -> None:
         print(cost.plan_table([(str(row), config, run, row.evals) for row, config, run in plan]))
         return
     sys.path.append(str(run_flags.REPOSITORY / "analysis"))
-    for place, (row, config, run) in enumerate(sorted(plan, key=_seed_then_images), 1):
-        if values.force or not is_done(config, run, row.evals):
-            print(f"\n[{place}/{len(plan)}] {row} seed {config.seed}: {run.name}", file=sys.stderr, flush=True)
-            run_one.complete(config, run, row.evals)
-            print(_render(analysis, brief=True), flush=True)
+    missing = [
+        (f"[{place}/{len(plan)}] ", row, config.seed)
+        for place, (row, config, run) in enumerate(sorted(plan, key=_seed_then_images), 1)
+        if values.force or not is_done(config, run, row.evals)
+    ]
+    for _ in _complete_all(missing, min(at_once, len(missing))):
+        print(_render(analysis, brief=True), flush=True)
     print(_render(analysis))
+
+
+def jobs(asked: int | None, run_memory_gb: float | None) -> int:
+    """How many runs to make at a time: what --jobs asks for, else one a core where `run_memory_gb` is given and fits.
+
+    Raises ConfigError if it asks for what cannot work.
+    """
+    if asked is not None and asked < 1:
+        raise ConfigError(f"--jobs must be at least 1, not {asked}")
+    if environment.HAS_ACCELERATOR and (asked or 1) > 1:
+        raise ConfigError(f"--jobs={asked} is for CPUs: an accelerator serves one process at a time")
+    if asked is not None or run_memory_gb is None or environment.HAS_ACCELERATOR:
+        return asked or 1
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return max(min(usable_cpus(), int(memory_gb / run_memory_gb)), 1)
+
+
+_Call = tuple[str, Row, int]  # what marks its progress, what to make, the seed
+
+
+def _complete_all(calls: Sequence[_Call], at_once: int) -> Iterator[None]:
+    """Makes the runs, in their order or several at once; yields after each."""
+    if at_once <= 1:
+        for call in calls:
+            print(file=sys.stderr)
+            _complete(*call)
+            yield
+        return
+    print(f"{at_once} runs at a time, each on cores of its own (--jobs=1: one after the other)", file=sys.stderr)
+    with Processes(at_once, _begin, sys.argv) as processes:
+        yield from processes.spread(_complete_marked, both_ends(calls))
+
+
+def _complete(mark: str, row: Row, seed: int) -> None:
+    config, run = run_flags.named_run(row.method, row.model, row.data, row.epochs, seed)
+    print(f"{mark}{row} seed {seed}: {run.name}", file=sys.stderr, flush=True)
+    run_one.complete(config, run, row.evals)
+
+
+def _complete_marked(mark: str, row: Row, seed: int) -> None:
+    lines = _MarkedLines(mark)
+    logging.get_absl_handler().python_handler.stream = lines
+    with contextlib.redirect_stderr(lines):
+        _complete("", row, seed)
+
+
+def _begin(arguments: Sequence[str]) -> None:
+    """Gives a process that was just started the flags of this one, and its way to log."""
+    define_flags()
+    flags.FLAGS(arguments)
+    cli.configure_logging()
+
+
+class _MarkedLines(io.TextIOBase):
+    """Writes whole lines to stderr, each behind what tells which of several runs it is of.
+
+    It is no terminal, so that progress comes in lines and not as bars that would overwrite each other.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self._stream, self._mark, self._unfinished = sys.stderr, mark, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._unfinished = (self._unfinished + text).split("\n")
+        self._stream.write("".join(f"{self._mark}{line}\n" for line in lines))
+        self._stream.flush()
+        return len(text)
+
+
+def both_ends(calls: Sequence[_Call]) -> list[_Call]:
+    """Of each seed, the first call, the last, the second, the last but one, and so on.
+
+    Of runs in the order of their cost, some numbers are there soon then, and no long run is left to a single process.
+    """
+    order: list[_Call] = []
+    for seed in dict.fromkeys(call[2] for call in calls):
+        own = [call for call in calls if call[2] == seed]
+        half = -(-len(own) // 2)
+        pairs = zip_longest(own[:half], reversed(own[half:]))
+        order += [call for call in chain.from_iterable(pairs) if call is not None]
+    return order
 
 
 def is_done(config: RunConfig, run: RunDir, evals: Sequence[str]) -> bool:

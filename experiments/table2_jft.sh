@@ -4,7 +4,8 @@
 #   bash experiments/table2_jft.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
 #
 #   --seeds=0,1,2      mean and standard deviation over seeds      --dry_run    the plan with its cost
-#   --rows=can/vit_l   some rows only                              --help       every other flag
+#   --rows=can/vit_l   some rows only                              --jobs=1     one run after the other
+#   --help             every other flag
 #
 # Time, for one seed: smoke a minute or two; laptop (the default) 21 minutes on two cores, set-up included;
 # overnight one night on eight cores or a GPU; gpu days; paper a TPU or GPU pod. Finished rows are never run again.

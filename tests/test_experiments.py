@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -17,6 +18,7 @@ import pytest
 import table
 from table import Row
 
+from can.cpus import usable_cpus
 from can.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -167,6 +169,49 @@ def test_a_table_reuses_its_runs_refuses_changed_ones_and_restarts_quickly(tmp_p
     assert changed.returncode == 1
     assert "optim.base_lr: 0.5 (on disk) != " in changed.stderr
     assert (csv.parent / "provenance.json").read_text() == provenance
+
+
+def test_runs_at_a_time_make_the_same_table_and_say_which_run_a_line_is_of(tmp_path):
+    rows = "--rows=random/vit_b,mae/vit_l/1600"
+    done = run_script("table2_jft.py", tmp_path, rows, "--jobs=2")
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stderr.splitlines()
+    assert first.startswith("2 runs at a time")
+    assert {line[:6] for line in lines} == {"[1/2] ", "[2/2] "}
+    assert any(line.startswith("[2/2] step 4/4") for line in lines)
+    results = tmp_path / "results" / "smoke"
+    provenance = json.loads((results / "mae-vitl-jft-e1600-s0" / "provenance.json").read_text())
+    assert provenance["cpu"]["count"] == max(usable_cpus() // 2, 1) or usable_cpus() % 2
+    assert (results / "table2.md").read_text().strip() in done.stdout
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert run_script("table2_jft.py", alone, rows, "--jobs=1").returncode == 0
+    for name in ("random-vitb-jft-e0-s0", "mae-vitl-jft-e1600-s0"):  # sums over other numbers of cores round otherwise
+        there, here = (
+            json.loads((folder / name / "eval-linear_probe.json").read_text())
+            for folder in (results, alone / "results" / "smoke")
+        )
+        assert [record["metric"] for record in there] == [record["metric"] for record in here]
+        assert there[0]["metric"] == "top1" and there[0]["n"] == 256
+        assert there[0]["value"] == pytest.approx(here[0]["value"], abs=2 / 256)
+    wrong = run_script("table2_jft.py", tmp_path, "--jobs=0")
+    assert (wrong.returncode, wrong.stderr) == (1, "error: --jobs must be at least 1, not 0\n")
+
+
+def test_ctrl_c_ends_all_runs_with_one_line(tmp_path):
+    script = REPOSITORY / "experiments" / "table2_jft.py"
+    command = [sys.executable, str(script), "--scale=smoke", "--jobs=2", "--rows=can", f"--results_dir={tmp_path}"]
+    command += [f"--workdir={tmp_path / 'work'}", f"--data_dir={tmp_path}"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not process.stderr.readline().endswith("is not pre-trained yet\n"):
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert rest.splitlines()[-1] == "stopped; the same command goes on from the last checkpoint"
+    assert "Traceback" not in rest
 
 
 def test_a_dry_run_prints_the_plan_with_its_cost_and_makes_nothing(tmp_path):

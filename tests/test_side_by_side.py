@@ -1,0 +1,131 @@
+"""Processes side by side: their cores, the order of their work, and how they end."""
+
+from __future__ import annotations
+
+import environment
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import table
+from side_by_side import Processes
+from table import Row
+
+from can.cpus import usable_cpus
+from can.errors import ConfigError, UserError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+begun: list[object] = []  # what the process was begun with
+
+
+def begin(word: str) -> None:
+    begun.append(word)
+
+
+def where() -> tuple[object, set[int]]:
+    return begun[0], os.sched_getaffinity(0)
+
+
+def work(name: str, seconds: float) -> tuple[str, int]:
+    if name == "wrong":
+        raise ConfigError("a setting that cannot work")
+    if name == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(seconds)
+    return name, os.getpid()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot tie a process to cores")
+def test_processes_begin_alike_and_split_the_cores() -> None:
+    before = os.sched_getaffinity(0)
+    with Processes(2, begin, "hello") as processes:
+        found = processes.each(where)
+    assert [word for word, _ in found] == ["hello", "hello"]
+    first, second = (cores for _, cores in found)
+    assert first | second == before == os.sched_getaffinity(0)
+    assert not first & second or len(before) == 1
+
+
+def test_work_goes_to_the_process_that_is_idle_first_and_results_come_as_they_are_ready() -> None:
+    with Processes(2, begin, "") as processes:
+        processes.each(time.sleep, 0)  # both are there now
+        calls = [("long", 2.0), ("a", 0.1), ("b", 0.1), ("c", 0.1)]
+        found = list(processes.spread(work, calls))
+    assert [name for name, _ in found] == ["a", "b", "c", "long"]
+    workers = dict(found)
+    assert workers["a"] == workers["b"] == workers["c"] != workers["long"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"), [("wrong", ConfigError, "cannot"), ("killed", UserError, "jobs=1")]
+)
+def test_a_call_that_fails_ends_the_others(name: str, error: type[Exception], message: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(error, match=message), Processes(2, begin, "") as processes:
+        list(processes.spread(work, [("long", 60.0), (name, 0.0), ("never", 60.0)]))
+    assert time.monotonic() - started < 30
+    assert not multiprocessing.active_children()
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, time\n"
+        "from side_by_side import Processes\n"
+        "def begin(): print(os.getpid(), flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    with Processes(2, begin) as processes: processes.each(time.sleep, 60)\n"
+    )
+    search = os.pathsep.join((str(REPOSITORY / "experiments"), str(REPOSITORY)))
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": search}
+    )
+    assert parent.stdout is not None
+    children = [int(parent.stdout.readline()) for _ in range(2)]
+    assert parent.pid not in children
+    parent.kill()
+    parent.communicate(timeout=30)  # returns once nobody is left who could write to the pipe
+
+
+def test_one_run_a_core_where_memory_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "HAS_ACCELERATOR", False)
+    assert table.jobs(None, None) == 1
+    assert table.jobs(None, 1e-6) == usable_cpus()
+    assert table.jobs(None, 1e6) == 1
+    assert table.jobs(3, 1e6) == 3
+    with pytest.raises(ConfigError, match="at least 1, not 0"):
+        table.jobs(0, None)
+    monkeypatch.setattr(environment, "HAS_ACCELERATOR", True)
+    assert table.jobs(None, 1e-6) == 1 == table.jobs(1, None)
+    with pytest.raises(ConfigError, match="--jobs=2 is for CPUs"):
+        table.jobs(2, None)
+
+
+def test_runs_at_a_time_begin_at_both_ends_of_each_seed() -> None:
+    rows = [Row("can", "vit_l", "jft", epochs) for epochs in (100, 200, 300, 400, 500)]
+    calls = [("", row, seed) for seed in (1, 0) for row in rows]
+    order = [(seed, row.epochs) for _, row, seed in table.both_ends(calls)]
+    assert order == [(seed, epochs) for seed in (1, 0) for epochs in (100, 500, 200, 400, 300)]
+
+
+def test_programs_compiled_for_another_number_of_cores_are_kept_apart(tmp_path: Path) -> None:
+    """JAX's cache would serve a program compiled for one core to a process with two."""
+
+    def folder(**variables: str) -> str:
+        kept = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+        code = "import os, environment; print(os.environ['JAX_COMPILATION_CACHE_DIR'])"
+        command = [sys.executable, "-c", code]
+        search = {"PYTHONPATH": os.pathsep.join((str(REPOSITORY / "experiments"), str(REPOSITORY)))}
+        variables = kept | search | {"XDG_CACHE_HOME": str(tmp_path)} | variables
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.strip()
+
+    own = folder()
+    assert own == str(tmp_path / "can" / "xla" / f"{usable_cpus()}_cpus")
+    assert folder(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "can" / "xla" / "99_cpus")) == own  # of a parent process
+    assert folder(JAX_COMPILATION_CACHE_DIR=str(tmp_path)) == str(tmp_path)  # a user's own
