@@ -69,6 +69,23 @@ def peers(results_dir: Path, scale: str) -> str:
     return _table(path, heads, cells) + _machines(path)
 
 
+def jobs(results_dir: Path, scale: str) -> str:
+    """One run on all cores, and several at a time, each on cores of its own."""
+
+    def cells(row: Row) -> list[str]:
+        steps = [
+            f"{_milliseconds(float(row[f'{side}_s']))} ± {_milliseconds(float(row[f'{side}_iqr_s']))}"
+            for side in ("alone", "together")
+        ]
+        shares = [f"{float(row[name]):.0%}" for name in ("share_of_peak_alone", "share_of_peak")]
+        images = f"{float(row['images_per_s']):,.0f}"
+        return [steps[0], shares[0], row["jobs"], steps[1], shares[1], images, f"{float(row['speedup']):.2f}"]
+
+    heads = ("One run, ms", "Of the peak", "Runs", "Each, ms", "Of the peak", "Images/s, all", "Steps/s, all / one")
+    path = results_dir / scale / "benchmark_jobs.csv"
+    return _table(path, heads, cells) + _machines(path)
+
+
 def first_step(results_dir: Path, scale: str) -> str:
     """A start with nothing compiled, and one with everything compiled."""
     path = results_dir / scale / "first_step.csv"
@@ -87,6 +104,7 @@ TABLES: dict[str, Callable[[Path, str], str]] = {
     "parts": parts,
     "ratios": ratios,
     "peers": peers,
+    "jobs": jobs,
     "first_step": first_step,
 }
 
@@ -122,12 +140,13 @@ def _setting(row: Row) -> list[str]:
 
 
 def _missing(path: Path) -> str:
-    script, peer = {
+    script, mode = {
         "benchmark.csv": ("benchmark", ""),
         "benchmark_peers.csv": ("benchmark", " --peer=torch"),
+        "benchmark_jobs.csv": ("benchmark", " --jobs=2"),
         "first_step.csv": ("first_step", ""),
     }[path.name]
-    return f"– (not measured: `python experiments/{script}.py --scale={path.parent.name}{peer}`)"
+    return f"– (not measured: `python experiments/{script}.py --scale={path.parent.name}{mode}`)"
 
 
 def _milliseconds(seconds: float) -> str:

@@ -2,11 +2,13 @@
 
     python experiments/benchmark.py --scale=paper --models=L --depth=2 --decoder_depth=1 --batch_size=16
     python experiments/benchmark.py --scale=paper --models=S --batch_size=16 --peer=torch
+    python experiments/benchmark.py --scale=laptop --jobs=2
 
 All methods and models of a start take turns in one process, and with them the matrix product that this machine is
 fastest at, so that shares and ratios are of the same minutes. It says first what it will do and how long that takes:
 at `laptop` about four minutes on two cores. Rows go to `results/<scale>/benchmark.csv`, with --peer to
-`benchmark_peers.csv`, in place of those of the same setting. Every hyper-parameter is a flag.
+`benchmark_peers.csv` and with --jobs to `benchmark_jobs.csv`, in place of those of the same setting. Every
+hyper-parameter is a flag.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import benchmark_jobs
 import benchmark_rows
 import cli
 import presets
@@ -103,12 +106,41 @@ def compare(peers: ModuleType, configs: dict[Subject, RunConfig], rounds: int) -
     ]
 
 
+def share_cores(
+    configs: dict[Subject, RunConfig], flops: dict[Subject, int], matmul: Matmul, rounds: int, jobs: int
+) -> list[Row]:
+    """A row of `benchmark_jobs.csv` for each subject: one run on all cores, and `jobs` at a time that share them."""
+    programs: dict[Any, Program] = {"matmul": matmul.program}
+    with benchmark_jobs.RunsAtATime(jobs) as runs:
+        for subject, config in configs.items():
+            programs[subject, "alone"] = TrainingStep(config).whole
+            programs[subject, "together"] = runs.training_steps(subject, config)
+            _say(f"{subject}: compiled")
+        seconds = interleaved(programs, rounds)
+    return [
+        benchmark_rows.setting(config)
+        | benchmark_rows.jobs_row(
+            seconds[subject, "alone"],
+            seconds[subject, "together"] / benchmark_jobs.STEPS,
+            jobs,
+            flops=flops[subject],
+            batch_size=config.optim.batch_size,
+            matmul_seconds=seconds["matmul"],
+            matmul_flops=matmul.flops,
+        )
+        for subject, config in configs.items()
+    ]
+
+
 def main() -> None:
     """Measures what the flags name, writes the rows and prints the tables."""
     values = flags.FLAGS
     if values.rounds < 1:
         raise ConfigError(f"--rounds must be at least 1, not {values.rounds}")
-    folder = Path(values.results_dir) / values.scale
+    if values.jobs is not None and values.jobs < 1:
+        raise ConfigError(f"--jobs must be at least 1, not {values.jobs}")
+    if values.jobs and values.peer:
+        raise ConfigError("--jobs and --peer are two comparisons: pass one of them")
     configs = subjects(values.methods, values.models or presets.scale_named(values.scale).models)
     if values.peer:
         peers = _peers()
@@ -121,8 +153,17 @@ def main() -> None:
     matmul = best_matmul(next(iter(configs.values())).model.dtype)
     # What a step has to compute: to compute it twice is no achievement.
     flops = {subject: necessary_matmul_flops(config, NUM_CLASSES) for subject, config in configs.items()}
-    _say(_plan(flops, matmul, values.rounds, bool(values.peer)))
-    rows = compare(peers, configs, values.rounds) if values.peer else measure(configs, flops, matmul, values.rounds)
+    # A turn is a whole step, with the peer's, steps of runs at a time, or beginnings of .05, .35 and 1 of a step.
+    turns = 2 if values.peer else 1 + benchmark_jobs.STEPS if values.jobs else 2.4
+    _say(_plan(flops, matmul, values.rounds, turns))
+    if values.peer:
+        rows, name, tables = compare(peers, configs, values.rounds), "benchmark_peers", ["peers"]
+    elif values.jobs:
+        rows = share_cores(configs, flops, matmul, values.rounds, values.jobs)
+        name, tables = "benchmark_jobs", ["jobs"]
+    else:
+        rows = measure(configs, flops, matmul, values.rounds)
+        name, tables = "benchmark", ["speed", "parts", "ratios"]
 
     measured = datetime.now(UTC).isoformat(timespec="seconds")
     circumstances = dict(
@@ -133,18 +174,16 @@ def main() -> None:
         measured=measured,
         **LOADED,
     )
-    path = folder / ("benchmark_peers.csv" if values.peer else "benchmark.csv")
-    columns = list(benchmark_rows.setting(next(iter(configs.values()))))
+    columns = [*benchmark_rows.setting(next(iter(configs.values()))), "jobs"]
+    path = Path(values.results_dir) / values.scale / f"{name}.csv"
     benchmark_rows.add_rows(path, [row | circumstances for row in rows], columns)
     sys.path.append(str(run_flags.REPOSITORY / "analysis"))
-    tables = importlib.import_module("benchmark_tables")
-    names = ("peers",) if values.peer else ("speed", "parts", "ratios")
-    print("\n\n".join(tables.TABLES[name](Path(values.results_dir), values.scale) for name in names))
+    renderers = importlib.import_module("benchmark_tables").TABLES
+    print("\n\n".join(renderers[table](Path(values.results_dir), values.scale) for table in tables))
 
 
-def _plan(flops: dict[Subject, int], matmul: Matmul, rounds: int, peer: bool) -> str:
+def _plan(flops: dict[Subject, int], matmul: Matmul, rounds: int, turns: float) -> str:
     speed = matmul.flops_per_second * UTILISATION
-    turns = 2 if peer else 2.4  # a whole step, with the peer's at our speed, or with beginnings of .05, .35 and 1
     minutes = (sum(flops.values()) / speed * turns * (2 * rounds + 1) + COMPILATION * len(flops)) / 60
     return (
         f"{', '.join(map(str, flops))}: {rounds} rounds of each, about {minutes:.0f} minutes at {UTILISATION:.0%} of "
@@ -171,5 +210,6 @@ if __name__ == "__main__":
     flags.DEFINE_list("methods", ["can", "simclr", "mae"], f"methods to time, of {', '.join(METHODS)}")
     flags.DEFINE_list("models", [], "roles or sizes of models; default: the scale's two")
     flags.DEFINE_integer("rounds", 10, "measurements of each program")
+    flags.DEFINE_integer("jobs", None, "compare as many runs at a time, each on cores of its own, with one instead")
     flags.DEFINE_enum("peer", None, ["torch"], "compare with the same models in PyTorch instead")
     cli.run(main)

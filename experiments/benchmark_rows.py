@@ -69,6 +69,41 @@ def ratio_row(simclr: np.ndarray, simclr_flops: int, this: np.ndarray, this_flop
     return dict(simclr_time_ratio=summary(simclr / this).median, simclr_flops_ratio=simclr_flops / this_flops)
 
 
+def jobs_row(
+    alone: np.ndarray,
+    together: np.ndarray,
+    jobs: int,
+    *,
+    flops: int,
+    batch_size: int,
+    matmul_seconds: np.ndarray,
+    matmul_flops: int,
+) -> Row:
+    """The step of one run on all cores and of `jobs` runs at a time, and what share of the peak either takes.
+
+    Args:
+      alone: seconds per step in each round, of one run.
+      together: of each of the runs at a time.
+      jobs: how many these are.
+      flops: of the matrix products of one step.
+      batch_size: images a step.
+      matmul_seconds: of the machine's fastest matrix product on all cores, in the same rounds.
+      matmul_flops: of that product.
+    """
+    peak = matmul_flops / matmul_seconds
+    columns: Row = dict(
+        jobs=jobs,
+        images_per_s=jobs * batch_size / summary(together).median,
+        matmul_gflops_per_s=summary(peak).median / 1e9,
+        share_of_peak_alone=summary(flops / alone / peak).median,
+        share_of_peak=summary(jobs * flops / together / peak).median,
+        speedup=summary(jobs * alone / together).median,
+    )
+    for name, seconds in dict(alone=alone, together=together).items():
+        columns[f"{name}_s"], columns[f"{name}_iqr_s"] = summary(seconds)
+    return columns
+
+
 def peer_row(ours: np.ndarray, theirs: np.ndarray) -> Row:
     """Both speeds, and how many times as long the peer takes: the median over rounds, and its spread."""
     ratio, spread = summary(theirs / ours)

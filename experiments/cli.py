@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import environment  # noqa: F401  before all that may be missing
 
+import contextlib
+import io
 import logging as std_logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -53,3 +55,31 @@ def configure_logging() -> None:
     handler.setFormatter(std_logging.Formatter("%(message)s"))
     ours = (str(REPOSITORY / "can"), str(REPOSITORY / "experiments"), str(REPOSITORY / "analysis"))
     handler.addFilter(lambda record: record.levelno >= std_logging.WARNING or record.pathname.startswith(ours))
+
+
+@contextlib.contextmanager
+def marked_progress(mark: str) -> Iterator[None]:
+    """Puts `mark` in front of every line of progress: of several runs at a time, which one it is of."""
+    lines, handler = _MarkedLines(mark), logging.get_absl_handler().python_handler
+    before = handler.setStream(lines)
+    try:
+        with contextlib.redirect_stderr(lines):
+            yield
+    finally:
+        handler.setStream(before)
+
+
+class _MarkedLines(io.TextIOBase):
+    """Writes whole lines to stderr, each behind a mark.
+
+    It is no terminal, so that progress comes in lines and not as bars that would overwrite each other.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self._stream, self._mark, self._unfinished = sys.stderr, mark, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._unfinished = (self._unfinished + text).split("\n")
+        self._stream.write("".join(f"{self._mark}{line}\n" for line in lines))
+        self._stream.flush()
+        return len(text)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import environment
 
-import contextlib
 import difflib
 import importlib
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +16,7 @@ import cli
 import cost
 import run_flags
 import run_one
-from absl import flags, logging
+from absl import flags
 from side_by_side import Processes
 
 from can.config import RunConfig
@@ -119,9 +117,7 @@ def _complete(mark: str, row: Row, seed: int) -> None:
 
 
 def _complete_marked(mark: str, row: Row, seed: int) -> None:
-    lines = _MarkedLines(mark)
-    logging.get_absl_handler().python_handler.stream = lines
-    with contextlib.redirect_stderr(lines):
+    with cli.marked_progress(mark):
         _complete("", row, seed)
 
 
@@ -130,22 +126,6 @@ def _begin(arguments: Sequence[str]) -> None:
     define_flags()
     flags.FLAGS(arguments)
     cli.configure_logging()
-
-
-class _MarkedLines(io.TextIOBase):
-    """Writes whole lines to stderr, each behind what tells which of several runs it is of.
-
-    It is no terminal, so that progress comes in lines and not as bars that would overwrite each other.
-    """
-
-    def __init__(self, mark: str) -> None:
-        self._stream, self._mark, self._unfinished = sys.stderr, mark, ""
-
-    def write(self, text: str) -> int:
-        *lines, self._unfinished = (self._unfinished + text).split("\n")
-        self._stream.write("".join(f"{self._mark}{line}\n" for line in lines))
-        self._stream.flush()
-        return len(text)
 
 
 def both_ends(calls: Sequence[_Call]) -> list[_Call]:

@@ -92,6 +92,14 @@ def test_ratios_are_medians_over_rounds() -> None:
     assert (peers["speedup"], peers["ours_s"], peers["theirs_s"]) == (1.5, 2.0, 4.0)
 
 
+def test_runs_at_a_time_are_compared_with_one_round_by_round() -> None:
+    alone, together, peak = np.array([1.0, 10.0, 1.0]), np.array([1.5, 15.0, 1.5]), np.array([2.0, 20.0, 2.0])
+    row = benchmark_rows.jobs_row(alone, together, 2, flops=30, batch_size=6, matmul_seconds=peak, matmul_flops=200)
+    assert (row["share_of_peak_alone"], row["share_of_peak"]) == pytest.approx((0.3, 0.4))
+    assert (row["jobs"], row["alone_s"], row["together_s"], row["images_per_s"]) == (2, 1.0, 1.5, 8.0)
+    assert row["speedup"] == pytest.approx(4 / 3)
+
+
 def test_a_row_replaces_that_of_the_same_setting_and_leaves_the_others(tmp_path: Path) -> None:
     path = tmp_path / "new" / "benchmark.csv"
     benchmark_rows.add_rows(path, [dict(method="can", step_s=1.0), dict(method="mae", step_s=2.0)], ["method"])
@@ -178,10 +186,24 @@ def test_the_script_measures_writes_and_prints(tmp_path: Path) -> None:
     )
 
 
+def test_the_script_compares_runs_at_a_time_with_one(tmp_path: Path) -> None:
+    done = run(tmp_path, "--methods=mae", "--models=nano", "--rounds=1", "--depth=1", "--jobs=2")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "smoke" / "benchmark_jobs.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["method"], row["jobs"], row["depth"]) == ("mae", "2", "1")
+    assert float(row["speedup"]) == pytest.approx(2 * float(row["alone_s"]) / float(row["together_s"]), rel=1e-3)
+    assert float(row["images_per_s"]) == pytest.approx(2 * 32 / float(row["together_s"]), rel=1e-3)
+    assert done.stdout == benchmark_tables.TABLES["jobs"](tmp_path, "smoke") + "\n"
+    assert "Runs" in done.stdout and "| MAE " in done.stdout
+
+
 def test_mistakes_end_with_one_line(tmp_path: Path) -> None:
     for flags, message in (
         (["--methods=cam"], "unknown method to time 'cam'; did you mean 'can'?"),
         (["--rounds=0"], "--rounds must be at least 1, not 0"),
+        (["--jobs=0"], "--jobs must be at least 1, not 0"),
+        (["--jobs=2", "--peer=torch"], "--jobs and --peer"),
     ):
         done = run(tmp_path, *flags)
         assert done.returncode == 1 and done.stderr.count("\n") == 1 and message in done.stderr
