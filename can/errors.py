@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
     """Wrong input or a machine that cannot serve it; its text says what was wrong, the value given and what to do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes: without a call of `__init__`, whose arguments a subclass need not keep."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[UserError], args: tuple[Any, ...], fields: dict[str, Any]) -> UserError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class ConfigError(UserError):

@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from can.cpus import usable_cpus
+from can.machine import usable_cpus
 
 LIBRARIES = (
     "jax",

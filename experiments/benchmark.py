@@ -4,9 +4,9 @@
     python experiments/benchmark.py --scale=paper --models=S --batch_size=16 --peer=torch
     python experiments/benchmark.py --scale=laptop --jobs=2
 
-All methods and models of a start take turns in one process, and with them the matrix product that this machine is
-fastest at, so that shares and ratios are of the same minutes. It says first what it will do and how long that takes:
-at `laptop` about four minutes on two cores. Rows go to `results/<scale>/benchmark.csv`, with --peer to
+All methods and models of a start take turns, in one process but for --jobs, and with them the matrix product that this
+machine is fastest at, so that shares and ratios are of the same minutes. It says first what it will do and how long
+that takes: at `laptop` about four minutes on two cores. Rows go to `results/<scale>/benchmark.csv`, with --peer to
 `benchmark_peers.csv` and with --jobs to `benchmark_jobs.csv`, in place of those of the same setting. Every
 hyper-parameter is a flag.
 """
@@ -35,8 +35,8 @@ from cost import UTILISATION
 from timing import Matmul, Program, best_matmul, interleaved
 
 from can.config import RunConfig
-from can.cpus import usable_cpus
 from can.errors import ConfigError, UserError, check_choice
+from can.machine import usable_cpus
 from can.provenance import LOADED, cpu_model, peak_memory_mb
 from can.run_flops import necessary_matmul_flops
 
@@ -153,8 +153,8 @@ def main() -> None:
     matmul = best_matmul(next(iter(configs.values())).model.dtype)
     # What a step has to compute: to compute it twice is no achievement.
     flops = {subject: necessary_matmul_flops(config, NUM_CLASSES) for subject, config in configs.items()}
-    # A turn is a whole step, with the peer's, steps of runs at a time, or beginnings of .05, .35 and 1 of a step.
-    turns = 2 if values.peer else 1 + benchmark_jobs.STEPS if values.jobs else 2.4
+    # In steps: ours and the peer's; ours and those of all runs at a time; or beginnings of .05, .35 and 1 of ours.
+    turns = 2 if values.peer else 1 + benchmark_jobs.STEPS * values.jobs if values.jobs else 2.4
     _say(_plan(flops, matmul, values.rounds, turns))
     if values.peer:
         rows, name, tables = compare(peers, configs, values.rounds), "benchmark_peers", ["peers"]
@@ -210,6 +210,6 @@ if __name__ == "__main__":
     flags.DEFINE_list("methods", ["can", "simclr", "mae"], f"methods to time, of {', '.join(METHODS)}")
     flags.DEFINE_list("models", [], "roles or sizes of models; default: the scale's two")
     flags.DEFINE_integer("rounds", 10, "measurements of each program")
-    flags.DEFINE_integer("jobs", None, "compare as many runs at a time, each on cores of its own, with one instead")
+    flags.DEFINE_integer("jobs", None, "compare one run on all cores with so many at a time, each on its own, instead")
     flags.DEFINE_enum("peer", None, ["torch"], "compare with the same models in PyTorch instead")
     cli.run(main)

@@ -83,7 +83,7 @@ def jobs_row(
 
     Args:
       alone: seconds per step in each round, of one run.
-      together: of each of the runs at a time.
+      together: of the runs at a time, until the last of them has done its steps.
       jobs: how many these are.
       flops: of the matrix products of one step.
       batch_size: images a step.

@@ -23,9 +23,11 @@ if missing or sys.version_info < (3, 11):
         "`bash experiments/setup.sh && source .venv/bin/activate`"
     )
 
-from can.cpus import usable_cpus  # noqa: E402  behind the check
+from can.machine import usable_cpus  # noqa: E402  behind the check
 
-HAS_ACCELERATOR = any(importlib.util.find_spec(plugin) for plugin in ("jax_plugins", "libtpu"))
+HAS_ACCELERATOR = os.environ.get("JAX_PLATFORMS") != "cpu" and any(
+    importlib.util.find_spec(plugin) for plugin in ("jax_plugins", "libtpu")
+)
 
 # Compiled programs are kept, so that a second start reaches its first step without compiling again; apart for each
 # number of cores, which XLA divides a program's loops among when it compiles it, and which JAX leaves out of the

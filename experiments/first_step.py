@@ -26,8 +26,8 @@ import run_flags
 from absl import flags
 from benchmark_rows import Row
 
-from can.cpus import usable_cpus
 from can.errors import UserError
+from can.machine import usable_cpus
 from can.provenance import LOADED, cpu_model
 
 WARM_STARTS = 3

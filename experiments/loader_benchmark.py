@@ -22,7 +22,7 @@ from benchmark_rows import Row
 
 from can import data
 from can.config import AugmentConfig
-from can.cpus import usable_cpus
+from can.machine import usable_cpus
 from can.provenance import LOADED, cpu_model, peak_memory_mb
 
 REPOSITORY = Path(__file__).resolve().parent.parent

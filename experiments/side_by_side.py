@@ -6,6 +6,8 @@ a core to themselves leave none waiting.
 
 from __future__ import annotations
 
+import environment
+
 import multiprocessing
 import os
 import signal
@@ -17,26 +19,28 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
-from unittest.mock import patch
 
-from can.cpus import usable_cpus
-from can.errors import UserError
+from can.errors import ConfigError, UserError
+from can.machine import usable_cpus
 
 
 class Processes:
     """`count` processes that split the cores of this one among themselves; a context manager, which ends them.
 
-    What they call and are given is pickled, so functions must be those of a module. They are started anew, not forked:
-    `begin(*arguments)`, called first in each, has to bring about all that they share with this process. Where a system
-    cannot tie a process to cores, each is told how many threads to take.
+    What they call and are given is pickled, so functions must be those of a module. They are started anew, not forked,
+    with the same command line; what else they share with this process, `begin`, called first in each, has to bring
+    about. Where a system cannot tie a process to cores, each is only told how many threads to take.
+
+    Raises ConfigError for more than one where there is an accelerator.
     """
 
-    def __init__(self, count: int, begin: Callable[..., None], *arguments: Any) -> None:
+    def __init__(self, count: int, begin: Callable[[], None]) -> None:
+        if count > 1 and environment.HAS_ACCELERATOR:
+            raise ConfigError(f"--jobs={count} is for CPUs: an accelerator serves one process at a time")
         context = multiprocessing.get_context("spawn")
         before = set(multiprocessing.active_children())
         self._pools = [
-            ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(begin, arguments))
-            for _ in range(count)
+            ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(begin,)) for _ in range(count)
         ]
         for place, pool in enumerate(self._pools):
             with _share_of_cores(place, count):
@@ -54,13 +58,19 @@ class Processes:
         """
         waiting, idle = deque(calls), deque(self._pools)
         running: dict[Future[Any], ProcessPoolExecutor] = {}
-        while waiting or running:
+
+        def begin_next() -> None:
             while waiting and idle:
                 pool = idle.popleft()
                 running[pool.submit(function, *waiting.popleft())] = pool
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                idle.append(running.pop(future))
-                yield _result(future)
+
+        begin_next()
+        while running:
+            done = wait(running, return_when=FIRST_COMPLETED).done
+            results = [_result(future) for future in done]
+            idle.extend(running.pop(future) for future in done)
+            begin_next()
+            yield from results
 
     def __enter__(self) -> Self:
         return self
@@ -74,10 +84,9 @@ class Processes:
             pool.shutdown(cancel_futures=True)
 
 
-def _begin(begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process of a terminal; one of them explains it
+def _begin(begin: Callable[[], None]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    begin(*arguments)
+    begin()
 
 
 def _end_with_parent() -> None:
@@ -90,18 +99,23 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _share_of_cores(place: int, count: int) -> Iterator[None]:
-    """Processes that are started meanwhile have the cores of `place`, one of `count`."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = os.sched_getaffinity(0)
-        # Every `count`-th: where a core has two threads, Linux usually counts the second ones behind all first ones.
-        os.sched_setaffinity(0, sorted(cores)[place::count] or cores)
-        try:
-            yield
-        finally:
+    """Processes that are started meanwhile have the cores of `place`, one of `count`, and leave Ctrl-C to this one."""
+    told, cpus = os.environ.get("NPROC"), usable_cpus()
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["NPROC"] = str(len(range(place, cpus, count)) or cpus)
+    try:
+        if cores is not None:
+            # Every `count`-th: of cores with two threads, Linux usually counts the second ones behind all first ones.
+            os.sched_setaffinity(0, sorted(cores)[place::count] or cores)
+        yield
+    finally:
+        del os.environ["NPROC"]
+        if told is not None:
+            os.environ["NPROC"] = told
+        if cores is not None:
             os.sched_setaffinity(0, cores)
-    else:
-        with patch.dict(os.environ, NPROC=str(max(usable_cpus() // count, 1))):
-            yield
+        signal.signal(signal.SIGINT, handler)
 
 
 def _result(future: Future[Any]) -> Any:

@@ -6,7 +6,6 @@ import environment
 
 import difflib
 import importlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
@@ -20,8 +19,8 @@ from absl import flags
 from side_by_side import Processes
 
 from can.config import RunConfig
-from can.cpus import usable_cpus
 from can.errors import ConfigError
+from can.machine import usable_cpus, usable_memory_gb
 from can.runs import RunDir
 
 
@@ -50,6 +49,9 @@ def define_flags() -> None:
 
 def make(rows: Sequence[Row], *, analysis: str) -> None:
     """Makes what is missing of `rows` and prints the table that `analysis/<analysis>.py` renders.
+
+    A run's numbers are the same to the bit on the same number of cores, which --jobs and the runs that are missing
+    decide; sums over other numbers of cores round otherwise.
 
     Raises ConfigError, before anything runs, for a row or a seed that does not exist or a setting that cannot work.
     """
@@ -80,18 +82,15 @@ def make(rows: Sequence[Row], *, analysis: str) -> None:
 
 
 def jobs(asked: int | None, run_memory_gb: float | None) -> int:
-    """How many runs to make at a time: what --jobs asks for, else one a core where `run_memory_gb` is given and fits.
+    """How many runs to make at a time: what --jobs asks for, else one a core where `run_memory_gb` is given.
 
-    Raises ConfigError if it asks for what cannot work.
+    Not more, though, than fit into three quarters of the memory. Raises ConfigError if --jobs is not positive.
     """
     if asked is not None and asked < 1:
         raise ConfigError(f"--jobs must be at least 1, not {asked}")
-    if environment.HAS_ACCELERATOR and (asked or 1) > 1:
-        raise ConfigError(f"--jobs={asked} is for CPUs: an accelerator serves one process at a time")
     if asked is not None or run_memory_gb is None or environment.HAS_ACCELERATOR:
         return asked or 1
-    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return max(min(usable_cpus(), int(memory_gb / run_memory_gb)), 1)
+    return max(min(usable_cpus(), int(0.75 * usable_memory_gb() / run_memory_gb)), 1)
 
 
 _Call = tuple[str, Row, int]  # what marks its progress, what to make, the seed
@@ -106,7 +105,7 @@ def _complete_all(calls: Sequence[_Call], at_once: int) -> Iterator[None]:
             yield
         return
     print(f"{at_once} runs at a time, each on cores of its own (--jobs=1: one after the other)", file=sys.stderr)
-    with Processes(at_once, _begin, sys.argv) as processes:
+    with Processes(at_once, _begin) as processes:
         yield from processes.spread(_complete_marked, both_ends(calls))
 
 
@@ -121,10 +120,10 @@ def _complete_marked(mark: str, row: Row, seed: int) -> None:
         _complete("", row, seed)
 
 
-def _begin(arguments: Sequence[str]) -> None:
+def _begin() -> None:
     """Gives a process that was just started the flags of this one, and its way to log."""
     define_flags()
-    flags.FLAGS(arguments)
+    flags.FLAGS(sys.argv)
     cli.configure_logging()
 
 
@@ -167,9 +166,9 @@ def select(rows: Sequence[Row], patterns: Sequence[str]) -> list[Row]:
 
 
 def seeds(texts: Sequence[str]) -> list[int]:
-    """The seeds of --seeds. Raises ConfigError on what is not a number."""
+    """The seeds of --seeds, each once. Raises ConfigError on what is not a number."""
     try:
-        return [int(text) for text in texts]
+        return list(dict.fromkeys(int(text) for text in texts))
     except ValueError as error:
         raise ConfigError(f"--seeds takes whole numbers, such as 0,1,2: {error}") from error
 

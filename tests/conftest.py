@@ -17,8 +17,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # JAX reads these when it is first imported: below this line, by the modules under test.
 # One CPU device, whatever the machine has: tests of several use `run_python`, and the others stay fast.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# As in experiments/setup.sh: a second run of the tests finds its programs compiled.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/can/xla").expanduser()))
+# As in experiments/environment.py: a second run of the tests finds its programs compiled.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/can/xla/tests").expanduser()))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 # Every annotated function of the library checks the shapes and types of its arguments and result; an int is a float.

@@ -17,15 +17,17 @@ import table
 from side_by_side import Processes
 from table import Row
 
-from can.cpus import usable_cpus
+from can import machine
+from can.data.debian import DebianPackage, PackageUnavailable
 from can.errors import ConfigError, UserError
+from can.machine import usable_cpus
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 begun: list[object] = []  # what the process was begun with
 
 
-def begin(word: str) -> None:
-    begun.append(word)
+def begin() -> None:
+    begun.append("hello")
 
 
 def where() -> tuple[object, set[int]]:
@@ -35,6 +37,8 @@ def where() -> tuple[object, set[int]]:
 def work(name: str, seconds: float) -> tuple[str, int]:
     if name == "wrong":
         raise ConfigError("a setting that cannot work")
+    if name == "missing":
+        raise PackageUnavailable(DebianPackage("clip-art", "pool", "0", "usr"), Path("data"), "no network")
     if name == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(seconds)
@@ -44,7 +48,7 @@ def work(name: str, seconds: float) -> tuple[str, int]:
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot tie a process to cores")
 def test_processes_begin_alike_and_split_the_cores() -> None:
     before = os.sched_getaffinity(0)
-    with Processes(2, begin, "hello") as processes:
+    with Processes(2, begin) as processes:
         found = processes.each(where)
     assert [word for word, _ in found] == ["hello", "hello"]
     first, second = (cores for _, cores in found)
@@ -53,7 +57,7 @@ def test_processes_begin_alike_and_split_the_cores() -> None:
 
 
 def test_work_goes_to_the_process_that_is_idle_first_and_results_come_as_they_are_ready() -> None:
-    with Processes(2, begin, "") as processes:
+    with Processes(2, begin) as processes:
         processes.each(time.sleep, 0)  # both are there now
         calls = [("long", 2.0), ("a", 0.1), ("b", 0.1), ("c", 0.1)]
         found = list(processes.spread(work, calls))
@@ -63,11 +67,16 @@ def test_work_goes_to_the_process_that_is_idle_first_and_results_come_as_they_ar
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "message"), [("wrong", ConfigError, "cannot"), ("killed", UserError, "jobs=1")]
+    ("name", "error", "message"),
+    [
+        ("wrong", ConfigError, "cannot work"),
+        ("missing", PackageUnavailable, r"clip-art cannot be had \(no network\)"),
+        ("killed", UserError, "lack of memory"),
+    ],
 )
 def test_a_call_that_fails_ends_the_others(name: str, error: type[Exception], message: str) -> None:
     started = time.monotonic()
-    with pytest.raises(error, match=message), Processes(2, begin, "") as processes:
+    with pytest.raises(error, match=message), Processes(2, begin) as processes:
         list(processes.spread(work, [("long", 60.0), (name, 0.0), ("never", 60.0)]))
     assert time.monotonic() - started < 30
     assert not multiprocessing.active_children()
@@ -93,18 +102,28 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) 
     parent.communicate(timeout=30)  # returns once nobody is left who could write to the pipe
 
 
+def test_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(machine, "CGROUP_LIMIT", limit)
+    whole = machine.usable_memory_gb()
+    for text, expected in (("max\n", whole), ("1500000000\n", 1.5), (f"{2**62}\n", whole)):
+        limit.write_text(text)
+        assert machine.usable_memory_gb() == expected
+
+
 def test_one_run_a_core_where_memory_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "usable_memory_gb", lambda: 8.0)
     monkeypatch.setattr(environment, "HAS_ACCELERATOR", False)
     assert table.jobs(None, None) == 1
-    assert table.jobs(None, 1e-6) == usable_cpus()
-    assert table.jobs(None, 1e6) == 1
-    assert table.jobs(3, 1e6) == 3
+    monkeypatch.setattr(table, "usable_cpus", lambda: 4)
+    assert [table.jobs(None, gb) for gb in (1.5, 1.6, 2.3, 6.0, 7.0)] == [4, 3, 2, 1, 1]
+    assert table.jobs(3, 7.0) == 3
     with pytest.raises(ConfigError, match="at least 1, not 0"):
         table.jobs(0, None)
     monkeypatch.setattr(environment, "HAS_ACCELERATOR", True)
-    assert table.jobs(None, 1e-6) == 1 == table.jobs(1, None)
+    assert table.jobs(None, 1.5) == 1
     with pytest.raises(ConfigError, match="--jobs=2 is for CPUs"):
-        table.jobs(2, None)
+        Processes(2, begin)
 
 
 def test_runs_at_a_time_begin_at_both_ends_of_each_seed() -> None:
