@@ -81,7 +81,7 @@ def jobs(results_dir: Path, scale: str) -> str:
         images = f"{float(row['images_per_s']):,.0f}"
         return [steps[0], shares[0], row["jobs"], steps[1], shares[1], images, f"{float(row['speedup']):.2f}"]
 
-    heads = ("One run, ms", "Of the peak", "Runs", "Each, ms", "Of the peak", "Images/s, all", "Steps/s, all / one")
+    heads = ("One run, ms", "Of the peak", "Runs", "Each, ms", "All, of the peak", "Images/s", "All / one")
     path = results_dir / scale / "benchmark_jobs.csv"
     return _table(path, heads, cells) + _machines(path)
 
