@@ -17,12 +17,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # JAX reads these when it is first imported: below this line, by the modules under test.
 # One CPU device, whatever the machine has: tests of several use `run_python`, and the others stay fast.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# As in experiments/environment.py: a second run of the tests finds its programs compiled.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/can/xla/tests").expanduser()))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 # Every annotated function of the library checks the shapes and types of its arguments and result; an int is a float.
 install_import_hook("can", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+# A second run of the tests, and the scripts that they start, find programs compiled: the scripts' own folder.
+import environment  # noqa: E402, F401
 
 hypothesis.settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("deterministic")
@@ -48,9 +49,9 @@ def run_python(tmp_path: Path) -> RunPython:
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *(["-c", program] if isinstance(program, str) else [str(program)]), *arguments]
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-        environment = os.environ | {"XLA_FLAGS": flags} | dict(env or {})
+        variables = os.environ | {"XLA_FLAGS": flags} | dict(env or {})
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=timeout, check=False
         )
         if check and done.returncode:
             pytest.fail(f"{command[1:]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
