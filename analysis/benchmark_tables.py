@@ -15,9 +15,8 @@ def speed(results_dir: Path, scale: str) -> str:
     """Time, speed, share of the machine's peak, compilation and memory of the whole step."""
 
     def cells(row: Row) -> list[str]:
-        step, spread = float(row["step_s"]), float(row["step_iqr_s"])
         return [
-            f"{_milliseconds(step)} ± {_milliseconds(spread)}",
+            _step(row, "step"),
             f"{float(row['images_per_s']):,.1f}",
             f"{float(row['gflops_per_s']):.1f}",
             f"{float(row['matmul_gflops_per_s']):.1f}",
@@ -58,11 +57,8 @@ def peers(results_dir: Path, scale: str) -> str:
     """Our step and PyTorch's."""
 
     def cells(row: Row) -> list[str]:
-        times = [
-            f"{_milliseconds(float(row[f'{side}_s']))} ± {_milliseconds(float(row[f'{side}_iqr_s']))}"
-            for side in ("ours", "theirs")
-        ]
-        return [*times, f"{float(row['speedup']):.2f} ± {float(row['speedup_iqr']):.2f}"]
+        ratio = f"{float(row['speedup']):.2f} ± {float(row['speedup_iqr']):.2f}"
+        return [_step(row, "ours"), _step(row, "theirs"), ratio]
 
     heads = ("Ours, ms", "PyTorch, ms", "PyTorch / ours")
     path = results_dir / scale / "benchmark_peers.csv"
@@ -73,13 +69,15 @@ def jobs(results_dir: Path, scale: str) -> str:
     """One run on all cores, and several at a time, each on cores of its own."""
 
     def cells(row: Row) -> list[str]:
-        steps = [
-            f"{_milliseconds(float(row[f'{side}_s']))} ± {_milliseconds(float(row[f'{side}_iqr_s']))}"
-            for side in ("alone", "together")
+        return [
+            _step(row, "alone"),
+            f"{float(row['share_of_peak_alone']):.0%}",
+            row["jobs"],
+            _step(row, "together"),
+            f"{float(row['share_of_peak']):.0%}",
+            f"{float(row['images_per_s']):,.0f}",
+            f"{float(row['speedup']):.2f}",
         ]
-        shares = [f"{float(row[name]):.0%}" for name in ("share_of_peak_alone", "share_of_peak")]
-        images = f"{float(row['images_per_s']):,.0f}"
-        return [steps[0], shares[0], row["jobs"], steps[1], shares[1], images, f"{float(row['speedup']):.2f}"]
 
     heads = ("One run, ms", "Of the peak", "Runs", "Each, ms", "All, of the peak", "Images/s", "All / one")
     path = results_dir / scale / "benchmark_jobs.csv"
@@ -147,6 +145,11 @@ def _missing(path: Path) -> str:
         "first_step.csv": ("first_step", ""),
     }[path.name]
     return f"– (not measured: `python experiments/{script}.py --scale={path.parent.name}{mode}`)"
+
+
+def _step(row: Row, side: str) -> str:
+    """Median and spread of a step's time."""
+    return f"{_milliseconds(float(row[f'{side}_s']))} ± {_milliseconds(float(row[f'{side}_iqr_s']))}"
 
 
 def _milliseconds(seconds: float) -> str:

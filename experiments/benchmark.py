@@ -32,6 +32,7 @@ from absl import flags
 from benchmark_rows import Row
 from benchmark_step import NUM_CLASSES, TrainingStep
 from cost import UTILISATION
+from side_by_side import check_jobs
 from timing import Matmul, Program, best_matmul, interleaved
 
 from can.config import RunConfig
@@ -72,17 +73,12 @@ def measure(configs: dict[Subject, RunConfig], flops: dict[Subject, int], matmul
         _say(f"{subject}: compiled, the whole step in {step.compile_seconds:.1f} s")
     seconds = interleaved(programs, rounds)
 
+    peak = matmul.flops / seconds["matmul"]
     rows = []
     for subject, config in configs.items():
         beginnings = {part: seconds[subject, part] for part in steps[subject].parts}
         row = benchmark_rows.setting(config)
-        row |= benchmark_rows.step_row(
-            beginnings,
-            flops=flops[subject],
-            batch_size=config.optim.batch_size,
-            matmul_seconds=seconds["matmul"],
-            matmul_flops=matmul.flops,
-        )
+        row |= benchmark_rows.step_row(beginnings, peak, flops=flops[subject], batch_size=config.optim.batch_size)
         rival, last = subject._replace(method="simclr"), steps[subject].parts[-1]
         if rival in configs:
             row |= benchmark_rows.ratio_row(seconds[rival, last], flops[rival], seconds[subject, last], flops[subject])
@@ -122,11 +118,10 @@ def share_cores(
         | benchmark_rows.jobs_row(
             seconds[subject, "alone"],
             seconds[subject, "together"] / benchmark_jobs.STEPS,
+            matmul.flops / seconds["matmul"],
             jobs,
             flops=flops[subject],
             batch_size=config.optim.batch_size,
-            matmul_seconds=seconds["matmul"],
-            matmul_flops=matmul.flops,
         )
         for subject, config in configs.items()
     ]
@@ -137,8 +132,8 @@ def main() -> None:
     values = flags.FLAGS
     if values.rounds < 1:
         raise ConfigError(f"--rounds must be at least 1, not {values.rounds}")
-    if values.jobs is not None and values.jobs < 1:
-        raise ConfigError(f"--jobs must be at least 1, not {values.jobs}")
+    if values.jobs is not None:
+        check_jobs(values.jobs)
     if values.jobs and values.peer:
         raise ConfigError("--jobs and --peer are two comparisons: pass one of them")
     configs = subjects(values.methods, values.models or presets.scale_named(values.scale).models)

@@ -1,4 +1,4 @@
-"""From measured times to the rows of `benchmark.csv` and `benchmark_peers.csv`."""
+"""From measured times to the rows of `benchmark.csv`, `benchmark_peers.csv` and `benchmark_jobs.csv`."""
 
 from __future__ import annotations
 
@@ -33,22 +33,14 @@ def setting(config: RunConfig) -> Row:
     )
 
 
-def step_row(
-    beginnings: Mapping[str, np.ndarray],
-    *,
-    flops: int,
-    batch_size: int,
-    matmul_seconds: np.ndarray,
-    matmul_flops: int,
-) -> Row:
+def step_row(beginnings: Mapping[str, np.ndarray], peak: np.ndarray, *, flops: int, batch_size: int) -> Row:
     """Speed of a step and the time of its parts.
 
     Args:
       beginnings: by part, in the order of the step, seconds per round of the step up to the end of that part.
+      peak: operations a second of the machine's fastest matrix product, in the same rounds.
       flops: of the matrix products of one step.
       batch_size: images a step.
-      matmul_seconds: of the machine's fastest matrix product, in the same rounds.
-      matmul_flops: of that product.
     """
     whole = list(beginnings.values())[-1]
     median, spread = summary(whole)
@@ -59,8 +51,8 @@ def step_row(
         images_per_s=batch_size / median,
         gflops_per_step=flops / 1e9,
         gflops_per_s=flops / median / 1e9,
-        matmul_gflops_per_s=matmul_flops / summary(matmul_seconds).median / 1e9,
-        share_of_peak=summary((flops / whole) / (matmul_flops / matmul_seconds)).median,
+        matmul_gflops_per_s=summary(peak).median / 1e9,
+        share_of_peak=summary(flops / whole / peak).median,
     ) | {f"{name}_s": summary(part).median for name, part in zip(beginnings, parts, strict=True)}
 
 
@@ -70,45 +62,33 @@ def ratio_row(simclr: np.ndarray, simclr_flops: int, this: np.ndarray, this_flop
 
 
 def jobs_row(
-    alone: np.ndarray,
-    together: np.ndarray,
-    jobs: int,
-    *,
-    flops: int,
-    batch_size: int,
-    matmul_seconds: np.ndarray,
-    matmul_flops: int,
+    alone: np.ndarray, together: np.ndarray, peak: np.ndarray, jobs: int, *, flops: int, batch_size: int
 ) -> Row:
     """The step of one run on all cores and of `jobs` runs at a time, and what share of the peak either takes.
 
-    Args:
-      alone: seconds per step in each round, of one run.
-      together: of the runs at a time, until the last of them has done its steps.
-      jobs: how many these are.
-      flops: of the matrix products of one step.
-      batch_size: images a step.
-      matmul_seconds: of the machine's fastest matrix product on all cores, in the same rounds.
-      matmul_flops: of that product.
+    `alone` and `together` are seconds per step in each round, of the one run and of those at a time until the last of
+    them has done its steps. The others are as for `step_row`, the peak that of all cores.
     """
-    peak = matmul_flops / matmul_seconds
-    columns: Row = dict(
+    return dict(
         jobs=jobs,
         images_per_s=jobs * batch_size / summary(together).median,
         matmul_gflops_per_s=summary(peak).median / 1e9,
         share_of_peak_alone=summary(flops / alone / peak).median,
         share_of_peak=summary(jobs * flops / together / peak).median,
         speedup=summary(jobs * alone / together).median,
-    )
-    for name, seconds in dict(alone=alone, together=together).items():
-        columns[f"{name}_s"], columns[f"{name}_iqr_s"] = summary(seconds)
-    return columns
+    ) | _times(alone=alone, together=together)
 
 
 def peer_row(ours: np.ndarray, theirs: np.ndarray) -> Row:
     """Both speeds, and how many times as long the peer takes: the median over rounds, and its spread."""
     ratio, spread = summary(theirs / ours)
-    columns = dict(speedup=ratio, speedup_iqr=spread)
-    for name, seconds in dict(ours=ours, theirs=theirs).items():
+    return dict(speedup=ratio, speedup_iqr=spread) | _times(ours=ours, theirs=theirs)
+
+
+def _times(**sides: np.ndarray) -> Row:
+    """Median and spread of the seconds of each side of a comparison."""
+    columns: Row = {}
+    for name, seconds in sides.items():
         columns[f"{name}_s"], columns[f"{name}_iqr_s"] = summary(seconds)
     return columns
 

@@ -24,6 +24,14 @@ from can.errors import ConfigError, UserError
 from can.machine import usable_cpus
 
 
+def check_jobs(count: int) -> None:
+    """Raises ConfigError for less than one process, and for more than one where there is an accelerator."""
+    if count < 1:
+        raise ConfigError(f"--jobs must be at least 1, not {count}")
+    if count > 1 and environment.HAS_ACCELERATOR:
+        raise ConfigError(f"--jobs={count} is for CPUs: an accelerator serves one process at a time")
+
+
 class Processes:
     """`count` processes that split the cores of this one among themselves; a context manager, which ends them.
 
@@ -31,12 +39,11 @@ class Processes:
     with the same command line; what else they share with this process, `begin`, called first in each, has to bring
     about. Where a system cannot tie a process to cores, each is only told how many threads to take.
 
-    Raises ConfigError for more than one where there is an accelerator.
+    Raises ConfigError as `check_jobs` does.
     """
 
     def __init__(self, count: int, begin: Callable[[], None]) -> None:
-        if count > 1 and environment.HAS_ACCELERATOR:
-            raise ConfigError(f"--jobs={count} is for CPUs: an accelerator serves one process at a time")
+        check_jobs(count)
         context = multiprocessing.get_context("spawn")
         before = set(multiprocessing.active_children())
         self._pools = [

@@ -16,7 +16,7 @@ import cost
 import run_flags
 import run_one
 from absl import flags
-from side_by_side import Processes
+from side_by_side import Processes, check_jobs
 
 from can.config import RunConfig
 from can.errors import ConfigError
@@ -84,12 +84,13 @@ def make(rows: Sequence[Row], *, analysis: str) -> None:
 def jobs(asked: int | None, run_memory_gb: float | None) -> int:
     """How many runs to make at a time: what --jobs asks for, else one a core where `run_memory_gb` is given.
 
-    Not more, though, than fit into three quarters of the memory. Raises ConfigError if --jobs is not positive.
+    Not more, though, than fit into three quarters of the memory. Raises ConfigError if --jobs cannot work.
     """
-    if asked is not None and asked < 1:
-        raise ConfigError(f"--jobs must be at least 1, not {asked}")
-    if asked is not None or run_memory_gb is None or environment.HAS_ACCELERATOR:
-        return asked or 1
+    if asked is not None:
+        check_jobs(asked)
+        return asked
+    if run_memory_gb is None or environment.HAS_ACCELERATOR:
+        return 1
     return max(min(usable_cpus(), int(0.75 * usable_memory_gb() / run_memory_gb)), 1)
 
 

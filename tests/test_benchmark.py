@@ -77,8 +77,8 @@ def test_a_row_splits_the_step_and_takes_its_share_of_the_peak_round_by_round() 
         optimiser=np.array([8.0, 16.0, 8.0]),
     )
     # The machine is half as fast in the second round; its peak is 100 operations a second in the others.
-    matmul_seconds = np.array([2.0, 4.0, 2.0])
-    row = benchmark_rows.step_row(beginnings, flops=400, batch_size=16, matmul_seconds=matmul_seconds, matmul_flops=200)
+    peak = 200 / np.array([2.0, 4.0, 2.0])
+    row = benchmark_rows.step_row(beginnings, peak, flops=400, batch_size=16)
     assert [row[f"{part}_s"] for part in beginnings] == [1.0, 2.0, 4.0, 1.0]
     assert (row["step_s"], row["images_per_s"], row["share_of_peak"]) == (8.0, 2.0, 0.5)
     assert row["gflops_per_s"] == pytest.approx(50e-9) and row["matmul_gflops_per_s"] == pytest.approx(100e-9)
@@ -93,8 +93,8 @@ def test_ratios_are_medians_over_rounds() -> None:
 
 
 def test_runs_at_a_time_are_compared_with_one_round_by_round() -> None:
-    alone, together, peak = np.array([1.0, 10.0, 1.0]), np.array([1.5, 15.0, 1.5]), np.array([2.0, 20.0, 2.0])
-    row = benchmark_rows.jobs_row(alone, together, 2, flops=30, batch_size=6, matmul_seconds=peak, matmul_flops=200)
+    alone, together, peak = np.array([1.0, 10.0, 1.0]), np.array([1.5, 15.0, 1.5]), 200 / np.array([2.0, 20.0, 2.0])
+    row = benchmark_rows.jobs_row(alone, together, peak, 2, flops=30, batch_size=6)
     assert (row["share_of_peak_alone"], row["share_of_peak"]) == pytest.approx((0.3, 0.4))
     assert (row["jobs"], row["alone_s"], row["together_s"], row["images_per_s"]) == (2, 1.0, 1.5, 8.0)
     assert row["speedup"] == pytest.approx(4 / 3)

@@ -23,6 +23,7 @@ from can.errors import ConfigError, UserError
 from can.machine import usable_cpus
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SEARCH = {"PYTHONPATH": os.pathsep.join((str(REPOSITORY / "experiments"), str(REPOSITORY)))}
 begun: list[object] = []  # what the process was begun with
 
 
@@ -91,10 +92,7 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) 
         "if __name__ == '__main__':\n"
         "    with Processes(2, begin) as processes: processes.each(time.sleep, 60)\n"
     )
-    search = os.pathsep.join((str(REPOSITORY / "experiments"), str(REPOSITORY)))
-    parent = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": search}
-    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=os.environ | SEARCH)
     assert parent.stdout is not None
     children = [int(parent.stdout.readline()) for _ in range(2)]
     assert parent.pid not in children
@@ -140,8 +138,7 @@ def test_programs_compiled_for_another_number_of_cores_are_kept_apart(tmp_path: 
         kept = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
         code = "import os, environment; print(os.environ['JAX_COMPILATION_CACHE_DIR'])"
         command = [sys.executable, "-c", code]
-        search = {"PYTHONPATH": os.pathsep.join((str(REPOSITORY / "experiments"), str(REPOSITORY)))}
-        variables = kept | search | {"XDG_CACHE_HOME": str(tmp_path)} | variables
+        variables = kept | SEARCH | {"XDG_CACHE_HOME": str(tmp_path)} | variables
         return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.strip()
 
     own = folder()
