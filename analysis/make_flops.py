@@ -6,21 +6,21 @@ Writes `results/flops.md`, `.csv` and `.tex` and prints the Markdown. Traces the
 
 from __future__ import annotations
 
-import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cli
 from absl import flags
-from formats import Table, to_csv, to_latex, to_markdown
-from paper import paper_values
 
+from analysis.lib.formats import Table, to_csv, to_latex, to_markdown
+from analysis.lib.paper import paper_values
 from can.config import AugmentConfig, DataConfig, MethodConfig, OptimConfig, RunConfig
 from can.files import write_atomic
 from can.models import model_config
 from can.run_flops import forward_flops, module_flops, step_flops
+from experiments.harness import cli
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 NAMES = {"can": "CAN", "simclr": "SimCLR", "mae": "MAE"}

@@ -7,19 +7,18 @@ line to TABLES and the two markers to the page.
 
 from __future__ import annotations
 
-import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-import benchmark_tables
-import cli
-import resource_tables
 from absl import flags
 
+from analysis.lib import benchmark_tables, resource_tables
 from can.errors import DataError, check_choice
 from can.files import write_atomic
+from experiments.harness import cli
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "performance.md")

@@ -6,13 +6,14 @@ strength of damage. Sets that are not on this machine are made first.
 
 from __future__ import annotations
 
-import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 import io
 from pathlib import Path
 
-import cli
 import matplotlib
+
+from experiments.harness import cli
 
 matplotlib.use("Agg")
 
@@ -22,9 +23,9 @@ from absl import flags
 from jaxtyping import UInt8
 
 from can.data import DEFAULT_DATA_DIR, ArrayImages, load
-from can.data.shifts.corruptions import CORRUPTIONS, SEVERITIES
 from can.errors import DataError
 from can.files import write_atomic
+from can.offline_data.shifts.corruptions import CORRUPTIONS, SEVERITIES
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 SHIFTS = ("", "_v2", "_sketch", "_rendition", "_background", "_adversarial")

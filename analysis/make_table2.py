@@ -5,23 +5,23 @@ Writes `table2.md`, `table2.csv` and `table2.tex` into `results/<scale>/` and pr
 
 from __future__ import annotations
 
-import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cli
-import setting
 from absl import flags
-from formats import Table, to_csv, to_latex, to_markdown
-from measurements import ROLES, RowKey, Run, Score, read_runs, score
-from orderings import Entry, above_random, paper_claims, summary
-from paper import OWN, PaperValue, contradictions, paper_values, printed_at
 
+from analysis.lib import setting
+from analysis.lib.formats import Table, to_csv, to_latex, to_markdown
+from analysis.lib.measurements import ROLES, RowKey, Run, Score, read_runs, score
+from analysis.lib.orderings import Entry, above_random, paper_claims, summary
+from analysis.lib.paper import OWN, PaperValue, contradictions, paper_values, printed_at
 from can.errors import DataError
 from can.files import write_atomic
+from experiments.harness import cli
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 NONE = "–"

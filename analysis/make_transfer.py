@@ -5,20 +5,20 @@ Reads `results/<scale>/`, writes `transfer.md` and `transfer.csv` there and prin
 
 from __future__ import annotations
 
-import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cli
-import setting
 from absl import flags
-from formats import Table, to_csv, to_markdown
-from measurements import ROLES, RowKey, Run, Score, over_seeds, read_runs
 
+from analysis.lib import setting
+from analysis.lib.formats import Table, to_csv, to_markdown
+from analysis.lib.measurements import ROLES, RowKey, Run, Score, over_seeds, read_runs
 from can.errors import DataError
 from can.files import write_atomic
+from experiments.harness import cli
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 NONE = "–"

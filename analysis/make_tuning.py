@@ -6,20 +6,20 @@ the runs.
 
 from __future__ import annotations
 
-import environment  # noqa: F401 - first: ends with one clear line where the requirements are missing
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cli
 from absl import flags
-from formats import Table, to_csv, to_markdown
 
+from analysis.lib.formats import Table, to_csv, to_markdown
 from can.config import RunConfig
 from can.errors import DataError
 from can.files import read_json, write_atomic
 from can.runs import RunDir
+from experiments.harness import cli
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "tuning"
 TITLES = {"can": "CAN", "simclr": "SimCLR", "mae": "MAE"}

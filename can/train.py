@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from can import methods
 from can.augment import augment, normalize
+from can.augment.rand_augment import rand_augment
 from can.checkpoint import Checkpoints
 from can.config import RunConfig
 from can.data import ImageSet, batches
@@ -29,11 +30,10 @@ from can.gradients import gradients
 from can.methods import Batch, Method
 from can.models import ViT
 from can.optim import adamw, descend, learning_rate_schedule
-from can.provenance import peak_memory_mb, provenance
-from can.rand_augment import rand_augment
 from can.runs import RunDir
+from can.runs.log import TrainLog
+from can.runs.provenance import peak_memory_mb, provenance
 from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
-from can.train_log import TrainLog
 
 
 class TrainState(NamedTuple):

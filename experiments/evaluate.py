@@ -5,12 +5,11 @@ Takes the flags of pretrain.py, which name the run. A finished evaluation is not
 
 from __future__ import annotations
 
-import cli
-import run_flags
-import run_one
-from evaluations import EVALS
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-from can.provenance import peak_memory_mb
+from can.runs.provenance import peak_memory_mb
+from experiments.harness import cli, run_flags, run_one
+from experiments.harness.evaluations import EVALS
 
 
 def main() -> None:

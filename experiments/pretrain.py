@@ -6,9 +6,9 @@ gets config.json, train.csv and provenance.json; checkpoints and TensorBoard's e
 
 from __future__ import annotations
 
-import cli
-import run_flags
-import run_one
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+from experiments.harness import cli, run_flags, run_one
 
 
 def main() -> None:

@@ -9,9 +9,10 @@ was never trained.
 
 from __future__ import annotations
 
-import cli
-import table
-from table import Row
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+from experiments.harness import cli, table
+from experiments.harness.table import Row
 
 ROWS = (
     Row("mae", "vit_l", "jft", 1600),

@@ -8,9 +8,10 @@ from scratch with the same budget, and with mixup.
 
 from __future__ import annotations
 
-import cli
-import table
-from table import Row
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+from experiments.harness import cli, table
+from experiments.harness.table import Row
 
 FROZEN = ("linear_probe", "few_shot", "few_shot_sgd")
 EVALS = (*FROZEN, "finetune", "robustness")

@@ -23,7 +23,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 install_import_hook("can", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 # A second run of the tests, and the scripts that they start, find programs compiled: the scripts' own folder.
-import environment  # noqa: E402, F401
+import experiments.harness.environment  # noqa: E402, F401
 
 hypothesis.settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("deterministic")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from can import augment as augmentations
 from can.augment import eval_view, normalize
+from can.augment import simclr as augmentations
 from can.config import AugmentConfig
 
 KEY = jax.random.key(0)

@@ -9,22 +9,22 @@ import sys
 import time
 from pathlib import Path
 
-import benchmark_rows
-import benchmark_tables
 import jax
 import jax.numpy as jnp
-import make_pages
 import numpy as np
-import presets
 import pytest
 from flax import nnx
-from timing import interleaved, summary
 
+from analysis import make_pages
+from analysis.lib import benchmark_tables
 from can.errors import ConfigError, DataError
 from can.methods import build
 from can.methods.from_transformers import mae_from_transformers
 from can.models.positions import sincos_positions
 from can.views import patchify
+from experiments.benchmarks import rows as benchmark_rows
+from experiments.harness import presets
+from experiments.harness.timing import interleaved, summary
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY = dict(
@@ -110,7 +110,7 @@ def test_a_row_replaces_that_of_the_same_setting_and_leaves_the_others(tmp_path:
 def test_a_page_gets_its_tables_and_nothing_else_changes(tmp_path: Path) -> None:
     page = "Before\n<!-- table: speed laptop -->\nold\n<!-- /table -->\nafter <!-- table: flops -->\n<!-- /table -->\n"
     filled = make_pages.fill(page, tmp_path)
-    assert "old" not in filled and "`python experiments/benchmark.py --scale=laptop`" in filled
+    assert "old" not in filled and "`python experiments/benchmarks/speed.py --scale=laptop`" in filled
     assert filled.startswith("Before\n<!-- table: speed laptop -->\n") and filled.endswith("<!-- /table -->\n")
     assert make_pages.fill(filled, tmp_path) == filled
     with pytest.raises(ConfigError, match="unknown table 'sped'; did you mean 'speed'"):
@@ -128,7 +128,7 @@ def test_every_marker_of_a_page_names_a_table(path: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("method", ["mae", "simclr"])
 def test_a_twin_has_our_parameters_and_our_loss(method: str) -> None:
     torch = pytest.importorskip("torch")
-    peers = pytest.importorskip("benchmark_peers")
+    peers = pytest.importorskip("experiments.benchmarks.peers")
     torch.manual_seed(0)
     same = peers.same_model(config(method))
     ours = build(same.model, same.method, rngs=nnx.Rngs(0))
@@ -162,7 +162,7 @@ def test_a_twin_has_our_parameters_and_our_loss(method: str) -> None:
 
 
 def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "experiments" / "benchmark.py"), "--scale=smoke", *flags]
+    command = [sys.executable, str(REPOSITORY / "experiments" / "benchmarks" / "speed.py"), "--scale=smoke", *flags]
     return subprocess.run(
         [*command, f"--results_dir={folder}"], capture_output=True, text=True, timeout=300, check=False
     )

@@ -9,9 +9,9 @@ import tarfile
 
 import pytest
 
-from can.data import debian
-from can.data.debian import DebianPackage, PackageUnavailable, unpacked
 from can.errors import DataError
+from can.offline_data import debian
+from can.offline_data.debian import DebianPackage, PackageUnavailable, unpacked
 
 
 def deb(files):

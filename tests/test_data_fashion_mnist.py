@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from can.data import debian, fashion_mnist, load
 from can.data.tfds_records import read_tfds
 from can.errors import DataError
+from can.offline_data import debian, fashion_mnist, load
 
 
 @pytest.fixture

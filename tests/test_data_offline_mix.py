@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from can.data import ArrayImages, load
-from can.data.debian import Unpacked
-from can.data.offline_mix import build, clipart
-from can.data.offline_mix.duplicates import Picture, first_of_each, perceptual_hash, select
-from can.data.offline_mix.overlays import watermarked
-from can.data.offline_mix.views import clipart_view, is_plain, photo_view, pyramid
+from can.offline_data.debian import Unpacked
+from can.offline_data.offline_mix import build, clipart
+from can.offline_data.offline_mix.duplicates import Picture, first_of_each, perceptual_hash, select
+from can.offline_data.offline_mix.overlays import watermarked
+from can.offline_data.offline_mix.views import clipart_view, is_plain, photo_view, pyramid
 
 
 def scene(height, width, seed):

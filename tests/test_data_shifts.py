@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from can.data import load
-from can.data.shifts.background import on_photos
-from can.data.shifts.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-from can.data.shifts.recapture import recaptured
-from can.data.shifts.rendition import rendered
-from can.data.shifts.sketch import sketched
 from can.errors import ConfigError
+from can.offline_data.shifts.background import on_photos
+from can.offline_data.shifts.corruptions import CORRUPTIONS, SEVERITIES, corrupted
+from can.offline_data.shifts.recapture import recaptured
+from can.offline_data.shifts.rendition import rendered
+from can.offline_data.shifts.sketch import sketched
 
 
 @pytest.fixture(scope="module")

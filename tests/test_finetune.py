@@ -7,7 +7,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import presets
 import pytest
 from flax import nnx
 
@@ -18,6 +17,7 @@ from can.data import ArrayImages
 from can.errors import ConfigError, DataError, UserError
 from can.evals.finetune import FinetunedViT, evaluate, load_finetuned
 from can.models import ViT, model_config
+from experiments.harness import presets
 
 MODEL = model_config("nano", 14, width=32, heads=2, depth=2, mlp_dim=64)
 PLAIN = FinetuneConfig(

@@ -6,7 +6,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import presets
 import pytest
 from flax import nnx
 from jax import lax
@@ -20,6 +19,7 @@ from can.methods.from_transformers import mae_config
 from can.models import ViT, model_config
 from can.models.attention import FEW_TOKENS, attention
 from can.run_flops import forward_flops, necessary_matmul_flops, step_flops
+from experiments.harness import presets
 
 
 def array(*shape: int) -> jax.ShapeDtypeStruct:

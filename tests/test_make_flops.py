@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 
-import make_flops
 import pytest
-from make_flops import Cost, claims, cost, render
+
+from analysis import make_flops
+from analysis.make_flops import Cost, claims, cost, render
 
 PRINTED_GMACS = {  # forward, both views where a method has two
     ("can", "B"): 27.9,

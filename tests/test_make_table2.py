@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import make_table2
 import pytest
-from formats import Table, escape_latex, to_markdown
-from orderings import Entry, Score, paper_claims
-from paper import paper_values, printed_at
 
+from analysis import make_table2
+from analysis.lib.formats import Table, escape_latex, to_markdown
+from analysis.lib.orderings import Entry, Score, paper_claims
+from analysis.lib.paper import paper_values, printed_at
 from can.config import AugmentConfig, DataConfig, MethodConfig, ModelConfig, OptimConfig, RunConfig
 from can.errors import DataError
 from can.runs import RunDir

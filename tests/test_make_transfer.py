@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import make_transfer
 import pytest
 from test_make_table2 import cells, config
 
+from analysis import make_transfer
 from can.errors import DataError
 from can.runs import RunDir
 

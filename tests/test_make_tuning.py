@@ -3,10 +3,10 @@
 import dataclasses
 from pathlib import Path
 
-import make_tuning
 import pytest
 from test_runs import changed
 
+from analysis import make_tuning
 from can.config import MethodConfig
 from can.errors import DataError
 from can.runs import RunDir

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from scipy import stats
 
-from can.mixup import blend, mix, paste
+from can.augment.mixup import blend, mix, paste
 from can.objectives import cross_entropy, smoothed_targets, soft_cross_entropy
 
 BATCH = 400

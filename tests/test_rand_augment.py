@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from can.augment import normalize
-from can.rand_augment import FILL, OPERATIONS, apply, rand_augment, warp
-from can.random_erase import AREA, random_erase
+from can.augment.rand_augment import FILL, OPERATIONS, apply, rand_augment, warp
+from can.augment.random_erase import AREA, random_erase
 
 HEIGHT, WIDTH = 20, 24
 apply_jitted = jax.jit(apply)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import benchmark_rows
-import input_benchmark
-import loader_benchmark
-import memory
-import resource_tables
+from analysis.lib import resource_tables
+from experiments.benchmarks import input as input_benchmark
+from experiments.benchmarks import loader as loader_benchmark
+from experiments.benchmarks import memory
+from experiments.benchmarks import rows as benchmark_rows
 
 
 def cells(table: str) -> list[list[str]]:
@@ -56,6 +56,6 @@ def test_the_loader_is_measured_over_whole_batches(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_is_said_with_its_command(tmp_path: Path) -> None:
     for name in ("memory_options", "memory_pod"):
-        assert resource_tables.TABLES[name](tmp_path) == "– (not measured: `python experiments/memory.py`)"
-    assert "input_benchmark.py" in resource_tables.TABLES["input_rates"](tmp_path)
-    assert "loader_benchmark.py" in resource_tables.TABLES["loader"](tmp_path)
+        assert resource_tables.TABLES[name](tmp_path) == "– (not measured: `python experiments/benchmarks/memory.py`)"
+    assert "benchmarks/input.py" in resource_tables.TABLES["input_rates"](tmp_path)
+    assert "benchmarks/loader.py" in resource_tables.TABLES["loader"](tmp_path)

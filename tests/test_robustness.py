@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from evaluations.robustness import summarised
-from evaluations.shifted_sets import shifted_sets
 from PIL import Image
 
 from can.data import ArrayImages
@@ -20,6 +18,8 @@ from can.evals import robustness
 from can.evals.class_subsets import imagenet_subset
 from can.evals.corruption_error import ALEXNET_ERROR, mean_corruption_error
 from can.evals.robustness import ShiftedSet
+from experiments.harness.evaluations.robustness import summarised
+from experiments.harness.evaluations.shifted_sets import shifted_sets
 
 
 def image_set(labels, *, size=2, name="made"):

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from can import files
 from can.config import AugmentConfig, DataConfig, MethodConfig, ModelConfig, OptimConfig, RunConfig
 from can.errors import ConfigError, DataError, UserError
-from can.provenance import git_state, provenance
-from can.run_name import SHORT_NAMES, flatten
 from can.runs import RunDir, run_name, write_atomic, write_json
+from can.runs.name import SHORT_NAMES, flatten
+from can.runs.provenance import git_state, provenance
 
 BASE = RunConfig(
     scale="laptop",

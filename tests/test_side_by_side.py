@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import environment
-
 import multiprocessing
 import os
 import signal
@@ -13,17 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
-import table
-from side_by_side import Processes
-from table import Row
 
 from can import machine
-from can.data.debian import DebianPackage, PackageUnavailable
 from can.errors import ConfigError, UserError
 from can.machine import usable_cpus
+from can.offline_data.debian import DebianPackage, PackageUnavailable
+from experiments.harness import environment, table
+from experiments.harness.side_by_side import Processes
+from experiments.harness.table import Row
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SEARCH = {"PYTHONPATH": os.pathsep.join((str(REPOSITORY / "experiments"), str(REPOSITORY)))}
+SEARCH = {"PYTHONPATH": str(REPOSITORY)}
 begun: list[object] = []  # what the process was begun with
 
 
@@ -87,7 +85,7 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) 
     script = tmp_path / "script.py"
     script.write_text(
         "import os, time\n"
-        "from side_by_side import Processes\n"
+        "from experiments.harness.side_by_side import Processes\n"
         "def begin(): print(os.getpid(), flush=True)\n"
         "if __name__ == '__main__':\n"
         "    with Processes(2, begin) as processes: processes.each(time.sleep, 60)\n"
@@ -136,7 +134,7 @@ def test_programs_compiled_for_another_number_of_cores_are_kept_apart(tmp_path: 
 
     def folder(**variables: str) -> str:
         kept = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
-        code = "import os, environment; print(os.environ['JAX_COMPILATION_CACHE_DIR'])"
+        code = "import os, experiments.harness.environment; print(os.environ['JAX_COMPILATION_CACHE_DIR'])"
         command = [sys.executable, "-c", code]
         variables = kept | SEARCH | {"XDG_CACHE_HOME": str(tmp_path)} | variables
         return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.strip()

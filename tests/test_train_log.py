@@ -18,7 +18,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from can import train_log
 from can.errors import ConfigError, DataError, UserError
-from can.train_log import TrainLog
+from can.runs.log import TrainLog
 
 
 class Terminal(io.StringIO):
@@ -101,7 +101,7 @@ def test_other_columns_and_damage_in_an_earlier_log_are_user_errors(tmp_path: Pa
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from can.train_log import TrainLog
+from can.runs.log import TrainLog
 log = TrainLog(Path(sys.argv[1]) / "train.csv", Path(sys.argv[1]), 10, 0)
 for step in range(1, 6):
     log.write(step, {"loss": 1 / step, "lr": 0.1})

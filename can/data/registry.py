@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from can.data.cifar10 import load_cifar10
-from can.data.fashion_mnist import load_fashion_mnist
 from can.data.folder import load_folder
 from can.data.image_set import ImageSet
 from can.data.joined import join
-from can.data.offline_mix import load_offline_mix
-from can.data.offline_sets import OFFLINE_SETS
-from can.data.shifts import shifted_sets
 from can.data.small_sets import decode_if_small
 from can.data.smoke import load_smoke
 from can.data.splits import select
@@ -25,24 +21,30 @@ from can.errors import ConfigError
 
 DEFAULT_DATA_DIR = Path(os.environ.get("CAN_DATA_DIR", "~/.cache/can")).expanduser()
 
-_SOURCES: dict[str, Callable[[Path], Mapping[str, ImageSet]]] = {
-    "cifar10": load_cifar10,
-    "fashion_mnist": load_fashion_mnist,
-    "offline_mix": load_offline_mix,
-    "smoke": load_smoke,
-    **OFFLINE_SETS,
-}
-_SHIFTED = {
-    name: load
-    for base in ("fashion_mnist", "cifar10", "smoke")
-    for name, load in shifted_sets(base, _SOURCES[base]).items()
-}
 _FOLDER = "folder:"
+Load = Callable[[Path], Mapping[str, ImageSet]]
+
+
+@functools.cache
+def _sources() -> dict[str, Load]:
+    """The sets with names of their own, less the shifted ones."""
+    from can.offline_data import OFFLINE_DATA  # here: the recipes build on this package
+
+    return {"smoke": load_smoke, **OFFLINE_DATA}
+
+
+@functools.cache
+def _shifted() -> dict[str, Load]:
+    """The shifted test sets of the small scales' labelled sets."""
+    from can.offline_data.shifts import shifted_sets
+
+    bases = ("fashion_mnist", "cifar10", "smoke")
+    return {name: load for base in bases for name, load in shifted_sets(base, _sources()[base]).items()}
 
 
 def available() -> tuple[str, ...]:
     """The names `load` has of its own, less those of shifted test sets; TFDS names and `folder:PATH` work too."""
-    return tuple(sorted(_SOURCES))
+    return tuple(sorted(_sources()))
 
 
 def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) -> ImageSet:
@@ -68,8 +70,8 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
         return join(name, split, [load(part, split, data_dir=data_dir) for part in name.split("+")])
     if name.startswith(_FOLDER):
         splits = load_folder(Path(name.removeprefix(_FOLDER)).expanduser(), data_dir)
-    elif name in _SOURCES or name in _SHIFTED:
-        splits = (_SOURCES | _SHIFTED)[name](data_dir)
+    elif load_splits := (_sources() | _shifted()).get(name):
+        splits = load_splits(data_dir)
     else:
         _check_tfds_name(name, data_dir)
         splits = decode_if_small(read_tfds(name, data_dir), data_dir)
@@ -79,7 +81,7 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
 
 def _check_tfds_name(name: str, data_dir: Path) -> None:
     base = name.split("/")[0].split(":")[0]
-    known = {*_SOURCES, *_SHIFTED, *tfds.list_builders(with_community_datasets=False)}
+    known = {*_sources(), *_shifted(), *tfds.list_builders(with_community_datasets=False)}
     if base in known or (base and (data_dir / base).is_dir()):  # a set that a builder of the user's own prepared there
         return
     near = difflib.get_close_matches(base, sorted(known), n=1, cutoff=0.5)

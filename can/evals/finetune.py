@@ -32,8 +32,8 @@ from can.evals.finetune_step import FinetunedViT, FinetuneState, make_train_step
 from can.files import read_json, write_json
 from can.models import ViT
 from can.optim import adamw, learning_rate_schedule
+from can.runs.log import TrainLog
 from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
-from can.train_log import TrainLog
 
 TEST_BATCH = 256  # images a forward pass; changes no result
 CHECK_EVERY = 50  # steps between looks at the loss: the host may run that far ahead of the device

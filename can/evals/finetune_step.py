@@ -12,13 +12,13 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from can.augment import augment, normalize
+from can.augment.mixup import mix
+from can.augment.rand_augment import rand_augment
+from can.augment.random_erase import random_erase
 from can.config import AugmentConfig, FinetuneConfig, OptimConfig
-from can.mixup import mix
 from can.models import ViT
 from can.objectives import smoothed_targets, soft_cross_entropy
 from can.optim import adamw, descend, layer_decay_scales
-from can.rand_augment import rand_augment
-from can.random_erase import random_erase
 
 INIT_STDDEV = 2e-5  # of the classifier's weights, before truncation (He et al., 2022)
 

@@ -8,10 +8,10 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from can import objectives
+from can.augment.mixup import mix
 from can.config import MethodConfig, ModelConfig
 from can.errors import ConfigError
 from can.methods.method import Batch, Method, Metrics
-from can.mixup import mix
 from can.models.transformer import dense
 
 

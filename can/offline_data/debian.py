@@ -1,0 +1,173 @@
+"""Pictures and data sets out of Debian packages, fetched and unpacked without root."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from absl import logging
+
+from can.data.prepared import prepare_once
+from can.errors import DataError
+from can.offline_data.download import DownloadError, download
+
+_MIRROR = "http://deb.debian.org/debian"
+_TIMEOUT_S = 900
+
+
+@dataclass(frozen=True)
+class DebianPackage:
+    """A package, and the version that the published numbers were made with.
+
+    Attributes:
+      name: as apt knows it.
+      pool: path of that version on a Debian mirror, for systems without apt.
+      sha256: of that version's file.
+      contents: folder of the package that is wanted, relative to the root.
+    """
+
+    name: str
+    pool: str
+    sha256: str
+    contents: str
+
+
+class PackageUnavailable(DataError):
+    """A package that no way led to; `tried` lists the ways and why each failed."""
+
+    def __init__(self, package: DebianPackage, data_dir: Path, tried: str) -> None:
+        super().__init__(
+            f"the Debian package {package.name} cannot be had ({tried}): put its .deb file into {data_dir}, "
+            "or, for pre-training, pass another data set (--uncurated=folder:PATH or a TFDS name)"
+        )
+        self.tried = tried
+
+
+class Unpacked(NamedTuple):
+    """Where a package's contents lie while they are used, and what they are."""
+
+    folder: Path
+    origin: str  # name of the .deb file, which holds the version, or "installed"
+
+
+@contextmanager
+def unpacked(package: DebianPackage, data_dir: Path, scratch: Path) -> Iterator[Unpacked]:
+    """The package's `contents` in a temporary folder below `scratch`; if the package is installed, the installed ones.
+
+    The package file is kept under `data_dir/debian`, where a user without network may put it too.
+
+    Raises:
+      PackageUnavailable: the package cannot be had; says every way that was tried.
+      DataError: it cannot be unpacked.
+    """
+    installed = Path("/") / package.contents
+    if installed.is_dir() and any(installed.iterdir()):
+        yield Unpacked(installed, "installed")
+        return
+    folder = prepare_once(data_dir / "debian" / package.name, lambda target: _fetch(package, data_dir, target))
+    files = sorted(folder.glob("*.deb"))
+    if not files:
+        raise DataError(f"{folder} holds no .deb file: delete that folder, and the package is fetched again")
+    with tempfile.TemporaryDirectory(dir=scratch) as root:
+        _unpack(files[0], Path(root))
+        if not (Path(root) / package.contents).is_dir():
+            raise DataError(f"{files[0]} has no {package.contents}: delete it, or put another version there")
+        yield Unpacked(Path(root) / package.contents, unquote(files[0].name))
+
+
+def _fetch(package: DebianPackage, data_dir: Path, target: Path) -> None:
+    by_hand = sorted(data_dir.glob(f"{package.name}_*.deb"))
+    if by_hand:
+        shutil.copy(by_hand[0], target)
+        return
+    logging.info("fetching the Debian package %s", package.name)
+    tried = []
+    if shutil.which("apt-get"):
+        try:
+            _apt_get_download(package.name, target)
+            return
+        except (subprocess.SubprocessError, OSError) as error:
+            tried.append(f"apt-get download: {_last_line(error)}")
+    else:
+        tried.append("no apt-get here")
+    try:
+        download(f"{_MIRROR}/{package.pool}", target / Path(package.pool).name, package.sha256)
+    except DownloadError as error:
+        tried.append(f"{_MIRROR}: {error.reason}")
+        raise PackageUnavailable(package, data_dir, "; ".join(tried)) from error
+
+
+def _apt_get_download(name: str, target: Path) -> None:
+    """`apt-get download` with the system's package lists or, where it has none, with lists in a private folder."""
+    options = ["-qq", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=2"]
+    try:
+        _apt_get([*options, "download", name], target)
+        return
+    except subprocess.SubprocessError:
+        logging.info("the system's package lists do not have %s: fetching lists into a private folder", name)
+    with tempfile.TemporaryDirectory(prefix="can-apt-") as folder:
+        for part in ("state/lists/partial", "cache/archives/partial"):
+            (Path(folder) / part).mkdir(parents=True)
+        status = Path("/var/lib/dpkg/status")
+        private = {
+            "Dir::State": f"{folder}/state",
+            "Dir::State::status": status if status.exists() else "/dev/null",
+            "Dir::Cache": f"{folder}/cache",
+            "APT::Sandbox::User": "root",  # apt's own user cannot write here; without root this changes nothing
+        }
+        options += [word for key, value in private.items() for word in ("-o", f"{key}={value}")]
+        _apt_get([*options, "update"], target)
+        _apt_get([*options, "download", name], target)
+
+
+def _apt_get(arguments: list[str], folder: Path) -> None:
+    subprocess.run(
+        ["apt-get", *arguments],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _unpack(deb: Path, root: Path) -> None:
+    try:
+        if shutil.which("dpkg"):
+            subprocess.run(["dpkg", "-x", deb, root], check=True, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        else:
+            _unpack_without_dpkg(deb, root)
+    except (subprocess.SubprocessError, tarfile.TarError, ValueError) as error:
+        raise DataError(
+            f"{deb} cannot be unpacked ({_last_line(error)}): delete it, and it is fetched again"
+        ) from error
+
+
+def _unpack_without_dpkg(deb: Path, root: Path) -> None:
+    """A .deb is an `ar` archive: 60-byte headers (name 0:16, size 48:58), members padded to even lengths."""
+    with deb.open("rb") as file:
+        if file.read(8) != b"!<arch>\n":
+            raise ValueError("not an ar archive")
+        while header := file.read(60):
+            name, size = header[:16].decode().strip(), int(header[48:58])
+            if name.startswith("data.tar"):
+                with tarfile.open(fileobj=io.BytesIO(file.read(size))) as archive:
+                    archive.extractall(root, filter="data")
+                return
+            file.seek(size + size % 2, io.SEEK_CUR)
+    raise ValueError("it has no data.tar")
+
+
+def _last_line(error: BaseException) -> str:
+    lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

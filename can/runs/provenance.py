@@ -1,0 +1,128 @@
+"""Provenance of a run: which code, libraries and machine made its numbers, out of which data, in what time.
+
+Nothing in it tells who ran it or where: no host name, user name or absolute path.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import resource
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from can.machine import usable_cpus
+
+LIBRARIES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+    "opencv-python-headless",
+    "simplejpeg",
+)
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCES = ("can", "experiments", "requirements.txt")  # what a run's numbers depend on; results/ changes all the time
+
+
+def provenance(
+    data: dict[str, str],
+    started: float,
+    wall_time_s: float,
+    steps: int,
+    images_per_second: float | None = None,
+) -> dict[str, Any]:
+    """What `provenance.json` holds, as plain JSON values.
+
+    `data` maps each data set to its fingerprint, `started` is the run's start in seconds since the epoch
+    (`time.time()`), `wall_time_s` the seconds it trained over all its restarts, `steps` what it trained,
+    `images_per_second` its mean speed.
+    """
+    return {
+        "git": LOADED,
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
+        "device": {
+            "platform": jax.default_backend(),
+            "kind": jax.devices()[0].device_kind,
+            "count": jax.device_count(),
+            "processes": jax.process_count(),
+        },
+        "cpu": {"model": cpu_model(), "count": usable_cpus()},
+        "system": f"{platform.system()} {platform.machine()}",
+        "data": {_without_folder(name): fingerprint for name, fingerprint in data.items()},
+        "started": _utc(started),
+        "finished": _utc(time.time()),
+        "wall_time_s": round(wall_time_s, 1),
+        "steps": steps,
+        "images_per_second": None if images_per_second is None else round(images_per_second, 1),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def git_state(repository: Path = REPOSITORY) -> dict[str, Any]:
+    """The commit checked out in `repository` and whether its sources differ from it; both null outside of git."""
+    top = _git(repository, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != repository.resolve():  # some other repository around an installed package
+        return {"commit": None, "dirty": None}
+    commit = _git(repository, "rev-parse", "--verify", "HEAD")
+    changes = _git(repository, "status", "--porcelain", "--", *SOURCES)
+    return {"commit": commit, "dirty": None if commit is None or changes is None else bool(changes)}
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit yet
+        return None
+    return done.stdout.strip()
+
+
+def _version(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cpu_model() -> str:
+    """What the processor calls itself."""
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
+    return found.group(1) if found else platform.machine()  # ARM kernels print no model name
+
+
+def peak_memory_mb() -> int:
+    """The process's largest resident set so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak >> 20 if sys.platform == "darwin" else peak >> 10  # bytes there, KiB on Linux
+
+
+def _without_folder(name: str) -> str:
+    """`folder:/home/someone/photos` as `folder:photos`."""
+    if "/" not in name:
+        return name
+    kind = re.match(r"[^/:]*:", name)
+    return (kind.group() if kind else "") + Path(name).name
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+# When a run ends, files may have been edited, or committed, that its process never read.
+LOADED = git_state()

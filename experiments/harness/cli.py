@@ -1,0 +1,84 @@
+"""Runs an experiment's main function as a command: flags in, one clear line out when the user made a mistake."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging as std_logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from can.errors import UserError
+from experiments.harness import environment  # noqa: F401  before all that may be missing
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the command line, calls `main`, exits.
+
+    A UserError ends the process with its text and exit status 1, a wrong flag with absl's line and status 2, Ctrl-C
+    with a word on how to go on and status 130.
+    """
+
+    def checked(arguments: list[str]) -> None:
+        if len(arguments) > 1:
+            sys.exit(f"error: unexpected argument {arguments[1]!r}: flags are written --name=value")
+        configure_logging()
+        try:
+            main()
+        except UserError as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+            sys.exit(130)
+
+    def parse(arguments: list[str]) -> list[str]:
+        try:
+            return flags.FLAGS(arguments)
+        except flags.Error as error:
+            print(f"error: {error} (--help lists the flags)", file=sys.stderr)
+            sys.exit(2)
+
+    app.run(checked, flags_parser=parse)
+
+
+def configure_logging() -> None:
+    """Our own progress as plain lines; of the libraries, which log to the same place, only warnings."""
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.INFO)
+    handler = logging.get_absl_handler()
+    handler.setFormatter(std_logging.Formatter("%(message)s"))
+    ours = (str(REPOSITORY / "can"), str(REPOSITORY / "experiments"), str(REPOSITORY / "analysis"))
+    handler.addFilter(lambda record: record.levelno >= std_logging.WARNING or record.pathname.startswith(ours))
+
+
+@contextlib.contextmanager
+def marked_progress(mark: str) -> Iterator[None]:
+    """Puts `mark` in front of every line of progress: of several runs at a time, which one it is of."""
+    lines, handler = _MarkedLines(mark), logging.get_absl_handler().python_handler
+    before = handler.setStream(lines)
+    try:
+        with contextlib.redirect_stderr(lines):
+            yield
+    finally:
+        handler.setStream(before)
+
+
+class _MarkedLines(io.TextIOBase):
+    """Writes whole lines to stderr, each behind a mark.
+
+    It is no terminal, so that progress comes in lines and not as bars that would overwrite each other.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self._stream, self._mark, self._unfinished = sys.stderr, mark, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._unfinished = (self._unfinished + text).split("\n")
+        self._stream.write("".join(f"{self._mark}{line}\n" for line in lines))
+        self._stream.flush()
+        return len(text)

@@ -1,0 +1,52 @@
+"""What a plan of runs costs: floating-point operations, and the time that this machine takes for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+from can.config import OptimConfig, RunConfig
+from can.run_flops import step_flops
+from can.runs import RunDir
+from experiments.harness.timing import best_matmul
+
+UTILISATION = 0.35  # share of the matmul speed that small models reach on a CPU: an assumption, printed with the plan
+
+
+def plan_table(plan: Sequence[tuple[str, RunConfig, RunDir, Sequence[str]]]) -> str:
+    """A line a run: state, images, FLOPs and estimated minutes of pre-training, with the sum of what is missing.
+
+    `plan`: each row's name, configuration, folders and evaluations.
+    """
+    speed = best_matmul().flops_per_second
+    lines = [f"{'row':24} {'run':40} {'images':>12} {'GFLOPs/image':>13} {'PFLOPs':>9} {'~minutes':>9}  state"]
+    missing = 0.0
+    for row, config, run, evals in plan:
+        images = config.optim.last_step * config.optim.batch_size
+        per_image = _flops_per_step(_shape_of(config)) / config.optim.batch_size if images else 0.0
+        minutes = per_image * images / (speed * UTILISATION) / 60
+        reason = run.reason_to_train(evals)
+        to_evaluate = [name for name in evals if not run.has_eval(name)]
+        state = reason or (f"to evaluate: {', '.join(to_evaluate)}" if to_evaluate else "done")
+        missing += minutes if reason else 0.0
+        lines.append(
+            f"{row:24} {run.name:40} {images:12,} {per_image / 1e9:13.3f} {per_image * images / 1e15:9.2f} "
+            f"{minutes:9.1f}  {state}"
+        )
+    lines.append(
+        f"missing: about {missing:.0f} minutes at {UTILISATION:.0%} of this machine's {speed / 1e9:.0f} GFLOP/s"
+    )
+    return "\n".join(lines)
+
+
+@functools.cache
+def _flops_per_step(config: RunConfig) -> int:
+    return step_flops(config, num_classes=1000).total
+
+
+def _shape_of(config: RunConfig) -> RunConfig:
+    """The configuration without what changes no FLOPs, so that runs of one shape are traced once."""
+    batch_size, accumulate = config.optim.batch_size, config.optim.accumulate
+    optim = OptimConfig(0, 0, batch_size=batch_size, total_steps=1, warmup_steps=0, accumulate=accumulate)
+    return dataclasses.replace(config, epochs=0, seed=0, optim=optim)
