@@ -159,9 +159,10 @@ def test_shell_scripts_are_executable_stop_at_errors_and_parse(script: Path) -> 
 
 @pytest.mark.parametrize("script", COMMANDS, ids=lambda script: script.name)
 def test_a_command_names_what_activates_the_environment_in_the_line_that_fails_without_it(script: Path) -> None:
-    first = re.search(r"(?<=from __future__ import annotations\n\n).*$", script.read_text(encoding="utf-8"), re.MULTILINE)
-    assert first is not None and first.group().endswith("missing? bash experiments/setup.sh && source .venv/bin/activate")
-    assert first.group().startswith("import experiments.harness.environment ")
+    lines = script.read_text(encoding="utf-8").splitlines()
+    first = lines[lines.index("from __future__ import annotations") + 2]
+    assert first.startswith("import experiments.harness.environment ")
+    assert first.endswith("missing? bash experiments/setup.sh && source .venv/bin/activate")
 
 
 def test_a_command_under_a_python_without_requirements_ends_with_that_line() -> None:
