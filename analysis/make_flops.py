@@ -10,14 +10,15 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import flags
 
 from analysis.lib.formats import Table, to_csv, to_latex, to_markdown
 from analysis.lib.paper import paper_values
-from can.config import AugmentConfig, DataConfig, MethodConfig, OptimConfig, RunConfig
+from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.files import write_atomic
+from can.methods import method_class, settings_class
 from can.models import model_config
 from can.run_flops import forward_flops, module_flops, step_flops
 from experiments.harness import cli
@@ -61,13 +62,14 @@ class Cost(NamedTuple):
 
 def cost(method: str, size: str, mask_rate: float) -> Cost:
     """Traces the method. Raises ConfigError for a rate that it cannot work with."""
+    settings: Any = settings_class(method)
     config = RunConfig(
         scale="paper",
         epochs=0,
         seed=0,
         model=model_config(size, 224),
-        method=MethodConfig(method, mask_rate=mask_rate),
-        augment=AugmentConfig("mae" if method == "mae" else "simclr"),
+        method=settings(mask_rate=mask_rate),
+        augment=AugmentConfig(method_class(method).augmentation),
         data=DataConfig("imagenet2012"),
         optim=OptimConfig(base_lr=0, weight_decay=0, batch_size=BATCH, total_steps=1, warmup_steps=0),
     )

@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from can.errors import ConfigError, check_choice
+from can.errors import ConfigError, check_choice, check_range
 
 
 @dataclass(frozen=True)
@@ -62,43 +62,10 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class MethodConfig:
-    """A method and its weights (paper, Sec. 3.2-3.5); fields that a method has no use for keep their defaults."""
+class MethodSettings:
+    """Base of the methods' settings. Each file of `can/methods` defines those of its method, and checks them."""
 
-    name: str
-    mask_rate: float = 0.5  # share of patches hidden from the encoder
-    lambda_infonce: float = 0.03
-    lambda_reconstruct: float = 0.7  # lambda of Sec. 3.5: share of the reconstruction in what InfoNCE leaves
-    temperature: float = 0.1
-    infonce_reduction: str = "mean"  # "mean" over the 2n anchors (Eq. 1) or the "sum" of both views' means
-    norm_pix: bool = False  # reconstruct per-patch normalised pixels (He et al.)
-    reconstruct_target: str = "clean"  # or "noisy": the view after Sec. 3.4 overwrote it
-    sigma_max: float = 0.05  # noise level ~ U(0, sigma_max), in units of normalised pixels; 0 switches noise off
-    denoise_loss: bool = True  # Table 1: "+noise" has the noise without the loss
-    sigma_embedding: bool = True  # Table 1: "+noise, +loss" has the loss without the noise level
-    denoise_target: str = "sigma_eps"  # Eq. 3's sigma * e, or "eps"
-    sigma_scale: float = 1000.0  # the sinusoid's argument is sigma_scale * sigma / sigma_max; 0: sigma itself
-    sigma_tokens: str = "all"  # which decoder inputs the noise embedding is added to: "all" or "visible"
-    label_smoothing: float = 0.0  # of methods that learn from labels, as the fields below
-    drop_path: float = 0.0  # of the last block; rises linearly from 0 (Huang et al., 2016)
-    dropout: float = 0.0  # of the embedded patches and inside the blocks (Srivastava et al., 2014)
-    mixup: float = 0.0  # alpha of the Beta distribution (Zhang et al., 2018); 0: none
-    attack_epsilon: float = 6 / 255  # PyramidAT: largest perturbation of a level, in pixel values of [0, 1]
-    attack_step: float = 1 / 255  # PyramidAT: of each sign-gradient step
-    attack_steps: int = 5
-
-    def __post_init__(self) -> None:
-        check_choice("infonce_reduction", self.infonce_reduction, ("mean", "sum"))
-        check_choice("reconstruct_target", self.reconstruct_target, ("clean", "noisy"))
-        check_choice("denoise_target", self.denoise_target, ("sigma_eps", "eps"))
-        check_choice("sigma_tokens", self.sigma_tokens, ("all", "visible"))
-        for what in ("lambda_infonce", "lambda_reconstruct"):
-            _check_range(what, getattr(self, what), 0.0, 1.0)
-        for what in ("mask_rate", "label_smoothing", "drop_path", "dropout"):
-            _check_range(what, getattr(self, what), 0.0, 1.0)
-        _check_range("temperature", self.temperature, 1e-6, float("inf"))
-        for what in ("sigma_max", "mixup", "attack_epsilon", "attack_step", "attack_steps"):
-            _check_range(what, getattr(self, what), 0.0, float("inf"))
+    name: str  # of the method; a method's own settings fix it
 
 
 @dataclass(frozen=True)
@@ -117,12 +84,12 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         check_choice("augmentation", self.name, ("simclr", "mae", "none"))
-        _check_range("crop_area_min", self.crop_area_min, 1e-4, self.crop_area_max)
-        _check_range("crop_area_max", self.crop_area_max, self.crop_area_min, 1.0)
+        check_range("crop_area_min", self.crop_area_min, 1e-4, self.crop_area_max)
+        check_range("crop_area_max", self.crop_area_max, self.crop_area_min, 1.0)
         for what in ("color_prob", "gray_prob", "blur_prob"):
-            _check_range(what, getattr(self, what), 0.0, 1.0)
-        _check_range("rand_augment_layers", self.rand_augment_layers, 0, 10)
-        _check_range("rand_augment_magnitude", self.rand_augment_magnitude, 0, 30)
+            check_range(what, getattr(self, what), 0.0, 1.0)
+        check_range("rand_augment_layers", self.rand_augment_layers, 0, 10)
+        check_range("rand_augment_magnitude", self.rand_augment_magnitude, 0, 30)
 
 
 @dataclass(frozen=True)
@@ -156,7 +123,7 @@ class OptimConfig:
         if not 0 <= self.warmup_steps <= self.total_steps:
             raise ConfigError(f"warmup_steps {self.warmup_steps} must lie in 0..total_steps ({self.total_steps})")
         for what in ("base_lr", "weight_decay", "clip_norm", "max_steps"):
-            _check_range(what, getattr(self, what), 0.0, float("inf"))
+            check_range(what, getattr(self, what), 0.0, float("inf"))
 
     @property
     def peak_lr(self) -> float:
@@ -177,7 +144,7 @@ class RunConfig:
     epochs: float  # as the paper counts them; the scale maps them to optim.total_steps
     seed: int
     model: ModelConfig
-    method: MethodConfig
+    method: MethodSettings  # of the method's own class: `can.methods.settings_class`
     augment: AugmentConfig
     data: DataConfig
     optim: OptimConfig
@@ -189,21 +156,22 @@ class RunConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunConfig:
         """The inverse of `to_dict`. Raises ConfigError on fields this version does not know."""
+        from can.methods import settings_class  # here, since the methods' files import this one
+
         try:
-            model = values["model"]
-            if isinstance(model.get("remat"), bool):  # as the first runs have it
-                model = model | {"remat": "block" if model["remat"] else "none"}
+            method = dict(values["method"])
+            settings = settings_class(method.pop("name"))
             return cls(
                 scale=values["scale"],
                 epochs=values["epochs"],
                 seed=values["seed"],
-                model=ModelConfig(**model),
-                method=MethodConfig(**values["method"]),
+                model=ModelConfig(**values["model"]),
+                method=settings(**method),
                 augment=AugmentConfig(**values["augment"]),
                 data=DataConfig(**values["data"]),
                 optim=OptimConfig(**values["optim"]),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"this config.json was written by another version of the code: {error}") from error
 
 
@@ -224,7 +192,7 @@ class LinearProbeConfig:
         if self.batch_size < 1:
             raise ConfigError(f"the linear probe's batch_size must be at least 1, not {self.batch_size}")
         for what in ("base_lr", "epochs", "warmup_epochs", "weight_decay", "momentum", "max_steps"):
-            _check_range(f"the linear probe's {what}", getattr(self, what), 0.0, float("inf"))
+            check_range(f"the linear probe's {what}", getattr(self, what), 0.0, float("inf"))
 
 
 @dataclass(frozen=True)
@@ -253,12 +221,12 @@ class FinetuneConfig:
         if self.batch_size < 1:
             raise ConfigError(f"finetuning's batch_size must be at least 1, not {self.batch_size}")
         for what in ("base_lr", "epochs", "warmup_epochs", "weight_decay", "mixup", "cutmix", "max_steps"):
-            _check_range(f"finetuning's {what}", getattr(self, what), 0.0, float("inf"))
+            check_range(f"finetuning's {what}", getattr(self, what), 0.0, float("inf"))
         for what in ("layer_decay", "drop_path", "label_smoothing", "erase_prob"):
-            _check_range(f"finetuning's {what}", getattr(self, what), 0.0, 1.0)
-        _check_range("finetuning's rand_augment_layers", self.rand_augment_layers, 0, 10)
-        _check_range("finetuning's rand_augment_magnitude", self.rand_augment_magnitude, 0, 30)
-        _check_range("finetuning's crop_area_min", self.crop_area_min, 1e-4, 1.0)
+            check_range(f"finetuning's {what}", getattr(self, what), 0.0, 1.0)
+        check_range("finetuning's rand_augment_layers", self.rand_augment_layers, 0, 10)
+        check_range("finetuning's rand_augment_magnitude", self.rand_augment_magnitude, 0, 30)
+        check_range("finetuning's crop_area_min", self.crop_area_min, 1e-4, 1.0)
 
 
 @dataclass(frozen=True)
@@ -280,11 +248,6 @@ class FewShotConfig:
         if not self.shots or min(self.shots) < 1:
             raise ConfigError(f"few-shot shots must be whole numbers from 1 on, not {self.shots}")
         for what in ("choices", "steps", "batch_size"):
-            _check_range(f"few-shot {what}", getattr(self, what), 1, float("inf"))
+            check_range(f"few-shot {what}", getattr(self, what), 1, float("inf"))
         for what in ("l2", "base_lr"):
-            _check_range(f"few-shot {what}", getattr(self, what), 0.0, float("inf"))
-
-
-def _check_range(what: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"{what} must lie in [{low:g}, {high:g}], not {value:g}")
+            check_range(f"few-shot {what}", getattr(self, what), 0.0, float("inf"))

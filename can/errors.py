@@ -37,3 +37,9 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     near = difflib.get_close_matches(value, choices, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ConfigError(f"unknown {what} {value!r}{hint} (valid: {', '.join(choices)})")
+
+
+def check_range(what: str, value: float, low: float, high: float) -> None:
+    """Raises ConfigError unless `value` lies in [low, high]."""
+    if not low <= value <= high:
+        raise ConfigError(f"{what} must lie in [{low:g}, {high:g}], not {value:g}")

@@ -13,9 +13,10 @@ from flax import nnx
 from test_train import REPOSITORY, tiny_config
 
 from can import train
-from can.config import AugmentConfig, MethodConfig, OptimConfig
+from can.config import AugmentConfig, OptimConfig
 from can.errors import ConfigError
 from can.gradients import gradients
+from can.methods import settings_class
 from can.run_flops import module_flops, step_flops
 from can.sharding import make_mesh
 
@@ -29,7 +30,7 @@ SETTINGS = {  # as many random draws as a method can have
 
 @pytest.fixture(scope="module", params=SETTINGS)
 def method(request):
-    config = dataclasses.replace(tiny_config(), method=MethodConfig(request.param, **SETTINGS[request.param]))
+    config = dataclasses.replace(tiny_config(), method=settings_class(request.param)(**SETTINGS[request.param]))
     return train.new_method(config)
 
 
@@ -61,6 +62,7 @@ from test_train import tiny_config
 from can import train
 from can.config import AugmentConfig
 from can.gradients import gradients
+from can.methods import settings_class
 from can.sharding import batch_sharding, make_mesh, state_sharding
 
 def compiled(mesh, parts, batch):

@@ -12,9 +12,9 @@ from jax import lax
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
-from can.config import MethodConfig, ModelConfig
+from can.config import ModelConfig
 from can.flops import Flops, count_flops
-from can.methods import build, method_class
+from can.methods import build, method_class, settings_class
 from can.methods.from_transformers import mae_config
 from can.models import ViT, model_config
 from can.models.attention import FEW_TOKENS, attention
@@ -183,7 +183,7 @@ PRINTED_GMACS = {
 
 def forward_macs(name: str, model: ModelConfig, *, mask_rate: float | None = None, batch: int = 2) -> float:
     """Traced from shapes, so that no model is ever allocated."""
-    config = MethodConfig(name, mask_rate=MASK_RATES[name] if mask_rate is None else mask_rate)
+    config = settings_class(name)(mask_rate=MASK_RATES[name] if mask_rate is None else mask_rate)
     graphdef, state = nnx.split(nnx.eval_shape(lambda: build(model, config, rngs=nnx.Rngs(0))))
 
     def loss(state, views, key):
@@ -243,7 +243,7 @@ def test_simclr_costs_more_than_can_in_the_papers_proportion_at_small_sizes_too(
 def test_loss_and_gradients_cost_what_xlas_cost_analysis_says(name: str) -> None:
     # Unrolled, because XLA counts the body of a loop once.
     model = model_config("nano", 28, depth=3, scan_unroll=3, decoder_depth=1)
-    config = MethodConfig(name, mask_rate=MASK_RATES[name])
+    config = settings_class(name)(mask_rate=MASK_RATES[name])
     method = nnx.eval_shape(lambda: build(model, config, rngs=nnx.Rngs(0)))
     graphdef, params, rest = nnx.split(method, nnx.Param, ...)
 

@@ -12,8 +12,9 @@ from analysis import make_table2
 from analysis.lib.formats import Table, escape_latex, to_markdown
 from analysis.lib.orderings import Entry, Score, paper_claims
 from analysis.lib.paper import paper_values, printed_at
-from can.config import AugmentConfig, DataConfig, MethodConfig, ModelConfig, OptimConfig, RunConfig
+from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
 from can.errors import DataError
+from can.methods import settings_class
 from can.runs import RunDir
 
 PROTOCOL = {"name": "linear_probe", "train": "pictures train", "test": "pictures test", "base_lr": 0.1}
@@ -31,7 +32,7 @@ def config(epochs: float, seed: int, scale: str = "laptop") -> RunConfig:
         epochs=epochs,
         seed=seed,
         model=ModelConfig("micro", image_size=28, patch_size=4, width=128, depth=6, heads=4, mlp_dim=512),
-        method=MethodConfig("can"),
+        method=settings_class("can")(),
         augment=AugmentConfig(),
         data=DataConfig("offline_mix"),
         optim=OptimConfig(1e-3, 0.05, batch_size=100, total_steps=int(epochs), warmup_steps=0),

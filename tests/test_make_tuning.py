@@ -7,15 +7,15 @@ import pytest
 from test_runs import changed
 
 from analysis import make_tuning
-from can.config import MethodConfig
 from can.errors import DataError
+from can.methods import settings_class
 from can.runs import RunDir
 
 
 def trial(folder: Path, method: str, base_lr: float, top1: float) -> None:
     config = changed(optim__base_lr=base_lr, optim__batch_size=64, optim__total_steps=100)
     run = RunDir(folder, folder / "work", "laptop", f"{method}-lr{base_lr:g}-s0")
-    run.claim(dataclasses.replace(config, method=MethodConfig(method)))
+    run.claim(dataclasses.replace(config, method=settings_class(method)()))
     protocol = {"name": "linear_probe", "test": "fashion_mnist train[50000:]"}
     run.write_eval("linear_probe", [dict(metric="top1", value=top1, n=10, seed=0, protocol=protocol)])
 

@@ -1,16 +1,20 @@
 """CAN, MAE, SimCLR and supervised training: what they compute, and what they refuse."""
 
+import dataclasses
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from test_train import tiny_config
 
 from can import methods, objectives
 from can.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
-from can.config import MethodConfig
+from can.config import RunConfig
 from can.errors import ConfigError
-from can.methods import METHODS, build
+from can.methods import build, method_class, method_names, settings_class
 from can.methods.pyramid_at import perturbed, pyramid_levels
 from can.models import model_config
 from can.views import patchify, random_order, shuffle
@@ -21,7 +25,7 @@ KEY = jax.random.key(3)
 
 
 def new(name, seed=0, **settings):
-    return build(MODEL, MethodConfig(name, **settings), rngs=nnx.Rngs(seed), num_classes=4)
+    return build(MODEL, settings_class(name)(**settings), rngs=nnx.Rngs(seed), num_classes=4)
 
 
 def loss_and_gradient(method, batch, key=KEY):
@@ -128,7 +132,7 @@ def test_supervised_learns_from_labels():
     log_p = logits - jax.nn.logsumexp(logits, axis=1, keepdims=True)
     np.testing.assert_allclose(method.loss(batch, KEY)[0], -log_p[jnp.arange(5), batch["label"]].mean(), rtol=1e-5)
     with pytest.raises(ConfigError, match="labelled data"):
-        build(MODEL, MethodConfig("supervised"), rngs=nnx.Rngs(0))
+        build(MODEL, settings_class("supervised")(), rngs=nnx.Rngs(0))
 
 
 def test_supervised_training_smooths_mixes_and_drops_where_asked():
@@ -211,12 +215,70 @@ def test_masking_none_or_all_is_refused(name, rate):
 def test_every_method_starts_from_the_same_encoder():
     """The row of an untrained encoder is the start of the trained ones."""
     reference = jax.tree.leaves(nnx.state(new("random").encoder))
-    for name in METHODS:
-        settings = {} if name in ("random", "simclr", "supervised", "pyramid_at") else dict(mask_rate=0.5)
-        for a, b in zip(reference, jax.tree.leaves(nnx.state(new(name, **settings).encoder)), strict=True):
+    for name in method_names():
+        for a, b in zip(reference, jax.tree.leaves(nnx.state(new(name).encoder)), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 def test_an_unknown_method_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'simclr'"):
         methods.method_class("simcrl")
+
+
+# Settings and discovery
+
+
+def test_a_method_has_the_settings_it_uses_and_checks_them():
+    assert set(dataclasses.asdict(settings_class("simclr")())) == {
+        "name", "temperature", "infonce_reduction", "mask_rate"
+    }  # fmt: skip
+    assert [settings_class(name)().mask_rate for name in ("can", "mae", "simclr")] == [0.5, 0.75, 0.0]
+    for name in method_names():
+        assert settings_class(name)().name == method_class(name).name == name
+    for name, wrong, message in (
+        ("can", dict(mask_rate=1.5), "mask_rate must lie in"),
+        ("can", dict(temperature=0.0), "temperature must lie in"),
+        ("can", dict(sigma_tokens="some"), "unknown sigma_tokens 'some'"),
+        ("simclr", dict(infonce_reduction="men"), "did you mean 'mean'"),
+        ("pyramid_at", dict(dropout=2.0), "dropout must lie in"),
+        ("pyramid_at", dict(attack_step=-1.0), "attack_step must lie in"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            settings_class(name)(**wrong)
+
+
+TOY = """
+from dataclasses import dataclass, field
+from can.config import MethodSettings
+from can.methods.method import Method
+
+@dataclass(frozen=True)
+class ToySettings(MethodSettings):
+    name: str = field(default="toy", init=False)
+    strength: float = 2.0
+
+class Toy(Method):
+    name = "toy"
+    Settings = ToySettings
+    num_views = 1
+"""
+
+
+def test_a_method_is_one_file(tmp_path, monkeypatch):
+    """A file in the folder of the methods is all that it takes: names, settings and configurations know it."""
+    (tmp_path / "toy.py").write_text(TOY)
+    before = method_names()
+    assert before == tuple(sorted(before))
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    methods._classes.cache_clear()
+    try:
+        assert set(method_names()) == {*before, "toy"}
+        config = dataclasses.replace(tiny_config("random"), method=settings_class("toy")(strength=3.0))
+        values = config.to_dict()
+        assert values["method"] == {"name": "toy", "strength": 3.0}
+        assert RunConfig.from_dict(values) == config
+        with pytest.raises(ConfigError, match="another version"):
+            RunConfig.from_dict(values | {"method": {"name": "toy", "mask_rate": 0.5}})
+    finally:
+        methods._classes.cache_clear()
+        sys.modules.pop("can.methods.toy", None)

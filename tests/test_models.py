@@ -7,9 +7,8 @@ import pytest
 from flax import nnx
 from scipy.stats import norm
 
-from can.config import MethodConfig
 from can.errors import ConfigError
-from can.models import Decoder, ProjectionHead, ViT, model_config
+from can.models import Decoder, NoiseLevel, ProjectionHead, ViT, model_config
 from can.models.attention import FEW_TOKENS, attention
 from can.models.gelu import gelu
 from can.models.positions import sincos_positions, sinusoid
@@ -243,8 +242,7 @@ def test_decoder_predictions_follow_the_order_of_the_patches():
 
 @pytest.mark.parametrize("tokens", ["all", "visible"])
 def test_the_noise_level_reaches_every_prediction(tokens):
-    method = MethodConfig("can", sigma_tokens=tokens)
-    decoder = Decoder(tiny(), sigma=method, rngs=nnx.Rngs(0))
+    decoder = Decoder(tiny(), noise_level=NoiseLevel(1000 / 0.05, tokens), rngs=nnx.Rngs(0))
     encoded, order = jax.random.normal(jax.random.key(0), (2, 6, 16)), random_order(jax.random.key(1), 2, 16)
     low, high = (decoder(encoded, order, jnp.full(2, sigma)) for sigma in (0.001, 0.05))
     assert (np.abs(low - high).max(axis=-1) > 1e-4).all()
@@ -252,7 +250,7 @@ def test_the_noise_level_reaches_every_prediction(tokens):
 
 def test_a_decoder_in_decoder_width_cannot_be_told_the_noise_level():
     with pytest.raises(ConfigError, match="mask_token"):
-        Decoder(tiny(mask_token="decoder"), sigma=MethodConfig("can"), rngs=nnx.Rngs(0))
+        Decoder(tiny(mask_token="decoder"), noise_level=NoiseLevel(1.0, "all"), rngs=nnx.Rngs(0))
 
 
 def test_projections_have_unit_length_and_the_head_normalises_over_all_rows():

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from can import files
-from can.config import AugmentConfig, DataConfig, MethodConfig, ModelConfig, OptimConfig, RunConfig
+from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
 from can.errors import ConfigError, DataError, UserError
+from can.methods import settings_class
 from can.runs import RunDir, run_name, write_atomic, write_json
 from can.runs.name import SHORT_NAMES, flatten
 from can.runs.provenance import git_state, provenance
@@ -28,7 +29,7 @@ BASE = RunConfig(
     epochs=100,
     seed=0,
     model=ModelConfig("nano", image_size=28, patch_size=4, width=64, depth=2, heads=2, mlp_dim=128),
-    method=MethodConfig("can"),
+    method=settings_class("can")(),
     augment=AugmentConfig(),
     data=DataConfig("fashion_mnist"),
     optim=OptimConfig(base_lr=1e-3, weight_decay=0.1, batch_size=256, total_steps=1000, warmup_steps=50),
@@ -131,10 +132,11 @@ def test_a_changed_config_under_an_old_name_shows_each_difference(run: RunDir, l
     run.claim(BASE)
     (getattr(run, lost) / "config.json").unlink()  # one folder is enough to know
     with pytest.raises(ConfigError) as raised:
-        run.claim(changed(optim__base_lr=0.002, method__name="mae"))
+        run.claim(changed(optim__base_lr=0.002, method=settings_class("mae")()))
     text = str(raised.value)
     assert "optim.base_lr: 0.001 (on disk) != 0.002 (asked)" in text
     assert "method.name: can (on disk) != mae (asked)" in text
+    assert "method.temperature: 0.1 (on disk) != none (asked)" in text
     assert "weight_decay" not in text
     assert "--force" in text
 
@@ -148,13 +150,6 @@ def test_a_config_written_before_a_field_existed_counts_as_its_default(run: RunD
     run.claim(BASE)
     with pytest.raises(ConfigError, match=r"method.norm_pix: False \(on disk\) != True \(asked\)"):
         run.claim(changed(method__norm_pix=True))
-
-
-@pytest.mark.parametrize(("written", "read"), [(False, "none"), (True, "block")])
-def test_a_config_written_when_remat_was_a_switch_is_read(written: bool, read: str) -> None:
-    values = BASE.to_dict()
-    values["model"]["remat"] = written
-    assert RunConfig.from_dict(values).model.remat == read
 
 
 def test_a_damaged_config_is_an_error_that_names_the_file(run: RunDir) -> None:

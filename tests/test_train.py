@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from can import data, train
-from can.config import AugmentConfig, DataConfig, MethodConfig, OptimConfig, RunConfig
+from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import UserError
+from can.methods import settings_class
 from can.models import model_config
 from can.runs import RunDir
 
@@ -34,7 +35,7 @@ def tiny_config(method: str = "can", **optim: float) -> RunConfig:
         epochs=1,
         seed=0,
         model=MODEL,
-        method=MethodConfig(method, mask_rate={"can": 0.5, "mae": 0.75}.get(method, 0.0)),
+        method=settings_class(method)(),
         augment=AugmentConfig(),
         data=DataConfig("smoke"),
         optim=OptimConfig(**settings),

@@ -1,33 +1,46 @@
-"""The methods: each a module that knows its loss. To add one, add a file and a line to METHODS."""
+"""The methods: each a module that knows its loss, and its settings. To add one, add a file to this folder."""
 
 from __future__ import annotations
 
+import functools
+import importlib
+import pkgutil
+
 from flax import nnx
 
-from can.config import MethodConfig, ModelConfig
+from can.config import MethodSettings, ModelConfig
 from can.errors import ConfigError, check_choice
-from can.methods.can import CAN
-from can.methods.mae import MAE
 from can.methods.method import Batch, Method
-from can.methods.pyramid_at import PyramidAT
-from can.methods.random_init import RandomInit
-from can.methods.simclr import SimCLR
-from can.methods.supervised import Supervised
 
-METHODS: dict[str, type[Method]] = {
-    "can": CAN,
-    "mae": MAE,
-    "pyramid_at": PyramidAT,
-    "random": RandomInit,
-    "simclr": SimCLR,
-    "supervised": Supervised,
-}
+
+@functools.cache
+def _classes() -> dict[str, type[Method]]:
+    """Every class of this folder's files that states a name, by that name, in alphabetical order."""
+    found: dict[str, type[Method]] = {}
+    for file in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{file.name}")
+        for value in vars(module).values():
+            if not (isinstance(value, type) and issubclass(value, Method) and "name" in vars(value)):
+                continue
+            if found.setdefault(value.name, value) is not value:
+                raise ValueError(f"two methods are called {value.name}: {found[value.name]} and {value}")
+    return dict(sorted(found.items()))
+
+
+def method_names() -> tuple[str, ...]:
+    """The names of all methods, in alphabetical order."""
+    return tuple(_classes())
 
 
 def method_class(name: str) -> type[Method]:
     """The class of a method. Raises ConfigError, with the nearest name, for an unknown one."""
-    check_choice("method", name, METHODS)
-    return METHODS[name]
+    check_choice("method", name, method_names())
+    return _classes()[name]
+
+
+def settings_class(name: str) -> type[MethodSettings]:
+    """The class of a method's settings. Raises ConfigError, with the nearest name, for an unknown method."""
+    return method_class(name).Settings
 
 
 def check_batch_size(name: str, batch_size: int) -> None:
@@ -39,7 +52,7 @@ def check_batch_size(name: str, batch_size: int) -> None:
         )
 
 
-def build(model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0) -> Method:
+def build(model: ModelConfig, method: MethodSettings, *, rngs: nnx.Rngs, num_classes: int = 0) -> Method:
     """A freshly initialised method. `num_classes` is needed by methods that learn from labels.
 
     Raises ConfigError for settings that this method cannot work with.
@@ -47,4 +60,4 @@ def build(model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_class
     return method_class(method.name)(model, method, rngs=rngs, num_classes=num_classes)
 
 
-__all__ = ["METHODS", "Batch", "Method", "build", "check_batch_size", "method_class"]
+__all__ = ["Batch", "Method", "build", "check_batch_size", "method_class", "method_names", "settings_class"]

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from can import objectives
-from can.config import MethodConfig, ModelConfig
-from can.methods.contrastive import Contrastive
+from can.config import ModelConfig
+from can.errors import check_choice, check_range
+from can.methods.contrastive import Contrastive, ContrastiveSettings
 from can.methods.method import Batch, Inputs, Loss, rows_of
-from can.models import Decoder, ProjectionHead
+from can.models import Decoder, NoiseLevel, ProjectionHead
 from can.views import num_visible, patchify, random_order, random_sigma, shuffle
+
+
+@dataclass(frozen=True)
+class CANSettings(ContrastiveSettings):
+    """Masking, noise, and the weights of the three losses (paper, Sec. 3.1-3.5)."""
+
+    name: str = field(default="can", init=False)
+    mask_rate: float = 0.5  # share of patches hidden from the encoder
+    lambda_infonce: float = 0.03
+    lambda_reconstruct: float = 0.7  # lambda of Sec. 3.5: share of the reconstruction in what InfoNCE leaves
+    norm_pix: bool = False  # reconstruct per-patch normalised pixels (He et al.)
+    reconstruct_target: str = "clean"  # or "noisy": the view after Sec. 3.4 overwrote it
+    sigma_max: float = 0.05  # noise level ~ U(0, sigma_max), in units of normalised pixels; 0 switches noise off
+    denoise_loss: bool = True  # Table 1: "+noise" has the noise without the loss
+    sigma_embedding: bool = True  # Table 1: "+noise, +loss" has the loss without the noise level
+    denoise_target: str = "sigma_eps"  # Eq. 3's sigma * e, or "eps"
+    sigma_scale: float = 1000.0  # the sinusoid's argument is sigma_scale * sigma / sigma_max; 0: sigma itself
+    sigma_tokens: str = "all"  # which decoder inputs the noise embedding is added to: "all" or "visible"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("reconstruct_target", self.reconstruct_target, ("clean", "noisy"))
+        check_choice("denoise_target", self.denoise_target, ("sigma_eps", "eps"))
+        check_choice("sigma_tokens", self.sigma_tokens, ("all", "visible"))
+        for what in ("mask_rate", "lambda_infonce", "lambda_reconstruct"):
+            check_range(what, getattr(self, what), 0.0, 1.0)
+        for what in ("sigma_max", "sigma_scale"):
+            check_range(what, getattr(self, what), 0.0, float("inf"))
 
 
 class CAN(Contrastive):
@@ -21,13 +52,20 @@ class CAN(Contrastive):
     Sec. 3.5: the loss is the weighted sum of InfoNCE (Eq. 1), reconstruction (Eq. 2) and denoising (Eq. 3).
     """
 
-    def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
+    name = "can"
+    Settings = CANSettings
+    method: CANSettings
+
+    def __init__(self, model: ModelConfig, method: CANSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs)
         self.num_visible = num_visible(model.num_patches, method.mask_rate)
         self.add_noise = method.sigma_max > 0
         self.tell_sigma = self.add_noise and method.sigma_embedding
         self.weights = objectives.weights(method.lambda_infonce, method.lambda_reconstruct)
-        self.decoder = Decoder(model, sigma=method if self.tell_sigma else None, rngs=rngs)
+        # The raw sigma in [0, 0.05] would make a sinusoid that hardly changes: it is stretched to [0, sigma_scale].
+        stretch = method.sigma_scale / method.sigma_max if self.add_noise and method.sigma_scale else 1.0
+        told = NoiseLevel(stretch, method.sigma_tokens) if self.tell_sigma else None
+        self.decoder = Decoder(model, noise_level=told, rngs=rngs)
         self.head = ProjectionHead(model, rngs=rngs)
 
     def inputs(self, batch: Batch, key: PRNGKeyArray) -> Inputs:

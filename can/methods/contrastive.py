@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from jaxtyping import Array, Float
 
 from can import objectives
+from can.config import MethodSettings
+from can.errors import check_choice, check_range
 from can.methods.method import Loss, Method
 from can.models import ProjectionHead
+
+
+@dataclass(frozen=True)
+class ContrastiveSettings(MethodSettings):
+    """How projections are compared."""
+
+    temperature: float = 0.1
+    infonce_reduction: str = "mean"  # "mean" over the 2n anchors (Eq. 1) or the "sum" of both views' means
+
+    def __post_init__(self) -> None:
+        check_range("temperature", self.temperature, 1e-6, float("inf"))
+        check_choice("infonce_reduction", self.infonce_reduction, ("mean", "sum"))
 
 
 class Contrastive(Method):
@@ -15,6 +31,7 @@ class Contrastive(Method):
     num_views = 2
     min_batch = 2
 
+    method: ContrastiveSettings
     head: ProjectionHead
 
     def batch_loss(self, pooled: Float[Array, "rows width"]) -> Loss:

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from can.config import MethodConfig, ModelConfig
+from can.config import ModelConfig
 from can.errors import ConfigError
-from can.methods.mae import MAE
+from can.methods.mae import MAE, MAESettings
 from can.models.positions import sincos_positions
 
 
-def mae_config(config: Any) -> tuple[ModelConfig, MethodConfig]:
+def mae_config(config: Any) -> tuple[ModelConfig, MAESettings]:
     """Our configuration of the model that a `transformers.ViTMAEConfig` describes.
 
     It has a cls token, and [M] in the decoder's width, as He et al. have; CAN has neither. Raises ConfigError for
@@ -39,7 +39,7 @@ def mae_config(config: Any) -> tuple[ModelConfig, MethodConfig]:
         cls_token=True,
         mask_token="decoder",
     )
-    return model, MethodConfig("mae", mask_rate=config.mask_ratio, norm_pix=config.norm_pix_loss)
+    return model, MAESettings(mask_rate=config.mask_ratio, norm_pix=config.norm_pix_loss)
 
 
 def mae_from_transformers(config: Any, weights: Mapping[str, Any]) -> MAE:

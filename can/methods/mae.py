@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from can import objectives
-from can.config import MethodConfig, ModelConfig
+from can.config import MethodSettings, ModelConfig
+from can.errors import check_range
 from can.methods.method import Batch, Inputs, Loss, Method, rows_of
 from can.models import Decoder
 from can.views import num_visible, patchify, random_order, shuffle
 
 
+@dataclass(frozen=True)
+class MAESettings(MethodSettings):
+    """Masking and the target of the reconstruction."""
+
+    name: str = field(default="mae", init=False)
+    mask_rate: float = 0.75  # share of patches hidden from the encoder
+    norm_pix: bool = False  # reconstruct per-patch normalised pixels; He et al.'s default, the paper's Table 4 has not
+
+    def __post_init__(self) -> None:
+        check_range("mask_rate", self.mask_rate, 0.0, 1.0)
+
+
 class MAE(Method):
     """Encodes the visible patches, decodes all, is scored on the masked ones."""
 
+    name = "mae"
+    Settings = MAESettings
+    augmentation = "mae"  # the paper says that it takes He et al.'s settings
     num_views = 1
+    method: MAESettings
 
-    def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
+    def __init__(self, model: ModelConfig, method: MAESettings, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs)
         self.num_visible = num_visible(model.num_patches, method.mask_rate)
         self.decoder = Decoder(model, rngs=rngs)

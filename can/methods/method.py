@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from can.config import MethodConfig, ModelConfig
+from can.config import MethodSettings, ModelConfig
 from can.models import ViT
 from can.sharding import spread
 
@@ -32,6 +32,9 @@ class Method(nnx.Module):
     compared as a whole (`can.gradients`). Whatever is random is drawn by `inputs`, for the whole batch.
     """
 
+    name: ClassVar[str]  # what flags, configurations and tables call it; a class without one is a base of others
+    Settings: ClassVar[type[MethodSettings]]
+    augmentation: ClassVar[str] = "simclr"  # its usual views: an AugmentConfig's name
     num_views: ClassVar[int]
     needs_labels: ClassVar[bool] = False
     divisible: ClassVar[bool] = True  # whether its loss is the sum of the two parts, so that a batch can be divided
@@ -39,7 +42,7 @@ class Method(nnx.Module):
 
     encoder: ViT
 
-    def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
+    def __init__(self, model: ModelConfig, method: MethodSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
         self.model, self.method = model, method
         self.encoder = ViT(model, rngs=rngs)
 

@@ -7,6 +7,8 @@ the attack and in both forward passes: the authors' "matched" dropout.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -14,20 +16,39 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from can import objectives
 from can.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
-from can.config import MethodConfig, ModelConfig
-from can.errors import ConfigError
+from can.config import ModelConfig
+from can.errors import ConfigError, check_range
 from can.methods.method import Batch, Metrics
-from can.methods.supervised import Supervised, accuracy
+from can.methods.supervised import Supervised, SupervisedSettings, accuracy
 
 MULTIPLIERS = (20.0, 10.0, 1.0)  # of the perturbation of half the patch grid, of the patch grid, of the pixels
 
 Pyramid = tuple[Float[Array, "batch _ _ 3"], ...]  # a level: as many values as it has pixels
 
 
+@dataclass(frozen=True)
+class PyramidATSettings(SupervisedSettings):
+    """Of supervised training, and of the attack."""
+
+    name: str = field(default="pyramid_at", init=False)
+    attack_epsilon: float = 6 / 255  # largest perturbation of a level, in pixel values of [0, 1]
+    attack_step: float = 1 / 255  # of each sign-gradient step
+    attack_steps: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for what in ("attack_epsilon", "attack_step", "attack_steps"):
+            check_range(what, getattr(self, what), 0.0, float("inf"))
+
+
 class PyramidAT(Supervised):
     """Supervised training whose loss is that of the clean images plus that of their attacked selves."""
 
-    def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
+    name = "pyramid_at"
+    Settings = PyramidATSettings
+    method: PyramidATSettings
+
+    def __init__(self, model: ModelConfig, method: PyramidATSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs, num_classes=num_classes)
         self.levels = pyramid_levels(model)
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from flax import nnx
 
-from can.config import MethodConfig, ModelConfig
+from can.config import MethodSettings, ModelConfig
 from can.methods.method import Method
+
+
+@dataclass(frozen=True)
+class RandomInitSettings(MethodSettings):
+    """None."""
+
+    name: str = field(default="random", init=False)
 
 
 class RandomInit(Method):
     """The encoder that every method starts from with the same seed."""
 
+    name = "random"
+    Settings = RandomInitSettings
     num_views = 1
 
-    def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
+    def __init__(self, model: ModelConfig, method: RandomInitSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs)

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from flax import nnx
 from jaxtyping import PRNGKeyArray
 
-from can.config import MethodConfig, ModelConfig
-from can.methods.contrastive import Contrastive
+from can.config import ModelConfig
+from can.errors import check_range
+from can.methods.contrastive import Contrastive, ContrastiveSettings
 from can.methods.method import Batch, Inputs, rows_of
 from can.models import ProjectionHead
 from can.views import num_visible, patchify, random_order, shuffle
 
 
+@dataclass(frozen=True)
+class SimCLRSettings(ContrastiveSettings):
+    """Of the contrastive loss, and the masking of Figure 7 and Table 4."""
+
+    name: str = field(default="simclr", init=False)
+    mask_rate: float = 0.0  # share of patches hidden from the encoder
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("mask_rate", self.mask_rate, 0.0, 1.0)
+
+
 class SimCLR(Contrastive):
     """Encodes whole views; with a mask rate (Figure 7, Table 4) the visible patches only."""
 
-    def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
+    name = "simclr"
+    Settings = SimCLRSettings
+
+    def __init__(self, model: ModelConfig, method: SimCLRSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs)
         self.num_visible = num_visible(model.num_patches, method.mask_rate) if method.mask_rate else None
         self.head = ProjectionHead(model, rngs=rngs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -9,20 +11,41 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from can import objectives
 from can.augment.mixup import mix
-from can.config import MethodConfig, ModelConfig
-from can.errors import ConfigError
+from can.config import MethodSettings, ModelConfig
+from can.errors import ConfigError, check_range
 from can.methods.method import Batch, Method, Metrics
 from can.models.transformer import dense
+
+
+@dataclass(frozen=True)
+class SupervisedSettings(MethodSettings):
+    """What keeps an encoder from learning its training images by heart."""
+
+    name: str = field(default="supervised", init=False)
+    label_smoothing: float = 0.0
+    drop_path: float = 0.0  # of the last block; rises linearly from 0 (Huang et al., 2016)
+    dropout: float = 0.0  # of the embedded patches and inside the blocks (Srivastava et al., 2014)
+    mixup: float = 0.0  # alpha of the Beta distribution (Zhang et al., 2018); 0: none
+
+    def __post_init__(self) -> None:
+        for what in ("label_smoothing", "drop_path", "dropout"):
+            check_range(what, getattr(self, what), 0.0, 1.0)
+        check_range("mixup", self.mixup, 0.0, float("inf"))
 
 
 class Supervised(Method):
     """The encoder and a linear classifier; mixup, label smoothing and stochastic depth where they are asked for."""
 
+    name = "supervised"
+    Settings = SupervisedSettings
+    augmentation = "mae"
     num_views = 1
     needs_labels = True
     divisible = False  # mixup pairs images, and stochastic depth is drawn inside the encoder
 
-    def __init__(self, model: ModelConfig, method: MethodConfig, *, rngs: nnx.Rngs, num_classes: int = 0):
+    method: SupervisedSettings
+
+    def __init__(self, model: ModelConfig, method: SupervisedSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs)
         if num_classes < 2:
             raise ConfigError(f"{method.name} needs labelled data: pass a --data with class labels")

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from can.config import MethodConfig, ModelConfig
+from can.config import ModelConfig
 from can.errors import ConfigError
 from can.models.positions import sincos_positions, sinusoid
 from can.models.transformer import Transformer, dense
 
 
+class NoiseLevel(NamedTuple):
+    """How a decoder is told the noise level of a view (paper, Sec. 3.4)."""
+
+    stretch: float  # of sigma, before its sinusoid
+    tokens: str  # which of the decoder's inputs its embedding is added to: "all" or "visible"
+
+
 class SigmaEmbedding(nnx.Module):
     """p in R^d from the noise level: a sinusoid, then a light MLP (paper, Sec. 3.4 and Figure 3)."""
 
-    def __init__(self, width: int, method: MethodConfig, *, dtype: str, rngs: nnx.Rngs):
-        # The raw sigma in [0, 0.05] would make a sinusoid that hardly changes: it is spread over [0, sigma_scale].
-        self.scale = method.sigma_scale / method.sigma_max if method.sigma_scale else 1.0
+    def __init__(self, width: int, stretch: float, *, dtype: str, rngs: nnx.Rngs):
+        self.stretch = stretch
         self.hidden = dense(width, width, dtype=dtype, rngs=rngs)
         self.out = dense(width, width, dtype=dtype, rngs=rngs)
 
     def __call__(self, sigma: Float[Array, " batch"]) -> Float[Array, "batch width"]:
         """Embeds each image's noise level."""
-        return self.out(jax.nn.relu(self.hidden(sinusoid(sigma * self.scale, self.hidden.in_features))))
+        return self.out(jax.nn.relu(self.hidden(sinusoid(sigma * self.stretch, self.hidden.in_features))))
 
 
 class Decoder(nnx.Module):
@@ -34,17 +42,17 @@ class Decoder(nnx.Module):
     only the positions that are added, so nothing needs to be put back in place.
     """
 
-    def __init__(self, model: ModelConfig, *, sigma: MethodConfig | None = None, rngs: nnx.Rngs):
-        """`sigma`: the method whose noise level the decoder is told; None for a decoder without that input."""
-        if sigma is not None and model.mask_token != "encoder":
+    def __init__(self, model: ModelConfig, *, noise_level: NoiseLevel | None = None, rngs: nnx.Rngs):
+        """`noise_level`: how the decoder is told it; None for a decoder without that input."""
+        if noise_level is not None and model.mask_token != "encoder":
             raise ConfigError("the noise level is added in encoder width: it needs mask_token='encoder'")
         self.config = model
-        self.sigma_tokens = sigma.sigma_tokens if sigma is not None else "all"
+        self.sigma_tokens = noise_level.tokens if noise_level is not None else "all"
         width = model.decoder_width
         token_width = model.width if model.mask_token == "encoder" else width
         self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (token_width,)))
-        if sigma is not None:
-            self.sigma_embedding = SigmaEmbedding(model.width, sigma, dtype=model.dtype, rngs=rngs)
+        if noise_level is not None:
+            self.sigma_embedding = SigmaEmbedding(model.width, noise_level.stretch, dtype=model.dtype, rngs=rngs)
         self.embed = dense(model.width, width, dtype=model.dtype, rngs=rngs)
         self.transformer = Transformer(
             model.decoder_depth,
@@ -78,8 +86,8 @@ class Decoder(nnx.Module):
         if self.config.mask_token == "encoder":
             z = jnp.concatenate([encoded, mask_tokens], axis=1)  # [B, T, D]
             if sigma is not None:
-                noise_level = self.sigma_embedding(sigma)[:, None].astype(z.dtype)
-                z = z + noise_level if self.sigma_tokens == "all" else z.at[:, : encoded.shape[1]].add(noise_level)
+                p = self.sigma_embedding(sigma)[:, None].astype(z.dtype)
+                z = z + p if self.sigma_tokens == "all" else z.at[:, : encoded.shape[1]].add(p)
             x = self._embed(z)
         else:
             x = jnp.concatenate([self._embed(encoded), mask_tokens], axis=1)

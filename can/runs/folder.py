@@ -135,7 +135,11 @@ def _check_same(path: Path, config: RunConfig) -> None:
     # Through RunConfig, so that a field which is younger than the file counts as its default.
     old = flatten(RunConfig.from_dict(read_json(path)).to_dict())
     new = flatten(json.loads(json.dumps(config.to_dict())))
-    lines = [f"  {field}: {old[field]} (on disk) != {new[field]} (asked)" for field in new if old[field] != new[field]]
+    lines = [
+        f"  {field}: {old.get(field, 'none')} (on disk) != {new.get(field, 'none')} (asked)"
+        for field in new | old
+        if old.get(field) != new.get(field)
+    ]
     if lines:
         raise ConfigError(
             f"{path.parent} holds a run of this name with another configuration:\n"

@@ -9,8 +9,10 @@ import torch
 import transformers
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from can.config import AugmentConfig, MethodConfig, ModelConfig, RunConfig
+from can.config import AugmentConfig, ModelConfig, RunConfig
 from can.methods import method_class
+from can.methods.mae import MAESettings
+from can.methods.simclr import SimCLRSettings
 from can.models.positions import sincos_positions
 from can.models.transformer import LAYER_NORM_EPS
 from experiments.harness.timing import Program
@@ -26,8 +28,9 @@ def same_model(config: RunConfig) -> RunConfig:
 
 def twin(config: RunConfig) -> torch.nn.Module:
     """Maps views `[views * batch, 3, size, size]` to the loss; positions are not trained."""
-    if config.method.name == "mae":
+    if isinstance(config.method, MAESettings):
         return MAE(config.model, config.method)
+    assert isinstance(config.method, SimCLRSettings)
     return SimCLR(config.model, config.method)
 
 
@@ -62,7 +65,7 @@ def num_parameters(model: torch.nn.Module) -> int:
 class MAE(torch.nn.Module):
     """`transformers.ViTMAEForPreTraining`."""
 
-    def __init__(self, model: ModelConfig, method: MethodConfig) -> None:
+    def __init__(self, model: ModelConfig, method: MAESettings) -> None:
         super().__init__()
         config = transformers.ViTMAEConfig(
             **_encoder(model),
@@ -83,7 +86,7 @@ class MAE(torch.nn.Module):
 class SimCLR(torch.nn.Module):
     """`transformers.ViTModel`, the paper's projection head and InfoNCE on two views."""
 
-    def __init__(self, model: ModelConfig, method: MethodConfig) -> None:
+    def __init__(self, model: ModelConfig, method: SimCLRSettings) -> None:
         super().__init__()
         self.temperature = method.temperature
         self.vit = transformers.ViTModel(transformers.ViTConfig(**_encoder(model)), add_pooling_layer=False)

@@ -23,7 +23,7 @@ def setting(config: RunConfig) -> Row:
         method=config.method.name,
         model=config.model.size,
         image_size=config.model.image_size,
-        mask_rate=config.method.mask_rate,
+        mask_rate=getattr(config.method, "mask_rate", 0.0),  # supervised training has none
         depth=config.model.depth,
         decoder_depth=config.model.decoder_depth,
         batch_size=config.optim.batch_size,

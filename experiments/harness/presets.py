@@ -15,13 +15,12 @@ from can.config import (
     FewShotConfig,
     FinetuneConfig,
     LinearProbeConfig,
-    MethodConfig,
     ModelConfig,
     OptimConfig,
     RunConfig,
 )
 from can.errors import ConfigError, check_choice
-from can.methods import check_batch_size
+from can.methods import check_batch_size, method_class, settings_class
 from can.models import model_config
 
 IN1K_IMAGES = 1281167  # one epoch, as the paper counts them, on JFT-300M too (Sec. 4.1)
@@ -254,7 +253,7 @@ def resolve(
 
     Args:
       scale_name: one of SCALES.
-      method: one of can.methods.METHODS.
+      method: one of can.methods.method_names().
       model: a role, or a size of can.models.vit.SIZES.
       data: a role, or a name of can.data.load.
       epochs: as the paper counts them.
@@ -278,14 +277,10 @@ def resolve(
     model_fields = scale.model_overrides | {name: given.pop(name) for name in list(given) if name in in_model}
     resolved_model = model_config(size, given.pop("image_size", scale.image_size), **model_fields)
 
-    # MAE masks three quarters and only crops and flips (He et al., whose settings the paper says it uses);
-    # SimCLR's views are whole, unless a mask rate is given (Figure 7, Table 4).
-    mask_rate = {"mae": 0.75, "can": 0.5}.get(method, 0.0)
-    crops_only = method in ("mae", *FROM_SCRATCH)
-    augmentation = given.pop("augmentation", "mae" if crops_only else "simclr")
+    augmentation = given.pop("augmentation", method_class(method).augmentation)
     crop = {"crop_area_min": 0.2} if augmentation == "mae" and not scale.augment else {}
     regularised, rand_augmented = FROM_SCRATCH.get(method, ({}, {}))
-    resolved_method = pick(MethodConfig, name=method, mask_rate=mask_rate, **regularised)
+    resolved_method = pick(settings_class(method), **regularised)
     resolved_augment = pick(AugmentConfig, name=augmentation, **(scale.augment | crop | rand_augmented))
 
     batch_size = given.pop("batch_size", scale.batch_size)
@@ -308,6 +303,6 @@ def resolve(
         optim=optim,
     )
     if given:
-        raise ConfigError(f"no run has the setting(s) {', '.join(given)}")
+        raise ConfigError(f"a run of {method} has no setting {', '.join(given)}")
     check_batch_size(method, batch_size)
     return config

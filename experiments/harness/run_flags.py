@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from absl import flags
 
-from can.config import AugmentConfig, MethodConfig, ModelConfig, OptimConfig, RunConfig
+from can.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig
 from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError
+from can.methods import method_names, settings_class
 from can.runs import RunDir, run_name
 from experiments.harness import presets
 
@@ -40,6 +41,7 @@ _OWN_FLAGS = frozenset({"name", "size", "rule"})  # --method, --augmentation, --
 # The evaluations whose protocol is a field of Scale, with the prefix of its flags.
 _PROTOCOLS = {"linear_probe": "probe_", "finetune": "finetune_", "few_shot": "few_shot_"}
 _override_names: list[str] = []
+_method_fields: set[str] = set()  # of all methods' settings: a method has some of them
 _protocol_names: dict[str, list[str]] = {}
 
 
@@ -64,8 +66,12 @@ def define_scale_flags() -> None:
     flags.DEFINE_string("augmentation", None, "simclr, mae (crop and flip) or none; default: the method's")
     flags.DEFINE_float("warmup_epochs", None, "of the run's epochs, with a linear rise of the learning rate")
     _override_names.extend(("augmentation", "warmup_epochs"))
-    for config in (ModelConfig, MethodConfig, AugmentConfig, OptimConfig):
+    for config in (ModelConfig, AugmentConfig, OptimConfig):
         _override_names.extend(_define_fields(config))
+    for method in method_names():
+        new = _define_fields(settings_class(method), known=_method_fields)
+        _method_fields.update(new)
+        _override_names.extend(new)
     protocols = get_type_hints(presets.Scale)
     for protocol, prefix in _PROTOCOLS.items():
         _protocol_names[protocol] = _define_fields(protocols[protocol], prefix)
@@ -82,9 +88,9 @@ def define_run_flags() -> None:
     flags.DEFINE_string("name", None, "the run's name; default: made of what distinguishes it")
 
 
-def _define_fields(config: type, prefix: str = "") -> list[str]:
+def _define_fields(config: type, prefix: str = "", known: Collection[str] = ()) -> list[str]:
     hints = get_type_hints(config)
-    names = [f.name for f in dataclasses.fields(config) if f.name not in _OWN_FLAGS]
+    names = [f.name for f in dataclasses.fields(config) if f.name not in _OWN_FLAGS and f.name not in known]
     for name in names:
         _DEFINE[hints[name]](prefix + name, None, f"{config.__name__}.{name}; default: the scale's")
     return names
@@ -112,14 +118,18 @@ def protocol_flags(protocol: str) -> dict[str, Any]:
 
 
 def named_run(
-    method: str, model: str, data: str, epochs: float, seed: int, *, name: str | None = None
+    method: str, model: str, data: str, epochs: float, seed: int, *, name: str | None = None, alone: bool = False
 ) -> tuple[RunConfig, RunDir]:
     """The configuration and the folders of a run, with the overrides that flags give.
 
+    Among the runs of a table, each takes what its method has of the overrides; a run `alone` has to have them all.
     Raises ConfigError if a name is unknown or a setting cannot work.
     """
     values = flags.FLAGS
     overrides = _given({name: values[name].value for name in _override_names})
+    if not alone:
+        others = _method_fields - {f.name for f in dataclasses.fields(settings_class(method))}
+        overrides = {name: value for name, value in overrides.items() if name not in others}
     recast = {"in1k": values.labelled, "jft": values.uncurated}.get(data)
     if recast is not None:
         overrides["data_name"] = recast
@@ -135,7 +145,7 @@ def run_of_flags() -> tuple[RunConfig, RunDir]:
     values = flags.FLAGS
     if values.epochs <= 0 and values.method != "random":
         raise ConfigError(f"--epochs must be positive, not {values.epochs:g}; --method=random is the untrained encoder")
-    return named_run(values.method, values.model, values.data, values.epochs, values.seed, name=values.name)
+    return named_run(values.method, values.model, values.data, values.epochs, values.seed, name=values.name, alone=True)
 
 
 def describe(config: RunConfig, run: RunDir) -> str:
