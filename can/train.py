@@ -29,6 +29,7 @@ from can.files import read_json, write_json
 from can.gradients import gradients
 from can.methods import Batch, Method
 from can.models import ViT
+from can.models.fingerprint import fingerprint_of
 from can.optim import adamw, descend, learning_rate_schedule
 from can.runs import RunDir
 from can.runs.log import TrainLog
@@ -231,6 +232,7 @@ def pretrain(
         elapsed,
         last_step,
         last_step * optim.batch_size / elapsed,
+        _encoder_fingerprint(graphdef, state, config, mesh),
     )
     write_json(run.results / "provenance.json", record)
     logging.info("%s: %d steps in %.0f s, peak memory %.1f GB", run.name, last_step, elapsed, peak_memory_mb() / 1000)
@@ -264,6 +266,14 @@ class Clock:
     def save(self) -> None:
         """Keeps the time for a later restart."""
         write_json(self._path, {"started": self.started, "seconds": self.elapsed()})
+
+
+def _encoder_fingerprint(graphdef: nnx.GraphDef, state: TrainState, config: RunConfig, mesh: jax.sharding.Mesh) -> str:
+    """That of the encoder that `load_encoder` will load."""
+    _, params = nnx.split(nnx.merge(graphdef, state.params, state.batch_stats).encoder)
+    # Parts of a parameter may be on other hosts, where this one cannot read them.
+    whole = jax.jit(lambda params: params, out_shardings=jax.NamedSharding(mesh, jax.P()))(params)
+    return fingerprint_of(whole, config.model, config.model.image_size)
 
 
 def _split(method: Method) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:

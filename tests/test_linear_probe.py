@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import can.evals.encoder
 from can.augment import eval_view
-from can.config import LinearProbeConfig
+from can.config import LinearProbeConfig, ModelConfig
 from can.data import ArrayImages, EncodedImages
 from can.errors import ConfigError, DataError, UserError
 from can.evals.encoder import Encoder, extract_features
@@ -273,15 +273,25 @@ def test_features_are_those_of_the_model():
     assert features.std(axis=0).min() > 0
 
 
-def test_fingerprints_tell_parameters_and_structures_apart():
-    def fingerprint(seed: int, **overrides) -> str:
-        config = model_config("nano", 8, **(dict(patch_size=4, width=8, heads=2, mlp_dim=16, depth=2) | overrides))
-        return Encoder.from_model(ViT(config, rngs=nnx.Rngs(seed))).fingerprint
+def tiny_vit(seed: int = 0, **overrides) -> ViT:
+    config = model_config("nano", 8, **(dict(patch_size=4, width=8, heads=2, mlp_dim=16, depth=2) | overrides))
+    return ViT(config, rngs=nnx.Rngs(seed))
 
-    assert fingerprint(0) == fingerprint(0)
-    # Heads and the type of the computation change the features, but no parameter.
-    variants = [fingerprint(0), fingerprint(1), fingerprint(0, heads=4), fingerprint(0, dtype="bfloat16")]
-    assert len(set(variants)) == 4
+
+def test_fingerprints_tell_apart_what_changes_features_and_nothing_else():
+    """Heads and the type of the computation change features, but no parameter; a head changes neither."""
+    reference = Encoder.from_model(tiny_vit())
+    changes = dict(patch_size=8, width=16, heads=4, mlp_dim=32, depth=1, cls_token=True, dtype="bfloat16")
+    same = dict(remat="block", scan_unroll=2, head_width=8, head_depth=1, head_out=4, mask_token="decoder")
+    same |= dict(decoder_width=8, decoder_depth=1, decoder_heads=2, decoder_mlp_dim=8, size="other")
+    known = {"image_size", *changes, *same}
+    assert known == {field.name for field in dataclasses.fields(ModelConfig)}, "say of a new field what it changes"
+    others = [Encoder.from_model(tiny_vit(**{name: value})) for name, value in changes.items()]
+    others += [Encoder.from_model(tiny_vit(seed=1)), reference.at_size(16)]
+    assert len({reference.fingerprint, *(other.fingerprint for other in others)}) == 1 + len(others)
+    for name, value in same.items():
+        config = dataclasses.replace(tiny_vit().config, **{name: value})
+        assert Encoder.from_model(ViT(config, rngs=nnx.Rngs(0))).fingerprint == reference.fingerprint, name
 
 
 def test_cached_features_spare_the_encoder(tmp_path, monkeypatch):

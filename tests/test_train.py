@@ -18,6 +18,7 @@ import pytest
 from can import data, train
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import UserError
+from can.evals.encoder import Encoder
 from can.methods import settings_class
 from can.models import model_config
 from can.runs import RunDir
@@ -63,6 +64,15 @@ def test_an_epoch_count_of_zero_leaves_the_encoder_as_initialised(tmp_path):
         *(jax.tree.leaves(train.nnx.state(e)) for e in (start, train.load_encoder(config, run))), strict=True
     ):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_provenance_has_the_fingerprint_of_the_encoder_that_evaluations_load(tmp_path):
+    config = tiny_config("can", total_steps=2)
+    run = RunDir(tmp_path / "results", tmp_path / "checkpoints", "smoke", "run")
+    train.pretrain(config, run, data.load("smoke", "train", data_dir=tmp_path))
+    weights = json.loads((run.results / "provenance.json").read_text())["weights"]
+    assert weights == Encoder.from_model(train.load_encoder(config, run)).fingerprint
+    assert weights != Encoder.from_model(train.new_method(config).encoder).fingerprint
 
 
 LOSS_AND_GRADIENTS = """

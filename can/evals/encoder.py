@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import re
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,11 +14,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Float32, Int32, UInt8
 
 from can.augment import eval_view
+from can.config import ModelConfig
 from can.data import ImageSet, eval_batches
 from can.errors import DataError, UserError
 from can.files import write_atomic
 from can.models import ViT
-from can.optim import path_names
+from can.models.fingerprint import fingerprint_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +32,7 @@ class Encoder:
       image_size: pixels; images are square.
       num_features: D, the width of the pooled features.
       batch_size: images a forward pass; bounds the memory of the activations and changes no result.
+      model: a ViT's settings, of which its fingerprint has those that change features; None for other modules.
     """
 
     graphdef: nnx.GraphDef
@@ -40,12 +40,13 @@ class Encoder:
     image_size: int
     num_features: int
     batch_size: int = 256
+    model: ModelConfig | None = None
 
     @classmethod
     def from_model(cls, model: ViT, *, batch_size: int = 256) -> Encoder:
         """The encoder that `model` is now: later updates of `model` do not reach it."""
         graphdef, params = nnx.split(model)
-        return cls(graphdef, params, model.image_size, model.config.width, batch_size)
+        return cls(graphdef, params, model.image_size, model.config.width, batch_size, model.config)
 
     def at_size(self, image_size: int) -> Encoder:
         """The encoder for images of another size, a ViT's (`ViT.at_size`); as many pixels a batch.
@@ -66,20 +67,8 @@ class Encoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hexadecimal sha256 of structure and parameters: equal fingerprints mean equal features of equal images."""
-        return fingerprint_of(self.graphdef, self.params, self.image_size)
-
-
-def fingerprint_of(graphdef: nnx.GraphDef, params: nnx.State, image_size: int) -> str:
-    """Hexadecimal sha256 of a module's structure and parameters."""
-    # The structure counts: image size, heads and the type of the computation leave no trace in parameters' shapes.
-    structure = re.sub(r" at 0x[0-9a-f]+", "", repr(graphdef))
-    digest = hashlib.sha256(f"{structure} {image_size}".encode())
-    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        array = np.asarray(leaf)
-        digest.update(f"{path_names(path)} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+        """Hexadecimal sha256: equal fingerprints mean equal features of equal images."""
+        return fingerprint_of(self.params, self.model, self.image_size)
 
 
 def extract_features(

@@ -41,12 +41,13 @@ def provenance(
     wall_time_s: float,
     steps: int,
     images_per_second: float | None = None,
+    weights: str | None = None,
 ) -> dict[str, Any]:
     """What `provenance.json` holds, as plain JSON values.
 
     `data` maps each data set to its fingerprint, `started` is the run's start in seconds since the epoch
     (`time.time()`), `wall_time_s` the seconds it trained over all its restarts, `steps` what it trained,
-    `images_per_second` its mean speed.
+    `images_per_second` its mean speed, `weights` the fingerprint of the encoder that came out.
     """
     return {
         "git": LOADED,
@@ -60,6 +61,7 @@ def provenance(
         "cpu": {"model": cpu_model(), "count": usable_cpus()},
         "system": f"{platform.system()} {platform.machine()}",
         "data": {_without_folder(name): fingerprint for name, fingerprint in data.items()},
+        "weights": weights,
         "started": _utc(started),
         "finished": _utc(time.time()),
         "wall_time_s": round(wall_time_s, 1),

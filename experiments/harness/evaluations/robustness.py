@@ -16,8 +16,8 @@ from can.augment import eval_view
 from can.config import RunConfig
 from can.evals import robustness as shifts
 from can.evals.corruption_error import mean_corruption_error
-from can.evals.encoder import fingerprint_of
 from can.evals.finetune import is_finetuned, load_finetuned
+from can.models.fingerprint import fingerprint_of
 from can.runs import EvalRecord, RunDir
 from experiments.harness import run_flags
 from experiments.harness.evaluations.finetune import finetune
@@ -46,7 +46,7 @@ def robustness(config: RunConfig, run: RunDir) -> list[EvalRecord]:
         lambda images: logits(params, images),
         sets,
         image_size=config.model.image_size,
-        model_fingerprint=fingerprint_of(graphdef, params, config.model.image_size),
+        model_fingerprint=fingerprint_of(params, config.model, config.model.image_size),
         cache_dir=run.work / "robustness",
     )
     return [
