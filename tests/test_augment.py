@@ -340,11 +340,11 @@ views = jax.jit(lambda key, images: augment(key, images, AugmentConfig(), image_
 images = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
 key = jax.random.key(0)
 on_one = views(key, jax.device_put(images, jax.devices()[0]))
-spread = jax.device_put(images, batch_sharding(make_mesh()))
-on_eight = views(key, spread)
+sharded = jax.device_put(images, batch_sharding(make_mesh()))
+on_eight = views(key, sharded)
 assert len(on_eight.sharding.device_set) == 8 and not on_eight.sharding.is_fully_replicated
 np.testing.assert_allclose(on_one, on_eight, atol=1e-6)
-program = views.lower(key, spread).compile().as_text()
+program = views.lower(key, sharded).compile().as_text()
 assert not re.search("all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter", program)
 """
 

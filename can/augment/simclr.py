@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from can.config import AugmentConfig
-from can.sharding import spread
+from can.sharding import shard_rows
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -59,7 +59,7 @@ def augment(
     else:
         x = jnp.repeat(x, views, axis=0)
         x = random_resized_crop(crop_key, x, image_size, (config.crop_area_min, config.crop_area_max))
-    x = spread(x)  # and once more below, or XLA looks for a better place within, and gathers images for it
+    x = shard_rows(x)  # and once more below, or XLA looks for a better place within, and gathers images for it
     if config.name != "none":
         x = random_flip(flip_key, x)
     if config.name == "simclr":
@@ -67,7 +67,7 @@ def augment(
         x = random_gray(gray_key, x, config.gray_prob)
         x = gaussian_blur(blur_key, x, config.blur_prob)
         x = jnp.clip(x, 0, 1)  # weights that sum to 1 + 1e-7
-    x = spread(x)
+    x = shard_rows(x)
     return jnp.swapaxes(x.reshape(batch, views, image_size, image_size, 3), 0, 1)
 
 
