@@ -127,7 +127,7 @@ def test_every_image_draws_its_own_operation_of_fourteen():
 
 
 def test_two_layers_are_two_operations_in_turn_drawn_one_without_the_other():
-    """Each result is one of the 784 that two signed operations can give, and hardly ever one that a single one gives."""
+    """Each result is one of the 784 that two signed operations can give, and hardly ever that of a single one."""
     image = photo(3)
     copies = jnp.asarray(np.broadcast_to(image / 255, (200, *image.shape)), jnp.float32)
     drawn = np.asarray(jax.jit(partial(rand_augment, layers=2, magnitude=9.0))(jax.random.key(2), copies)) * 255
