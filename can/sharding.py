@@ -59,7 +59,7 @@ def state_sharding(state: PyTree, mesh: Mesh | AbstractMesh) -> PyTree:
     return jax.tree.map(sharding, state)
 
 
-def spread(x: Array) -> Array:
+def shard_rows(x: Array) -> Array:
     """`x` with its first axis over all devices of the mesh that the step is traced for; `x` itself without one.
 
     Needed where views and images become one axis: XLA cannot follow a split of the inner one of two axes through that,

@@ -191,16 +191,20 @@ def test_each_color_operation_equals_its_reference(operation: int) -> None:
         np.testing.assert_allclose(actual[index], enhance(x[index], operation, factors[index]), atol=tolerance)
 
 
-def test_color_jitter_applies_the_four_operations_in_each_images_order() -> None:
-    """And clips after each: with strong factors the result depends on it."""
+def test_color_jitter_applies_the_four_operations_in_each_images_order(monkeypatch) -> None:
+    """In each of the 24 orders; and clips after each: with strong factors the result depends on it."""
     x = photos(24, 8, 8) / np.float32(255)
-    actual = np.asarray(color_jitter(KEY, jnp.array(x)))
-    order, factors = map(np.asarray, jitter_parameters(KEY, 24, 1.0, 0.8))
+    rng = np.random.default_rng(0)
+    factors_of = np.concatenate([rng.uniform(0.2, 1.8, (24, 3)), rng.uniform(-0.2, 0.2, (24, 1))], axis=1)
+    orders = np.array(list(itertools.permutations(range(4))))
+    drawn = jnp.array(orders.T), jnp.array(np.take_along_axis(factors_of, orders, axis=1).T, jnp.float32)
+    monkeypatch.setattr(augmentations, "_jitter_parameters", lambda *_: drawn)
+    actual = np.asarray(augmentations.color_jitter(KEY, jnp.array(x)))
     weights = np.array([0.299, 0.587, 0.114])
     for index in range(24):
         image = x[index].astype(np.float64)
-        for operation, factor in zip(order[:, index], factors[:, index], strict=True):
-            gray = (image @ weights)[..., None]
+        for operation in orders[index]:
+            factor, gray = factors_of[index, operation], (image @ weights)[..., None]
             if operation == augmentations.HUE:
                 image = enhance(image, operation, factor)
             else:
@@ -242,12 +246,23 @@ def test_jitter_that_is_not_applied_changes_nothing() -> None:
 
 
 def test_random_resized_crop_is_pillows_for_every_images_box() -> None:
-    x = photos(16, 40, 30)
-    crops = random_resized_crop(KEY, jnp.array(x / np.float32(255)), 20)
-    boxes = np.asarray(crop_boxes(KEY, 16, 40, 30, (0.08, 1.0)))
-    assert len(np.unique(boxes, axis=0)) == 16
-    for image, box, crop in zip(x, boxes, crops, strict=True):
-        np.testing.assert_allclose(crop, pillow_bicubic(image, box, 20), atol=1e-5)
+    """The boxes are read from crops of a ramp: with one key they are those of every batch of this shape."""
+    height, width, size = 40, 30, 20
+    rows, columns = np.mgrid[:height, :width] + np.float32(0.5)
+    ramp = np.stack([rows / height, columns / width, 0 * rows], axis=-1).astype(np.float32)
+    shown = np.asarray(random_resized_crop(KEY, jnp.array(np.tile(ramp, (16, 1, 1, 1))), size), np.float64)
+    x = photos(16, height, width)
+    crops = random_resized_crop(KEY, jnp.array(x / np.float32(255)), size)
+    boxes = []
+    for image, places, crop in zip(x, shown, crops, strict=True):
+        box = [0, 0, 0, 0]
+        for axis, side in ((0, height), (1, width)):
+            middle = side * places.take(range(6, 14), axis=axis)[..., axis].mean(axis=1 - axis)
+            length = size * np.diff(middle).mean()
+            box[axis], box[2 + axis] = round(middle.mean() - length / 2), round(length)
+        np.testing.assert_allclose(crop, pillow_bicubic(image, tuple(box), size), atol=1e-5)
+        boxes.append(tuple(box))
+    assert len(set(boxes)) == 16
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (40, 30)])
@@ -340,11 +355,11 @@ views = jax.jit(lambda key, images: augment(key, images, AugmentConfig(), image_
 images = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
 key = jax.random.key(0)
 on_one = views(key, jax.device_put(images, jax.devices()[0]))
-spread = jax.device_put(images, batch_sharding(make_mesh()))
-on_eight = views(key, spread)
+sharded = jax.device_put(images, batch_sharding(make_mesh()))
+on_eight = views(key, sharded)
 assert len(on_eight.sharding.device_set) == 8 and not on_eight.sharding.is_fully_replicated
 np.testing.assert_allclose(on_one, on_eight, atol=1e-6)
-program = views.lower(key, spread).compile().as_text()
+program = views.lower(key, sharded).compile().as_text()
 assert not re.search("all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter", program)
 """
 

@@ -122,11 +122,11 @@ def test_crops_have_their_shape_and_differ_between_views_images_and_epochs():
 
 
 def test_crop_area_one_shows_nearly_the_whole_image_and_a_small_one_little_of_it():
-    def spread(area):
+    def contrast(area):
         batch = next(batches(encoded(), batch_size=50, seed=0, image_size=16, crop_area=area))
         return batch["image"].astype(float).std((2, 3)).mean()
 
-    assert spread((0.9, 1.0)) > 1.5 * spread((0.01, 0.02))
+    assert contrast((0.9, 1.0)) > 1.5 * contrast((0.01, 0.02))
 
 
 def test_worker_processes_make_the_same_batches(tmp_path, run_python):

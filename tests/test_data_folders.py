@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from can.data import ArrayImages, EncodedImages, cifar10, load
+from can.data import ArrayImages, EncodedImages, load
 from can.errors import DataError
+from can.offline_data import cifar10
 
 
 def png(height=10, width=12, seed=0):

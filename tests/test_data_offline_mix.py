@@ -13,7 +13,7 @@ import pytest
 from can.data import ArrayImages, load
 from can.offline_data.debian import Unpacked
 from can.offline_data.offline_mix import build, clipart
-from can.offline_data.offline_mix.duplicates import Picture, first_of_each, perceptual_hash, select
+from can.offline_data.offline_mix.duplicates import Picture, first_of_each, perceptual_hash, thin_out
 from can.offline_data.offline_mix.overlays import watermarked
 from can.offline_data.offline_mix.views import clipart_view, is_plain, photo_view, pyramid
 
@@ -30,7 +30,7 @@ def made(name, content, perceptual, family):
 
 def test_copies_are_kept_once():
     pictures = [made(str(index), b"same", 0, (f"folder{index}", "")) for index in range(4)]
-    kept, dropped = select(pictures, per_family=9, per_folder=9, per_likeness=9)
+    kept, dropped = thin_out(pictures, per_family=9, per_folder=9, per_likeness=9)
     assert len(kept) == 1
     assert dropped == {"copies": 3}
 
@@ -42,22 +42,22 @@ def test_families_folders_and_likenesses_are_capped():
     def far_apart(i):
         return int.from_bytes(hashlib.sha256(bytes([i])).digest()[:8], "big")
 
-    kept, dropped = select(pictures(50, ("shapes", "star"), far_apart), per_family=5, per_folder=9, per_likeness=2)
+    kept, dropped = thin_out(pictures(50, ("shapes", "star"), far_apart), per_family=5, per_folder=9, per_likeness=2)
     assert (len(kept), dropped) == (5, {"over the family cap": 45})
     several = [p for word in "abcd" for p in pictures(4, ("icons", word), lambda i, w=word: far_apart(i * 7 + ord(w)))]
-    kept, dropped = select(several, per_family=5, per_folder=9, per_likeness=2)
+    kept, dropped = thin_out(several, per_family=5, per_folder=9, per_likeness=2)
     assert (len(kept), dropped) == (9, {"over the folder cap": 7})
     alike = pictures(8, ("a", "a"), lambda i: 0b111 if i % 2 else 0)  # three bits apart
-    kept, dropped = select(alike, per_family=9, per_folder=9, per_likeness=2)
+    kept, dropped = thin_out(alike, per_family=9, per_folder=9, per_likeness=2)
     assert (len(kept), dropped) == (2, {"near copies": 6})
     different = pictures(8, ("a", "a"), lambda i: 0b1111 << (8 * i))  # eight bits apart
-    assert len(select(different, per_family=9, per_folder=9, per_likeness=1)[0]) == 8
+    assert len(thin_out(different, per_family=9, per_folder=9, per_likeness=1)[0]) == 8
 
 
 def test_the_selection_does_not_depend_on_the_order_of_the_files():
     pictures = [made(str(i), bytes([i]), i * 977, ("a", "a")) for i in range(30)]
-    first, _ = select(pictures, per_family=6, per_folder=9, per_likeness=2)
-    second, _ = select(pictures[::-1], per_family=6, per_folder=9, per_likeness=2)
+    first, _ = thin_out(pictures, per_family=6, per_folder=9, per_likeness=2)
+    second, _ = thin_out(pictures[::-1], per_family=6, per_folder=9, per_likeness=2)
     assert [picture.path for picture in first] == [picture.path for picture in second]
 
 

@@ -126,13 +126,29 @@ def test_every_image_draws_its_own_operation_of_fourteen():
     assert counts.max() < 145
 
 
-def test_two_layers_act_one_after_the_other():
-    images = jnp.asarray(np.stack([photo(seed) for seed in range(8)]), jnp.float32) / 255
-    once, twice = (rand_augment(jax.random.key(2), images, layers, 9.0) for layers in (1, 2))
-    assert rand_augment(jax.random.key(2), images[None], 0, 9.0).shape == (1, 8, HEIGHT, WIDTH, 3)
-    assert float(jnp.abs(once - twice).max()) > 0.1
-    assert float(twice.min()) >= 0
-    assert float(twice.max()) <= 1
+def test_two_layers_are_two_operations_in_turn_drawn_one_without_the_other():
+    """Each result is one of the 784 that two signed operations can give, and hardly ever that of a single one."""
+    image = photo(3)
+    copies = jnp.asarray(np.broadcast_to(image / 255, (200, *image.shape)), jnp.float32)
+    drawn = np.asarray(jax.jit(partial(rand_augment, layers=2, magnitude=9.0))(jax.random.key(2), copies)) * 255
+
+    operation = jnp.repeat(jnp.arange(len(OPERATIONS)), 2)
+    level = jnp.tile(jnp.array([0.9, -0.9]), len(OPERATIONS))
+    once = apply_jitted(jnp.broadcast_to(copies[0].transpose(2, 0, 1), (28, 3, HEIGHT, WIDTH)), operation, level)
+    twice = apply_jitted(jnp.repeat(once, 28, axis=0), jnp.tile(operation, 28), jnp.tile(level, 28))
+    once, twice = (np.asarray(jnp.moveaxis(x, 1, -1)) * 255 for x in (once, twice))
+
+    def distances(possible):  # means, for a value between two bytes may be rounded either way
+        return np.stack([np.abs(drawn - one).mean(axis=(1, 2, 3)) for one in possible], axis=1)
+
+    assert distances(twice).min(axis=1).max() < 0.1
+    assert (distances(once).min(axis=1) > 0.5).mean() > 0.7  # the others have an identity among their two
+    assert len(np.unique(distances(twice).argmin(axis=1) // 2)) > 100  # one operation twice would give 28 at most
+
+
+def test_no_layers_change_nothing():
+    images = jnp.asarray(np.stack([photo(seed) for seed in range(8)]), jnp.float32)[None] / 255
+    np.testing.assert_array_equal(rand_augment(jax.random.key(2), images, 0, 9.0), images)
 
 
 def test_random_erasing_fills_a_box_with_normal_noise():

@@ -1,4 +1,4 @@
-"""One program, any layout: batches and states are spread over devices and hosts without changing a result."""
+"""One program, any layout: batches and states are split among devices and hosts without changing a result."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_work_goes_to_the_process_that_is_idle_first_and_results_come_as_they_ar
     with Processes(2, begin) as processes:
         processes.each(time.sleep, 0)  # both are there now
         calls = [("long", 2.0), ("a", 0.1), ("b", 0.1), ("c", 0.1)]
-        found = list(processes.spread(work, calls))
+        found = list(processes.map_unordered(work, calls))
     assert [name for name, _ in found] == ["a", "b", "c", "long"]
     workers = dict(found)
     assert workers["a"] == workers["b"] == workers["c"] != workers["long"]
@@ -76,7 +76,7 @@ def test_work_goes_to_the_process_that_is_idle_first_and_results_come_as_they_ar
 def test_a_call_that_fails_ends_the_others(name: str, error: type[Exception], message: str) -> None:
     started = time.monotonic()
     with pytest.raises(error, match=message), Processes(2, begin) as processes:
-        list(processes.spread(work, [("long", 60.0), (name, 0.0), ("never", 60.0)]))
+        list(processes.map_unordered(work, [("long", 60.0), (name, 0.0), ("never", 60.0)]))
     assert time.monotonic() - started < 30
     assert not multiprocessing.active_children()
 

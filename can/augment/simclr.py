@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from can.config import AugmentConfig
-from can.sharding import spread
+from can.sharding import shard_rows
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -25,7 +25,7 @@ CROP_RATIO = (3 / 4, 4 / 3)  # width / height
 CROP_CANDIDATES = 10  # as many draws as torchvision tries before it falls back to a central crop
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 JITTER_IDENTITY = np.array([1.0, 1.0, 1.0, 0.0])  # three factors and a share of a turn
-JITTER_SPREAD = np.array([0.8, 0.8, 0.8, 0.2])  # on either side of the identity, at color_strength 1
+JITTER_RANGE = np.array([0.8, 0.8, 0.8, 0.2])  # on either side of the identity, at color_strength 1
 BLUR_SIGMA = (0.1, 2.0)  # pixels
 
 Planar = Float[Array, "batch 3 height width"]
@@ -59,7 +59,7 @@ def augment(
     else:
         x = jnp.repeat(x, views, axis=0)
         x = random_resized_crop(crop_key, x, image_size, (config.crop_area_min, config.crop_area_max))
-    x = spread(x)  # and once more below, or XLA looks for a better place within, and gathers images for it
+    x = shard_rows(x)  # and once more below, or XLA looks for a better place within, and gathers images for it
     if config.name != "none":
         x = random_flip(flip_key, x)
     if config.name == "simclr":
@@ -67,7 +67,7 @@ def augment(
         x = random_gray(gray_key, x, config.gray_prob)
         x = gaussian_blur(blur_key, x, config.blur_prob)
         x = jnp.clip(x, 0, 1)  # weights that sum to 1 + 1e-7
-    x = spread(x)
+    x = shard_rows(x)
     return jnp.swapaxes(x.reshape(batch, views, image_size, image_size, 3), 0, 1)
 
 
@@ -213,9 +213,9 @@ def _jitter_parameters(
 ) -> tuple[Int[Array, "4 {batch}"], Float[Array, "4 {batch}"]]:
     """Which operation each image sees first, second, third and fourth, and with which factor (or turn)."""
     apply_key, order_key, factor_key = jax.random.split(key, 3)
-    spread = strength * JITTER_SPREAD
-    low = np.maximum(JITTER_IDENTITY - spread, [0, 0, 0, -0.5])
-    high = np.minimum(JITTER_IDENTITY + spread, [np.inf, np.inf, np.inf, 0.5])
+    reach = strength * JITTER_RANGE
+    low = np.maximum(JITTER_IDENTITY - reach, [0, 0, 0, -0.5])
+    high = np.minimum(JITTER_IDENTITY + reach, [np.inf, np.inf, np.inf, 0.5])
     factors = jax.random.uniform(factor_key, (batch, 4), minval=low, maxval=high)
     factors = jnp.where(jax.random.uniform(apply_key, (batch, 1)) < prob, factors, JITTER_IDENTITY)
     order = jnp.argsort(jax.random.uniform(order_key, (batch, 4)), axis=1)

@@ -15,7 +15,7 @@ from can.data.image_set import ImageSet
 from can.data.joined import join
 from can.data.small_sets import decode_if_small
 from can.data.smoke import load_smoke
-from can.data.splits import select
+from can.data.splits import select_split
 from can.data.tfds_records import read_tfds
 from can.errors import ConfigError
 
@@ -75,7 +75,7 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
     else:
         _check_tfds_name(name, data_dir)
         splits = decode_if_small(read_tfds(name, data_dir), data_dir)
-    image_set = select(splits, split)
+    image_set = select_split(splits, split)
     return image_set if labelled else image_set.without_labels()
 
 

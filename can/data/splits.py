@@ -10,7 +10,7 @@ from can.data.image_set import ImageSet
 from can.errors import DataError, check_choice
 
 
-def select(splits: Mapping[str, ImageSet], spec: str) -> ImageSet:
+def select_split(splits: Mapping[str, ImageSet], spec: str) -> ImageSet:
     """The images that `spec` names out of a source's `splits`.
 
     Raises:

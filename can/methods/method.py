@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from can.config import MethodSettings, ModelConfig
 from can.models import ViT
-from can.sharding import spread
+from can.sharding import shard_rows
 
 Metrics = dict[str, Float[Array, ""]]
 Loss = tuple[Float[Array, ""], Metrics]  # a scalar, and what to log
@@ -77,7 +77,7 @@ class Method(nnx.Module):
 
 def rows_of(views: Float[Array, "views batch height width 3"]) -> Float[Array, "rows height width 3"]:
     """Views and images in one axis, view by view, over all devices."""
-    return spread(views.reshape(-1, *views.shape[2:]))
+    return shard_rows(views.reshape(-1, *views.shape[2:]))
 
 
 def add_losses(image: Loss, batch: Loss) -> Loss:

@@ -43,9 +43,7 @@ class TrainLog:
         self._file = path.open("ab", buffering=0)  # a buffer would raise once more when closed on a full disk
         self._events = None
         if tensorboard_dir is not None:
-            from can.runs.event_file import (
-                EventFile,  # here, since tensorboardX imports torch where there is one: 1.5 s
-            )
+            from can.runs.event_file import EventFile  # here: tensorboardX imports torch where there is one, 1.5 s
 
             self._events = EventFile(tensorboard_dir, resume_step)
         self._progress = _Progress(total_steps, resume_step)

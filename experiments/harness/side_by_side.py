@@ -57,7 +57,7 @@ class Processes:
         """Calls `function` in all processes at the same time; what each returned. Raises what one of them raises."""
         return [_result(future) for future in [pool.submit(function, *arguments) for pool in self._pools]]
 
-    def spread(self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    def map_unordered(self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         """`function(*call)` for each of `calls`, begun in their order by the process that is idle first.
 
         Yields results as they come. Raises what a call raises, and begins no other then.

@@ -101,7 +101,7 @@ def _complete_all(calls: Sequence[_Call], at_once: int) -> Iterator[None]:
         return
     print(f"{at_once} runs at a time, each on cores of its own (--jobs=1: one after the other)", file=sys.stderr)
     with Processes(at_once, _begin) as processes:
-        yield from processes.spread(_complete_marked, both_ends(calls))
+        yield from processes.map_unordered(_complete_marked, both_ends(calls))
 
 
 def _complete(mark: str, row: Row, seed: int) -> None:

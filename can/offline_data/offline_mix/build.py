@@ -32,7 +32,7 @@ from can.offline_data.debian import unpacked
 from can.offline_data.fashion_mnist import NAME as FASHION_MNIST
 from can.offline_data.fashion_mnist import load_fashion_mnist
 from can.offline_data.offline_mix import clipart, photos
-from can.offline_data.offline_mix.duplicates import Picture, first_of_each, select
+from can.offline_data.offline_mix.duplicates import Picture, first_of_each, thin_out
 from can.offline_data.offline_mix.overlays import watermarked
 from can.offline_data.offline_mix.views import SIZE, View, clipart_view, enlarged, photo_view, pyramid
 
@@ -60,12 +60,12 @@ def _build(data_dir: Path, target: Path) -> None:
     fashion = load_fashion_mnist(data_dir)["train"]  # the quickest to fail comes first
     with unpacked(photos.PACKAGE, data_dir, target) as package:
         found = photos.read_photos(package.folder)
-        photographs, dropped = select(found, per_family=1, per_folder=len(found), per_likeness=1)
+        photographs, dropped = thin_out(found, per_family=1, per_folder=len(found), per_likeness=1)
         about_photos = _about(package.origin, photos.LICENSE, len(found), photographs, dropped)
     pyramids = [pyramid(photo.pixels) for photo in photographs]
     with unpacked(clipart.PACKAGE, data_dir, target) as package:
         pictures = list(clipart.read_pictures(package.folder))
-        drawings, dropped = select(pictures, **clipart.CAPS)
+        drawings, dropped = thin_out(pictures, **clipart.CAPS)
         about_clipart = _about(package.origin, clipart.LICENSE, len(pictures), drawings, dropped)
     del pictures
     sources = {

@@ -24,7 +24,7 @@ PACKAGE = DebianPackage(
     contents="usr/share/openclipart/png",
 )
 LICENSE = "public domain (Creative Commons Public Domain Dedication)"
-CAPS = dict(per_family=12, per_folder=120, per_likeness=2)  # of `select`: which pictures the mix takes
+CAPS = dict(per_family=12, per_folder=120, per_likeness=2)  # of `thin_out`: which pictures the mix takes
 _SIDE = 96  # pixels kept of the longer side: three times what a view shows
 _MAX_PIXELS = 25_000_000  # 16 of the 6,900 pictures are larger, up to 623 megapixels; decoded they would fill memory
 

@@ -51,7 +51,7 @@ def perceptual_hash(pixels: UInt8[np.ndarray, "height width channels"]) -> int:
     return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1] + 1).tobytes(), "big")
 
 
-def select(
+def thin_out(
     pictures: Iterable[Picture], *, per_family: int, per_folder: int, per_likeness: int
 ) -> tuple[list[Picture], Counter[str]]:
     """The pictures to keep, and how many were dropped for which reason.

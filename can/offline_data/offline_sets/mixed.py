@@ -12,13 +12,13 @@ from can.data.prepared import prepare_once
 from can.offline_data.cutouts import on_white
 from can.offline_data.debian import unpacked
 from can.offline_data.offline_mix import clipart
-from can.offline_data.offline_mix.duplicates import Picture, select
+from can.offline_data.offline_mix.duplicates import Picture, thin_out
 from can.offline_data.offline_sets.build import SIZE, thumbnails
 
 
 def split_by_mix(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Picture]]:
     """The clip art in the mix, and the rest without copies of it (by the files' content hash)."""
-    kept, _ = select(pictures, **clipart.CAPS)
+    kept, _ = thin_out(pictures, **clipart.CAPS)
     hashes = {picture.sha256 for picture in kept}
     return kept, [picture for picture in pictures if picture.sha256 not in hashes]
 
