@@ -41,6 +41,10 @@ class FileRecords:
         except OSError as error:
             raise DataError(f"{self.describe(index)} cannot be read: {error.strerror}") from error
 
+    def label(self, index: int) -> int | None:
+        """See `Records`."""
+        return self.labels[index]
+
     def describe(self, index: int) -> str:
         """See `Records`."""
         return str(self.root / self.names[index])
@@ -64,6 +68,10 @@ class ZipRecords:
             return self._open.archive(path).read(name), self.labels[index]
         except (OSError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{self.describe(index)} cannot be read ({error}): fetch the archive again") from error
+
+    def label(self, index: int) -> int | None:
+        """See `Records`."""
+        return self.labels[index]
 
     def describe(self, index: int) -> str:
         """See `Records`."""
