@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 
 import cv2
@@ -37,9 +38,11 @@ def test_class_subfolders_in_sorted_order_are_the_labels(tmp_path):
     images = photos(tmp_path / "photos")
     assert isinstance(images, EncodedImages)
     assert (images.num_classes, images.class_names) == (2, ("cat", "dog"))
-    names = ["cat/0.png", "cat/a/1.PNG", "dog/2.png"]
-    assert [images[index] for index in range(3)] == [(CATS_AND_DOGS[name], int("dog" in name)) for name in names]
-    assert images.describe(2) == str(tmp_path / "photos" / "dog" / "2.png")
+    found = {images.describe(index): images[index] for index in range(3)}
+    assert found == {
+        str(tmp_path / "photos" / name): (CATS_AND_DOGS[name], int("dog" in name))
+        for name in ("cat/0.png", "cat/a/1.PNG", "dog/2.png")
+    }
     assert len(photos(tmp_path / "photos", "train[1:]")) == 2
     assert photos(tmp_path / "photos", labelled=False)[2][1] is None
 
@@ -53,6 +56,54 @@ def test_a_zip_archive_is_read_as_the_same_set(tmp_path):
     folder, zipped = photos(tmp_path / "photos"), photos(tmp_path / "photos.zip")
     assert zipped.class_names == folder.class_names
     assert [zipped[index] for index in range(3)] == [folder[index] for index in range(3)]
+
+
+def sorted_by_class(root, classes=5, of_each=40, size=80):
+    """A folder of classes, as archives come: all images of one class, then all of the next."""
+    names = [f"{label}/{index:03}.png" for label in "abcdefgh"[:classes] for index in range(of_each)]
+    write(root, {name: png(size, size, number) for number, name in enumerate(names)})
+    return names
+
+
+def zipped(path, root, names):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, (root / name).read_bytes())
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "decoded"])
+def test_every_part_of_a_set_that_is_sorted_by_class_is_a_fair_sample(tmp_path, form):
+    names = sorted_by_class(tmp_path / "photos", size=8 if form == "decoded" else 80)
+    zipped(tmp_path / "photos.zip", tmp_path / "photos", names)
+    source = tmp_path / ("photos.zip" if form == "zip" else "photos")
+    for part, of_each in (("train[:80%]", 32), ("train[80%:]", 8), ("train[:50]", 10)):
+        images = photos(source, part)
+        labels = images.labels if form == "decoded" else [images[index][1] for index in range(len(images))]
+        counts = np.bincount(labels, minlength=5)
+        # Four standard deviations of a draw without replacement.
+        assert np.abs(counts - of_each).max() <= 4 * np.sqrt(0.8 * of_each * (1 - of_each / 40)), part
+
+
+def test_the_order_does_not_depend_on_the_machine_or_on_other_files(tmp_path, monkeypatch):
+    names = sorted_by_class(tmp_path / "photos", classes=2, of_each=5)
+
+    def order(source):
+        images = photos(source)
+        return [images.describe(index).split("photos/")[-1].removeprefix("zip/") for index in range(len(images))]
+
+    first = order(tmp_path / "photos")
+    fixed = ["b/004", "b/003", "b/001", "a/003", "a/002", "a/004", "b/002", "a/000", "a/001", "b/000"]
+    assert first == [f"{name}.png" for name in fixed]
+    zipped(tmp_path / "photos.zip", tmp_path / "photos", names[::-1])
+    archive = photos(tmp_path / "photos.zip")
+    assert [archive.describe(index).split(".zip/")[1] for index in range(10)] == first
+    walk = os.walk
+    monkeypatch.setattr(
+        os, "walk", lambda *args, **kw: [(top, subs, files[::-1]) for top, subs, files in walk(*args, **kw)][::-1]
+    )
+    assert order(tmp_path / "photos") == first
+    (tmp_path / "photos" / "b" / "000.png").unlink()
+    assert order(tmp_path / "photos") == [name for name in first if name != "b/000.png"]
 
 
 def test_loose_images_are_unlabelled(tmp_path):
@@ -73,14 +124,20 @@ def test_subfolders_called_train_and_val_are_splits(tmp_path):
 
 
 def test_few_small_images_of_one_size_are_decoded_once_into_arrays(tmp_path):
-    files = {f"{label}/{index}.png": png(12, 10, 10 * index) for index in range(3) for label in "ab"}
+    files = {f"{'ab'[label]}/{index}.png": png(12, 10, 100 * label + index) for index in range(3) for label in range(2)}
     write(tmp_path / "photos", files)
     images = photos(tmp_path / "photos")
     assert isinstance(images, ArrayImages)
     assert isinstance(images.images, np.memmap)
-    np.testing.assert_array_equal(images.labels, [0, 0, 0, 1, 1, 1])
-    expected = np.random.default_rng(20).integers(0, 256, (12, 10, 3), dtype=np.uint8)[..., ::-1]
-    np.testing.assert_array_equal(images.images[5], expected)
+    found = {(image.tobytes(), int(label)) for image, label in zip(images.images, images.labels, strict=True)}
+    assert found == {
+        (
+            cv2.imdecode(np.frombuffer(files[f"{'ab'[label]}/{index}.png"], np.uint8), cv2.IMREAD_COLOR_RGB).tobytes(),
+            label,
+        )
+        for index in range(3)
+        for label in range(2)
+    }
 
 
 def test_changed_files_are_not_taken_for_the_old_ones(tmp_path):
@@ -142,11 +199,11 @@ def test_cifar10_is_read_from_all_its_archives(cifar_zips, place):
         path.rename(cifar_zips / place / path.name)
     train, test = (load("cifar10", split, data_dir=cifar_zips) for split in ("train", "test"))
     assert train.images.shape == (6, 32, 32, 3)
-    np.testing.assert_array_equal(train.labels, [0, 0, 0, 1, 1, 1])
-    order = [0, 2, 4, 1, 3, 5]
-    for image, seed in zip(train.images, order, strict=True):
-        expected = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)[..., ::-1]
-        np.testing.assert_array_equal(image, expected)
+    found = {(image.tobytes(), int(label)) for image, label in zip(train.images, train.labels, strict=True)}
+    assert found == {
+        (np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)[..., ::-1].tobytes(), seed % 2)
+        for seed in range(6)
+    }
     assert test.class_names == train.class_names == ("cat", "dog")
 
 

@@ -74,6 +74,9 @@ def test_slices_of_encoded_images_compose():
         def __getitem__(self, index):
             return bytes([index]), index % 3
 
+        def label(self, index):
+            return index % 3
+
         def describe(self, index):
             return f"number {index}"
 

@@ -14,7 +14,7 @@ import can.evals.finetune as finetuning
 from can.augment import eval_view
 from can.config import FinetuneConfig
 from can.data import ArrayImages
-from can.errors import ConfigError, DataError, UserError
+from can.errors import ConfigError, UserError
 from can.evals.finetune import FinetunedViT, evaluate, load_finetuned
 from can.models import ViT, model_config
 from experiments.harness import presets
@@ -152,11 +152,6 @@ def test_a_diverging_loss_names_the_step(tmp_path):
     config = dataclasses.replace(PLAIN, base_lr=1e30, warmup_epochs=0)
     with pytest.raises(UserError, match=r"at step \d+ of 24: lower its base_lr"):
         evaluate(encoder(), stripes(512, 0), stripes(4, 1), config, seed=0, work_dir=tmp_path)
-
-
-def test_sets_of_other_classes_are_refused(tmp_path):
-    with pytest.raises(DataError, match="2 classes, stripes1 all has 3"):
-        evaluate(encoder(), stripes(8, 0), stripes(9, 1, classes=3), PLAIN, seed=0, work_dir=tmp_path)
 
 
 def test_the_recipes_are_those_of_the_papers():

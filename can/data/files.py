@@ -1,7 +1,13 @@
-"""Image files in a folder or in zip archives as `Records`; the first folder of a file's path is its class."""
+"""Image files in a folder or in zip archives as `Records`; the first folder of a file's path is its class.
+
+Such sets come sorted by class. They are shuffled once, when they are opened, as TFDS shuffles its own when it writes
+them: in the order of a hash of the names. `train[:80%]` is then a fair sample, the same on every machine, and a file
+that is added or removed moves no other.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import zipfile
@@ -14,6 +20,7 @@ from can.data.image_set import EncodedImages, sha256_of
 from can.errors import DataError
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp")
+_SHUFFLE_SEED = b"can"  # another one is another order, and so another fingerprint
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,10 @@ class FileRecords:
             return (self.root / self.names[index]).read_bytes(), self.labels[index]
         except OSError as error:
             raise DataError(f"{self.describe(index)} cannot be read: {error.strerror}") from error
+
+    def label(self, index: int) -> int | None:
+        """See `Records`."""
+        return self.labels[index]
 
     def describe(self, index: int) -> str:
         """See `Records`."""
@@ -58,6 +69,10 @@ class ZipRecords:
         except (OSError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{self.describe(index)} cannot be read ({error}): fetch the archive again") from error
 
+    def label(self, index: int) -> int | None:
+        """See `Records`."""
+        return self.labels[index]
+
     def describe(self, index: int) -> str:
         """See `Records`."""
         path, name = self.members[index]
@@ -80,7 +95,7 @@ class _OpenArchives(threading.local):
 
 
 def images_in_folder(name: str, split: str, root: Path) -> EncodedImages:
-    """Every image below `root`, in the order of the sorted paths; symbolic links are followed.
+    """Every image below `root`, shuffled by `shuffle_key` of the paths; symbolic links are followed.
 
     Raises:
       DataError: there are none, or some lie in class subfolders and some do not.
@@ -92,7 +107,7 @@ def images_in_folder(name: str, split: str, root: Path) -> EncodedImages:
             if _is_image(file):
                 path = os.path.join(folder, file)
                 sizes[os.path.relpath(path, root).replace(os.sep, "/")] = os.stat(path).st_size
-    names = sorted(sizes)
+    names = sorted(sizes, key=shuffle_key)
     classes, labels = labels_of(names, str(root))
     return EncodedImages(
         name=name,
@@ -106,7 +121,7 @@ def images_in_folder(name: str, split: str, root: Path) -> EncodedImages:
 
 
 def images_in_zips(name: str, split: str, paths: Iterable[Path]) -> EncodedImages:
-    """Every image of the archives `paths`, in the order of the sorted names.
+    """Every image of the archives `paths`, shuffled by `shuffle_key` of the names in them.
 
     Raises:
       DataError: an archive is damaged, there are no images, or only some lie in class folders.
@@ -119,7 +134,7 @@ def images_in_zips(name: str, split: str, paths: Iterable[Path]) -> EncodedImage
                 found += [(info.filename, path, info.CRC) for info in archive.infolist() if _is_image(info.filename)]
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} is not a whole zip archive ({error}): fetch it again") from error
-    found.sort()
+    found.sort(key=lambda entry: (shuffle_key(entry[0]), entry[1:]))  # a name may be in two archives
     classes, labels = labels_of([member for member, _, _ in found], ", ".join(map(str, paths)))
     return EncodedImages(
         name=name,
@@ -129,6 +144,11 @@ def images_in_zips(name: str, split: str, paths: Iterable[Path]) -> EncodedImage
         fingerprint=sha256_of(*((member, crc) for member, _, crc in found)),
         records=ZipRecords([(path, member) for member, path, _ in found], labels),
     )
+
+
+def shuffle_key(name: str) -> bytes:
+    """What files are sorted by: a hash of the name, the same on every machine (names that are not UTF-8 included)."""
+    return hashlib.blake2b(name.encode(errors="surrogateescape"), key=_SHUFFLE_SEED, digest_size=16).digest()
 
 
 def labels_of(names: Sequence[str], where: str) -> tuple[tuple[str, ...], list[int | None]]:

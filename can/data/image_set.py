@@ -30,6 +30,10 @@ class Records(Protocol):
         """The file's bytes (JPEG, PNG, ...) and its label, None where the set has none."""
         ...
 
+    def label(self, index: int) -> int | None:
+        """The label alone, without a read of the image where the two do not lie together."""
+        ...
+
     def describe(self, index: int) -> str:
         """Where the image came from (a path, a record number), for error messages."""
         ...
@@ -131,6 +135,10 @@ class EncodedImages(ImageSet):
         """The encoded bytes and the label (None if the set is unlabelled) of image `index`."""
         data, label = self.records[self._record(index)]
         return data, label if self.num_classes is not None else None
+
+    def label(self, index: int) -> int | None:
+        """The label of image `index` (None if the set is unlabelled)."""
+        return self.records.label(self._record(index)) if self.num_classes is not None else None
 
     def describe(self, index: int) -> str:
         """Where image `index` came from, for error messages."""

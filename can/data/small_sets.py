@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 from absl import logging
-from PIL import Image, UnidentifiedImageError
 
 from can.data import array_store
-from can.data.decode import UnequalSizes, decode_all
+from can.data.decode import UnequalSizes, decode_all, image_size
 from can.data.image_set import EncodedImages, ImageSet, sha256_of
 from can.data.prepared import prepare_once
 
@@ -22,7 +20,7 @@ def decode_if_small(splits: Mapping[str, EncodedImages], data_dir: Path) -> Mapp
     """The same splits as `ArrayImages`, decoded under `data_dir` on the first call, or as they are if not small.
 
     Small means: the first image has sides of at most `MAX_SIDE` pixels, all images have its size, and together they
-    take at most `MAX_BYTES`.
+    take at most `MAX_BYTES`. Raises DataError if the first image of a split, or any of a small set, is damaged.
     """
     if not all(_looks_small(images) for images in splits.values()):
         return splits
@@ -42,9 +40,5 @@ def decode_if_small(splits: Mapping[str, EncodedImages], data_dir: Path) -> Mapp
 
 
 def _looks_small(images: EncodedImages) -> bool:
-    try:
-        with Image.open(io.BytesIO(images[0][0])) as first:
-            width, height = first.size
-    except UnidentifiedImageError:
-        return False  # the error that names the image comes when it is read
+    height, width = image_size(images[0][0], images.describe(0))
     return max(width, height) <= MAX_SIDE and 3 * width * height * len(images) <= MAX_BYTES

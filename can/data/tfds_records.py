@@ -38,6 +38,10 @@ class TfdsRecords:
             raise DataError(f"{self.describe(index)} cannot be read ({error}): prepare the data set again") from error
         return example["image"], int(example["label"]) if self._labelled else None
 
+    def label(self, index: int) -> int | None:
+        """See `Records`; it lies beside the image, in the record."""
+        return self[index][1]
+
     def describe(self, index: int) -> str:
         """See `Records`."""
         return f"record {index} of {self._what}"

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int
 from can.config import FewShotConfig
 from can.data import ArrayImages, EncodedImages, ImageSet
 from can.data.decode import decode_rgb
-from can.errors import DataError
+from can.evals.classes import check_same_classes, labels_of
 from can.evals.encoder import Encoder, extract_features
 from can.objectives import cross_entropy
 
@@ -57,7 +57,7 @@ def evaluate(
       standard deviation (n - 1) over them, if there are several; `n`: the number of test images.
 
     Raises:
-      DataError: a set has no labels, or the two have different classes.
+      DataError: see `check_same_classes`.
     """
     found = accuracies(encoder, train, test, config, seed=seed, l2s=(config.l2,), cache_dir=cache_dir)
     return summary({shots: table[:, 0] for shots, table in found.items()}) | {"n": len(test)}
@@ -77,11 +77,8 @@ def accuracies(
 
     See `evaluate`, which takes the means of these; `sgd` has one column, as it has no penalty.
     """
-    if train.num_classes is None or train.num_classes != test.num_classes:
-        raise DataError(
-            f"few-shot classification needs labelled sets of the same classes: {train.name} {train.split} has "
-            f"{train.num_classes or 'no'} classes, {test.name} {test.split} has {test.num_classes or 'no'}"
-        )
+    check_same_classes("few-shot classification", train, test)
+    assert train.num_classes is not None
     # Read before anything is encoded: the choice needs the labels alone.
     ranks = [class_ranks(labels_of(train), np.random.default_rng((seed, choice))) for choice in range(config.choices)]
     used = np.flatnonzero(np.min(ranks, axis=0) < max(config.shots))
@@ -128,18 +125,6 @@ def summary(by_shots: Mapping[int, Float[np.ndarray, " choices"]]) -> dict[str, 
         if len(values) > 1:
             found[f"{shots}shot_sd"] = float(values.std(ddof=1))
     return found
-
-
-def labels_of(image_set: ImageSet) -> Int[np.ndarray, " n"]:
-    """The labels of a set in its order. Of encoded images every record is read, since the label lies beside the image.
-
-    Raises DataError if a record is damaged.
-    """
-    if isinstance(image_set, ArrayImages):
-        assert image_set.labels is not None
-        return np.asarray(image_set.labels)
-    assert isinstance(image_set, EncodedImages)
-    return np.array([image_set[index][1] for index in range(len(image_set))], np.int32)
 
 
 def class_ranks(labels: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:

@@ -26,7 +26,8 @@ from can.augment import eval_view
 from can.checkpoint import Checkpoints
 from can.config import FinetuneConfig, OptimConfig
 from can.data import ImageSet, batches, eval_batches
-from can.errors import ConfigError, DataError, UserError
+from can.errors import ConfigError, UserError
+from can.evals.classes import check_same_classes
 from can.evals.encoder import Encoder
 from can.evals.finetune_step import FinetunedViT, FinetuneState, make_train_step, resolve_optim
 from can.files import read_json, write_json
@@ -74,14 +75,11 @@ def evaluate(
 
     Raises:
       ConfigError: the schedule cannot work, or `work_dir` holds a finetuning with other settings.
-      DataError: a set has no labels, or the two have different classes.
+      DataError: see `check_same_classes`.
       UserError: the loss is not finite (says the step), or the disk is full.
     """
-    if train.num_classes is None or train.num_classes != test.num_classes:
-        raise DataError(
-            f"finetuning needs labelled sets of the same classes: {train.name} {train.split} has "
-            f"{train.num_classes or 'no'} classes, {test.name} {test.split} has {test.num_classes or 'no'}"
-        )
+    check_same_classes("finetuning", train, test)
+    assert train.num_classes is not None
     mesh = mesh or make_mesh()
     optim, steps_per_epoch = resolve_optim(config, len(train))
     last_step = optim.last_step

@@ -26,7 +26,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 from can.augment import augment, normalize
 from can.config import AugmentConfig, LinearProbeConfig
 from can.data import ImageSet, batches
-from can.errors import ConfigError, DataError, UserError
+from can.errors import ConfigError, UserError
+from can.evals.classes import check_same_classes
 from can.evals.encoder import Encoder, extract_features
 from can.objectives import cross_entropy
 from can.optim import descend, lars, learning_rate_schedule
@@ -108,14 +109,11 @@ def evaluate(
 
     Raises:
       ConfigError: the schedule cannot work.
-      DataError: a set has no labels, or the two have different classes.
+      DataError: see `check_same_classes`.
       UserError: the loss (says the step) or a feature is not finite.
     """
-    if train.num_classes is None or train.num_classes != test.num_classes:
-        raise DataError(
-            f"a linear probe needs labelled sets of the same classes: {train.name} {train.split} has "
-            f"{train.num_classes or 'no'} classes, {test.name} {test.split} has {test.num_classes or 'no'}"
-        )
+    check_same_classes("a linear probe", train, test)
+    assert train.num_classes is not None
     schedule = resolve_schedule(config, len(train))
     if config.cache_features:
         rounds = cached_rounds(encoder, train, schedule.batch_size, seed, cache_dir)
