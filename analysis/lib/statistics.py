@@ -17,7 +17,8 @@ Two errors make a difference uncertain, and its 95 % interval holds both:
 The interval is ± √(t² · seed variance + z² · image variance), with the quantiles of Student's t and of the normal
 distribution. It covers at least 95 % (Banerjee, 1960); the usual approximation (Welch, Satterthwaite) does not if there
 are few seeds. p is the level at which the interval ends at 0. A claim is decided if Holm's adjustment of p over the
-tested claims of the table is below .05. A row of one seed decides nothing.
+tested claims of the table is below .05. A row of one seed decides nothing. The rate of .05 a table supposes that
+the runs of all rows vary alike; it is higher for claims about a row that varies much more than the others.
 """
 
 from __future__ import annotations
