@@ -1,0 +1,297 @@
+"""The one rule by which tables, figures and scoreboards decide whether one row is above another.
+
+A table is a frame with one line a run: `row` (what its runs share, any hashable key), `seed`, `value` (accuracy in per
+cent), `n` (test images) and optionally `correct` (a bool array [n]: which test images the run got right, the same
+images in the same order for all runs of the table; None where it is not known). A claim is a pair of rows, of which the
+first should be above.
+
+Two errors make a difference uncertain, and its 95 % interval holds both:
+
+- Seeds. The model is value = row + seed + noise, fitted by least squares to the whole table, so that rows are paired by
+  seed and the noise has one standard deviation, pooled over the table. Rows that share fewer than two seeds are not
+  paired: their means are compared, with the standard deviation of runs within a row, pooled over the table.
+- Test images. All runs see the same ones, so more seeds do not reduce this error. `correct` tells it image by image
+  (`Design.images`); otherwise it is that of two independent binomial accuracies, which is larger unless the two rows
+  err on different images.
+
+The interval is ± √(t² · seed variance + z² · image variance), with the quantiles of Student's t and of the normal
+distribution. It covers at least 95 % (Banerjee, 1960); the usual approximation (Welch, Satterthwaite) does not if there
+are few seeds. p is the level at which the interval ends at 0. A claim is decided if Holm's adjustment of p over the
+tested claims of the table is below .05. A row of one seed decides nothing. The rate of .05 a table supposes that
+the runs of all rows vary alike; it is higher for claims about a row that varies much more than the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy import special
+from scipy.optimize import elementwise
+
+from can.errors import DataError
+
+HOLDS, FAILS, UNDECIDED, MISSING = "holds", "does not hold", "undecided", "not measured"
+ERROR_RATE = 0.05
+
+_FARTHEST = 20.0  # standard errors: p is never below 1e-88, so that Student's t of one degree of freedom stays finite
+
+Claims = Sequence[tuple[Hashable, Hashable]]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What claims are as functions of the runs of a table. It depends on who ran which seed, not on results."""
+
+    weights: Float[np.ndarray, "claims runs"]  # of the values of the runs in the difference
+    noise: Float[np.ndarray, "claims runs runs"]  # projects values on what the claim's model leaves unexplained
+    residuals: Int[np.ndarray, " claims"]  # dimensions of that
+    df: Int[np.ndarray, " claims"]  # degrees of freedom of the pooled variance
+    paired: Bool[np.ndarray, " claims"]
+    means: Float[np.ndarray, "2 claims runs"]  # weights of the mean of the row above, and of the row below
+    images: Float[np.ndarray, "claims runs runs"]  # weights of the runs' covariances over images in the image variance
+
+
+class Decision(NamedTuple):
+    """Claims of tables of one design: points, and p before and after Holm's adjustment within each table."""
+
+    difference: Float[np.ndarray, "*tables claims"]
+    low: Float[np.ndarray, "*tables claims"]
+    high: Float[np.ndarray, "*tables claims"]
+    p: Float[np.ndarray, "*tables claims"]
+    p_holm: Float[np.ndarray, "*tables claims"]
+
+
+def compare(runs: pd.DataFrame, claims: Claims) -> pd.DataFrame:
+    """A verdict on each claim, in the order of `claims`.
+
+    Columns: `above`, `below`, `difference`, `low`, `high` (points; the 95 % interval of this claim alone), `df`, `p`,
+    `p_holm`, `seeds` (the fewer of the two rows), `paired`, `verdict`. The difference is that of the fit, which is not
+    quite that of the rows' means if seeds are missing. A claim about a row of one seed has an infinite interval and
+    p = 1. One about a row without runs has pd.NA for its numbers, 0 for its `seeds`.
+
+    Raises DataError if the runs are not a table as the module describes.
+    """
+    runs = checked(runs)
+    rows = {line.row: line for line in summary(runs).itertuples()}
+    lines: list[dict[str, Any]] = []
+    for above, below in claims:
+        line: dict[str, Any] = dict(above=above, below=below, seeds=0, paired=False, verdict=MISSING)
+        if above in rows and below in rows:
+            line |= dict(difference=rows[above].mean - rows[below].mean, low=-np.inf, high=np.inf, df=0, p=1, p_holm=1)
+            line |= dict(seeds=min(rows[above].seeds, rows[below].seeds), verdict=UNDECIDED)
+        lines.append(line)
+    tested = [line for line in lines if line["seeds"] >= 2]
+    if tested:
+        plan = design(list(runs["row"]), list(runs["seed"]), [(line["above"], line["below"]) for line in tested])
+        found = decide(plan, runs["value"].to_numpy(float), runs["n"].to_numpy(int), *_correct(runs))
+        for i, line in enumerate(tested):
+            line |= {name: values[i] for name, values in found._asdict().items()}
+            line |= dict(df=plan.df[i], paired=plan.paired[i])
+            if line["p_holm"] < ERROR_RATE:
+                line["verdict"] = HOLDS if line["difference"] > 0 else FAILS
+    numbers = dict.fromkeys(("difference", "low", "high"), "Float64") | {"df": "Int64"}
+    numbers |= dict.fromkeys(("p", "p_holm"), "Float64") | {"seeds": "int64", "paired": "bool"}
+    return pd.DataFrame(lines, columns=["above", "below", *numbers, "verdict"], dtype=object).astype(numbers)
+
+
+def design(rows: Sequence[Hashable], seeds: Sequence[int], claims: Claims) -> Design:
+    """The design of claims about a table whose runs have these rows and seeds; each row in a claim has two or more."""
+    who = _Who.of(rows, seeds)
+    above, below = (np.array([who.place[claim[side]] for claim in claims]) for side in (0, 1))
+    fit, mean, free = np.linalg.pinv(who.both), who.mean, np.eye(len(rows))
+    rank = int(np.linalg.matrix_rank(who.both))
+    freedom = len(rows) - rank
+    shared = who.in_row.T @ who.has_seed @ who.has_seed.T @ who.in_row  # [rows, rows]
+    paired = shared[above, below] >= 2  # then `freedom` is at least 1
+
+    # Covariances over images between runs of different seeds are what more seeds do not reduce. The covariances of a
+    # run with itself, and of two runs of one seed, are in the variance over seeds already.
+    differ = 1 - who.has_seed @ who.has_seed.T  # [runs, runs]
+    pairs = who.in_row.T @ differ @ who.in_row  # [rows, rows]
+    share = differ / np.maximum(who.in_row @ pairs @ who.in_row.T, 1)
+    sign = (who.in_row[:, above] - who.in_row[:, below]).T  # [claims, runs]
+    return Design(
+        weights=np.where(paired[:, None], fit[above] - fit[below], mean[above] - mean[below]),
+        noise=np.where(paired[:, None, None], free - who.both @ fit, free - who.in_row @ mean),
+        residuals=np.where(paired, freedom, len(rows) - len(who.place)),
+        # A seed's effect on many rows is one deviation: of the squares within rows, no more than these are independent.
+        # They are the usual runs - rows if no two rows share a seed.
+        df=np.where(paired, freedom, rank - len(who.place)),
+        paired=paired,
+        means=np.stack([mean[above], mean[below]]),
+        images=sign[:, :, None] * sign[:, None, :] * share,
+    )
+
+
+def decide(
+    plan: Design,
+    values: Float[np.ndarray, "*tables runs"],
+    n: Int[np.ndarray, " runs"],
+    correct: Bool[np.ndarray, "*tables runs images"] | None = None,
+    known: Bool[np.ndarray, " runs"] | None = None,
+) -> Decision:
+    """The claims of one table, or of many of the same design at once.
+
+    `values` are in per cent. `known` says which runs have a line in `correct`; None is all of them.
+    """
+    difference = values @ plan.weights.T
+    unexplained = np.einsum("...r,crq->...cq", values, plan.noise)
+    seed_variance = (unexplained**2).sum(-1) / plan.residuals * (plan.weights**2).sum(-1)
+
+    shares = np.einsum("...r,scr->...sc", values / 100, plan.means)
+    sizes = plan.means @ n
+    image_variance = (shares * (1 - shares) / sizes).sum(-2)
+    if correct is not None:
+        images = correct.shape[-1]
+        hits = correct.astype(np.float32)  # whole numbers below 2^24 are exact
+        accuracy = hits.mean(-1, dtype=float)
+        together = (hits @ np.swapaxes(hits, -1, -2)).astype(float) / images
+        covariance = together - accuracy[..., :, None] * accuracy[..., None, :]
+        by_image = np.maximum(np.einsum("...rq,crq->...c", covariance, plan.images), 0) / images
+        complete = np.ones(len(plan.df), bool) if known is None else ~(plan.means.sum(0)[:, ~known] > 0).any(-1)
+        image_variance = np.where(complete, by_image, image_variance)
+    # A test set resolves no less than one image, even if every run gets every image right.
+    image_variance = 1e4 * (image_variance + 1 / sizes.min(0) ** 2)
+
+    p = _p_value(difference, seed_variance, image_variance, plan.df)
+    half = np.sqrt(_half_width_squared(-special.ndtri(ERROR_RATE / 2), seed_variance, image_variance, plan.df))
+    return Decision(difference, difference - half, difference + half, p, _holm(p))
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """One line a row, in the order of `runs`: `row`, `mean`, `sd`, `seeds` and `n`.
+
+    `sd` is the sample standard deviation over seeds, pd.NA for one seed. Raises DataError if the runs are not a table.
+    """
+    runs = checked(runs)
+    at, names = _factorize(runs["row"])
+    rows = runs.groupby(at)
+    table = pd.DataFrame({"row": pd.Series(names, dtype=object)})
+    table["mean"] = rows["value"].mean().astype("Float64")
+    table["sd"] = rows["value"].std().astype("Float64")
+    return table.assign(seeds=rows["seed"].size(), n=rows["n"].first())
+
+
+def in_words(verdicts: Iterable[str], what: str = "orderings") -> str:
+    """One sentence that counts verdicts: "Of the 16 orderings, 6 hold, 4 do not hold, …"."""
+    count = Counter(verdicts)
+    one = {HOLDS: "holds", FAILS: "does not hold", UNDECIDED: "is undecided", MISSING: "is not measured"}
+    many = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: "are undecided", MISSING: "are not measured"}
+    *parts, last = [f"{count[verdict]} {(one if count[verdict] == 1 else many)[verdict]}" for verdict in many]
+    return f"Of the {count.total()} {what}, {', '.join(parts)} and {last}."
+
+
+def pooled_sd(runs: pd.DataFrame) -> tuple[float, int]:
+    """Standard deviation of the runs within rows, in points, pooled over the table, and its degrees of freedom.
+
+    Both are 0 if no row has two seeds. Raises DataError if the runs are not a table.
+    """
+    rows = summary(runs)
+    df = int((rows["seeds"] - 1).sum())
+    squares = (rows["sd"] ** 2 * (rows["seeds"] - 1)).sum()  # without rows of one seed
+    return (float(np.sqrt(squares / df)), df) if df else (0.0, 0)
+
+
+class _Who(NamedTuple):
+    """Which row and which seed each run of a table has."""
+
+    in_row: Float[np.ndarray, "runs rows"]
+    has_seed: Float[np.ndarray, "runs seeds"]
+    place: dict[Hashable, int]  # of a row
+
+    @classmethod
+    def of(cls, rows: Sequence[Hashable], seeds: Sequence[int]) -> _Who:
+        (row_at, names), (seed_at, numbers) = _factorize(rows), _factorize(seeds)
+        places = {name: place for place, name in enumerate(names)}
+        return cls(np.eye(len(names))[row_at], np.eye(len(numbers))[seed_at], places)
+
+    @property
+    def both(self) -> Float[np.ndarray, "runs rows+seeds"]:
+        """The design matrix of value = row + seed."""
+        return np.concatenate([self.in_row, self.has_seed], axis=1)
+
+    @property
+    def mean(self) -> Float[np.ndarray, "rows runs"]:
+        """Takes values to the means of rows."""
+        return self.in_row.T / self.in_row.sum(0)[:, None]
+
+
+def _factorize(values: Sequence[Hashable]) -> tuple[np.ndarray, list[Hashable]]:
+    """The place of each value among the distinct ones, and these, in the order of their first appearance."""
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return np.array([places[value] for value in values], int), list(places)
+
+
+def _half_width_squared(
+    z: np.ndarray, seed_variance: np.ndarray, image_variance: np.ndarray, df: np.ndarray
+) -> np.ndarray:
+    """Of the interval whose level is that of ± z of a normal distribution; Banerjee (1960)."""
+    t = -special.stdtrit(df, special.ndtr(-z))  # of the same level
+    return t**2 * seed_variance + z**2 * image_variance
+
+
+def _p_value(
+    difference: np.ndarray, seed_variance: np.ndarray, image_variance: np.ndarray, df: np.ndarray
+) -> np.ndarray:
+    """The level at which the interval ends at 0."""
+    # Student's t is never below the normal quantile, so that this z is never too small.
+    enough = np.minimum(np.abs(difference) / np.sqrt(seed_variance + image_variance) * (1 + 1e-6) + 1e-9, _FARTHEST)
+    solved = elementwise.find_root(
+        lambda z, *pieces: _half_width_squared(z, *pieces[1:]) - pieces[0] ** 2,
+        (np.zeros_like(enough), enough),
+        args=(difference, seed_variance, image_variance, np.broadcast_to(df, enough.shape).astype(float)),
+    )
+    return 2 * special.ndtr(-np.where(solved.success, solved.x, _FARTHEST))
+
+
+def _holm(p: Float[np.ndarray, "*tables claims"]) -> Float[np.ndarray, "*tables claims"]:
+    """Holm's step-down adjustment over the last axis: a family is decided wrongly at most at the rate of one claim."""
+    order = np.argsort(p, axis=-1)
+    steps = np.take_along_axis(p, order, -1) * np.arange(p.shape[-1], 0, -1)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(steps, axis=-1), 1), -1)
+    return adjusted
+
+
+def _correct(runs: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """`correct` as an array [runs, images], and for which runs it is known; None without any."""
+    if "correct" not in runs:
+        return None, None
+    given = {place: np.asarray(one, bool) for place, one in enumerate(runs["correct"]) if isinstance(one, np.ndarray)}
+    if not given:
+        return None, None
+    correct = np.zeros((len(runs), max(one.size for one in given.values())), bool)
+    for place, one in given.items():
+        run = runs.iloc[place]
+        if not one.size == run["n"] == correct.shape[1]:
+            raise DataError(
+                f"{run['row']}, seed {run['seed']}: `correct` has {one.size} images, n is {run['n']}, and the longest "
+                f"`correct` of the table has {correct.shape[1]}"
+            )
+        if not np.isclose(100 * one.mean(), run["value"], atol=1e-6):
+            raise DataError(
+                f"{run['row']}, seed {run['seed']}: the value is {run['value']}, but {100 * one.mean()} % of `correct`"
+            )
+        correct[place] = one
+    return correct, np.isin(np.arange(len(runs)), list(given))
+
+
+def checked(runs: pd.DataFrame) -> pd.DataFrame:
+    """`runs`; raises DataError unless they are a table as the module describes."""
+    sizes: dict[Hashable, int] = {}
+    seen = set()
+    for run in runs.itertuples():
+        if not 0 <= run.value <= 100:
+            raise DataError(f"{run.row}, seed {run.seed}: an accuracy in per cent is from 0 to 100, not {run.value}")
+        if (run.row, run.seed) in seen:
+            raise DataError(f"{run.row} has two results of seed {run.seed}")
+        if sizes.setdefault(run.row, run.n) != run.n:
+            raise DataError(f"the seeds of {run.row} were tested on {sizes[run.row]} and on {run.n} images")
+        seen.add((run.row, run.seed))
+    return runs
