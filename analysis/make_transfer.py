@@ -1,207 +1,159 @@
-"""Remakes the tables of finetuning, few-shot and robustness: `python analysis/make_transfer.py`.
+"""Finetuning, few-shot and robustness of Table 2's encoders: `python analysis/make_transfer.py [--scale=...]`.
 
-Reads `results/<scale>/`, writes `transfer.md` and `transfer.csv` there and prints the Markdown. Trains nothing.
+Prints what this repository publishes beside the reader's own results, and writes `transfer.md`, `transfer.csv` and
+`transfer.tex` into `results/<scale>/`. Trains nothing.
 """
 
 from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-import statistics
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
-from absl import flags
+import pandas as pd
 
-from analysis.lib import setting
-from analysis.lib.formats import Table, to_csv, to_markdown
-from analysis.lib.measurements import ROLES, RowKey, Run, Score, over_seeds, read_runs
-from can.errors import DataError
-from can.files import write_atomic
-from experiments.harness import cli
+from analysis.lib import head, orderings, scores, statistics
+from analysis.lib.command import run
+from analysis.lib.page import Page
+from analysis.lib.results import Results, per_cent, read
+from analysis.lib.tables import to_markdown
+from experiments.harness.methods import preset
+from experiments.harness.scales import MODEL_ROLES
+from experiments.harness.setting import Setting
+from experiments.harness.spec import Spec
+from experiments.transfer import NEEDS, TRAINED, UNTRAINED
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
-NONE = "–"
-EVALS = ("linear_probe", "finetune", "finetune_scratch", "few_shot", "few_shot_sgd", "robustness")
-METHODS = {"mae": "MAE", "simclr": "SimCLR", "can": "CAN", "random": "random init"}
-ARCHITECTURES = {role: name for name, role in ROLES.items()}
-
-Rows = dict[RowKey, list[Run]]
-Found = dict[str, Rows]  # by evaluation
+SPECS = {str(spec): spec for spec in TRAINED + UNTRAINED}
+SHOTS_BY_SET = 10  # of the table with a column for each data set
 
 
-def render(results_dir: str | Path, scale: str, *, brief: bool = False) -> str:
-    """Writes both files and returns the Markdown, or of it the tables alone if `brief`.
+def render(setting: Setting, *, brief: bool = False) -> str:
+    """Writes the three files and returns the Markdown, or of it the tables alone if `brief`.
 
-    Raises DataError if none of the evaluations was run at that scale or a file is damaged.
+    Raises DataError if a file of the results is damaged.
     """
-    folder = Path(results_dir) / scale
-    found = {name: read_runs(Path(results_dir), scale, name) for name in EVALS}
-    keys = rows_of(found)
-    if not keys:
-        raise DataError(
-            f"no finetuning, few-shot or robustness at scale {scale!r} in {results_dir}: "
-            f"make them with `bash experiments/transfer.sh --scale={scale}`"
-        )
+    found = read(NEEDS, setting)
     tables = {
-        "Linear probe and finetuning, top-1 in %": finetuning_table(found, keys),
-        "Few-shot by ridge regression, top-1 in %, mean over the data sets": few_shot_table(found["few_shot"], keys),
-        "Few-shot by SGD, top-1 in %, mean over the data sets": few_shot_table(found["few_shot_sgd"], keys),
-        "Few-shot by ridge regression with 10 images a class, top-1 in %": few_shot_sets_table(
-            found["few_shot"], keys, 10
+        "Linear probe and finetuning, top-1 in %": by_source(found, finetuning),
+        "Few-shot by ridge regression, top-1 in %, mean over the data sets": by_source(found, few_shot, "few_shot"),
+        "Few-shot by SGD, top-1 in %, mean over the data sets": by_source(found, few_shot, "few_shot_sgd"),
+        f"Few-shot by ridge regression with {SHOTS_BY_SET} images a class, top-1 in %": by_source(
+            found, few_shot_sets, "few_shot"
         ),
-        "Robustness of the finetuned model, top-1 in %": robustness_table(found, keys),
+        "Robustness of the finetuned model, top-1 in %": by_source(found, robustness, "robustness"),
     }
-    tables = {title: table for title, table in tables.items() if table.rows}
-    text = "\n\n".join(f"## {title}\n\n{to_markdown(table)}" for title, table in tables.items())
-    used = [run for name in EVALS for key in keys for run in found[name].get(key, ())]
-    smoke = f" ({setting.NOT_A_RESULT})" if scale == "smoke" else ""
-    head = f"# Transfer of the encoders of Table 2, scale `{scale}`{smoke}\n\nMean ± standard deviation over seeds."
-    claims = "\n".join(f"- {sentence}" for sentence in sentences(found, keys))
-    markdown = "\n\n".join(part for part in (head, text, "## What they say", claims) if part) + "\n"
-    write_atomic(folder / "transfer.md", markdown)
-    write_atomic(folder / "transfer.csv", _csv(used))
-    return text if brief else markdown
+    tables = {title: table for title, table in tables.items() if not table.empty}
+    parts = [part for title, table in tables.items() for part in (f"## {title}", to_markdown(table))]
+    page = Page(head.title("Transfer of the encoders of Table 2", setting))
+    page.add("Mean ± standard deviation (seeds). Published: what this repository gives. Yours: what this machine made.")
+    page.bullets(head.describe(found, setting))
+    page.bullets(head.missing(found, NEEDS, setting, "transfer"), "Not measured, and the command that does:")
+    page.bullets([*found.left_out, *head.warnings(found)], "**Left out, or not comparable:**")
+    for part in parts:
+        page.add(part)
+    if not found.records.empty:
+        page.add("## What they say")
+        page.add(orderings.RULE)
+        page.add(to_markdown(gains(found)))
+    numbers = found.records.drop(columns="correct")
+    page.write(setting, "transfer", numbers[numbers["metric"] == "top1"], caption=page.title.lstrip("# "))
+    return "\n\n".join(parts) if brief else page.text
 
 
-def rows_of(found: Found) -> list[RowKey]:
-    """The rows that have more than a linear probe, in the order of METHODS, larger and longer last."""
-    keys = {key for name in EVALS if name != "linear_probe" for key in found[name]}
-    return sorted(keys, key=lambda key: (list(METHODS).index(key.method), key.model, key.epochs))
+def by_source(found: Results, make: Callable[..., pd.DataFrame], *arguments: str) -> pd.DataFrame:
+    """The tables that `make(runs of a source, ...)` returns by row, one under the other, with whose they are."""
+    made = []
+    for source in found.sources:
+        runs = found.records[found.records["source"] == source]
+        cells = make(per_cent(runs), *arguments)
+        names = [row for row in SPECS if row in cells.index]
+        specs = [SPECS[row] for row in names]
+        front = pd.DataFrame(
+            {
+                "Method": [preset(spec.method).title for spec in specs],
+                "Encoder": [MODEL_ROLES[spec.model] for spec in specs],
+                "Epochs": [f"{spec.epochs:g}" for spec in specs],
+                "Whose": source,
+            },
+            index=names,
+        )
+        made.append(front.join(cells))
+    whole = pd.concat(made) if made else pd.DataFrame()
+    return whole.sort_values("Whose", key=lambda _: [list(SPECS).index(row) for row in whole.index], kind="stable")
 
 
-def mean_of(runs: Sequence[Run], metrics: Sequence[str]) -> Score | None:
-    """The mean of some metrics, over the seeds; None if there are no runs.
-
-    Raises DataError if a run lacks one of the metrics.
-    """
-    shares, n = [], 0
-    for run in runs:
-        there = {record["metric"]: record for record in run.records}
-        if missing := [metric for metric in metrics if metric not in there]:
-            raise DataError(f"the evaluation of {run.key} seed {run.config.seed} lacks {missing[0]}: evaluate it again")
-        shares.append(statistics.fmean(there[metric]["value"] for metric in metrics))
-        n = sum(there[metric]["n"] for metric in metrics)
-    return over_seeds(shares, n) if shares else None
+def finetuning(runs: pd.DataFrame) -> pd.DataFrame:
+    """Linear probe, and all weights: finetuned, or trained from scratch for an untrained encoder."""
+    trained = runs[runs["eval"].isin(("finetune", "finetune_scratch"))]
+    columns = {"Linear probe": _top1(runs, "linear_probe"), "All weights": dict(scores.cells(_metric(trained, "top1")))}
+    return pd.DataFrame(columns).dropna(subset="All weights")
 
 
-def finetuning_table(found: Found, keys: Sequence[RowKey]) -> Table:
-    """Linear probe, finetuned, and the untrained encoder trained from scratch with the same budget."""
-    rows = []
-    for key in keys:
-        probe = mean_of(found["linear_probe"].get(key, ()), ["top1"])
-        trained = finetuned(found, key)
-        if trained:
-            what = "from scratch" if key.method == "random" else "finetuned"
-            rows.append([*_head(key), _cell(probe), _cell(trained), what, str(trained.seeds)])
-    return _table(["Linear probe", "All weights", "", "Seeds"], rows)
+def few_shot(runs: pd.DataFrame, evaluation: str) -> pd.DataFrame:
+    """A column for each number of images a class: the mean over the data sets."""
+    shots = _shots(runs, evaluation)
+    of_run = shots.groupby(["shots", "row", "seed"], as_index=False, sort=False).agg(
+        value=("value", "mean"), n=("n", "sum")
+    )
+    columns = {f"{k}-shot": dict(scores.cells(group)) for k, group in of_run.groupby("shots")}
+    return pd.DataFrame(columns)
 
 
-def finetuned(found: Found, key: RowKey) -> Score | None:
-    """Top-1 of the last epoch: finetuned, or trained from scratch for an untrained encoder."""
-    return mean_of(found["finetune_scratch" if key.method == "random" else "finetune"].get(key, ()), ["top1"])
-
-
-def few_shot_table(found: Rows, keys: Sequence[RowKey]) -> Table:
-    """A column for each number of images a class."""
-    shots = sorted({int(_shots(metric)) for metric in _metrics(found) if metric.endswith("shot")})
-    sets = _sets(found)
-    rows = []
-    for key in keys:
-        if runs := found.get(key):
-            means = (mean_of(runs, [f"{name}/{k}shot" for name in sets]) for k in shots)
-            rows.append([*_head(key), *map(_cell, means), str(len(runs))])
-    return _table([*(f"{k}-shot" for k in shots), "Seeds"], rows)
-
-
-def few_shot_sets_table(found: Rows, keys: Sequence[RowKey], shots: int) -> Table:
+def few_shot_sets(runs: pd.DataFrame, evaluation: str) -> pd.DataFrame:
     """A column for each data set."""
-    sets = [name for name in _sets(found) if f"{name}/{shots}shot" in _metrics(found)]
-    rows = []
-    for key in keys:
-        if sets and (runs := found.get(key)):
-            rows.append([*_head(key), *(_cell(mean_of(runs, [f"{name}/{shots}shot"])) for name in sets)])
-    return _table(sets, rows)
+    shots = _shots(runs, evaluation)
+    chosen = shots[shots["shots"] == SHOTS_BY_SET]
+    return pd.DataFrame({name: dict(scores.cells(group)) for name, group in chosen.groupby("set", sort=False)})
 
 
-def robustness_table(found: Found, keys: Sequence[RowKey]) -> Table:
+def robustness(runs: pd.DataFrame, evaluation: str) -> pd.DataFrame:
     """A column for each test set."""
-    sets = [metric.removesuffix("/top1") for metric in _metrics(found["robustness"]) if metric.endswith("/top1")]
-    rows = []
-    for key in keys:
-        if runs := found["robustness"].get(key):
-            rows.append([*_head(key), *(_cell(mean_of(runs, [f"{name}/top1"])) for name in sets), str(len(runs))])
-    return _table([*sets, "Seeds"], rows)
+    mine = runs[(runs["eval"] == evaluation) & runs["metric"].str.endswith("/top1")]
+    sets = mine.assign(set=mine["metric"].str.removesuffix("/top1"))
+    return pd.DataFrame({name: dict(scores.cells(group)) for name, group in sets.groupby("set", sort=False)})
 
 
-def sentences(found: Found, keys: Sequence[RowKey]) -> list[str]:
-    """Whether finetuning beats the linear probe and training from scratch, computed from the numbers."""
-    said = []
-    for key in keys:
-        trained = finetuned(found, key)
-        if key.method == "random" or trained is None:
-            continue
-        others = {"the linear probe": mean_of(found["linear_probe"].get(key, ()), ["top1"])}
-        scratch = next((row for row in keys if row.method == "random" and row.model == key.model), None)
-        others["training from scratch"] = finetuned(found, scratch) if scratch else None
-        for name, other in others.items():
-            if other:
-                gap = trained.mean - other.mean
-                spread = ((trained.sd or 0) ** 2 + (other.sd or 0) ** 2) ** 0.5
-                verdict = "beats" if gap > spread else "is within the spread of" if gap >= -spread else "is below"
-                seeds = min(trained.seeds, other.seeds)
-                said.append(
-                    f"{METHODS[key.method]} {ARCHITECTURES[key.model]}: finetuning {verdict} {name}, {gap:+.1f} points "
-                    f"(spread {spread:.1f}, {seeds} seed{'s' if seeds > 1 else ''})."
-                )
-    return said
+def gains(found: Results) -> pd.DataFrame:
+    """Whether finetuning beats the linear probe and training from scratch: claims about one table of all top-1."""
+    scratch = {spec.model: spec for spec in UNTRAINED}
+    pairs = [
+        (spec, what, (str(spec), "finetune"), other)
+        for spec in TRAINED
+        for what, other in (
+            ("the linear probe", (str(spec), "linear_probe")),
+            ("training from scratch", (str(scratch[spec.model]), "finetune_scratch")),
+        )
+    ]
+    columns: dict[str, Sequence[object]] = {
+        "Finetuning of": [_name(spec) for spec, _, _, _ in pairs],
+        "beats": [what for _, what, _, _ in pairs],
+    }
+    for source in found.sources:
+        runs = found.records[(found.records["source"] == source) & (found.records["metric"] == "top1")]
+        rows = pd.Series(list(zip(runs["row"], runs["eval"], strict=True)), index=runs.index, dtype=object)
+        verdicts = statistics.compare(per_cent(runs).assign(row=rows), [(above, below) for _, _, above, below in pairs])
+        columns |= orderings.verdict_columns(source, verdicts)
+    return pd.DataFrame(columns)
 
 
-def _head(key: RowKey) -> list[str]:
-    return [METHODS[key.method], ARCHITECTURES[key.model], f"{key.epochs:g}"]
+def _name(spec: Spec) -> str:
+    return f"{preset(spec.method).title} {MODEL_ROLES[spec.model]}"
 
 
-def _table(columns: Sequence[str], rows: list[list[str]]) -> Table:
-    heads = ["Method", "Encoder", "Epochs"]
-    return Table([*heads, *columns], [False, False, True, *(bool(column) for column in columns)], rows)
+def _metric(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return runs[runs["metric"] == metric]
 
 
-def _cell(mean: Score | None) -> str:
-    return NONE if mean is None else str(mean)
+def _top1(runs: pd.DataFrame, evaluation: str) -> Mapping[str, str]:
+    return dict(scores.cells(_metric(runs[runs["eval"] == evaluation], "top1")))
 
 
-def _metrics(rows: Rows) -> list[str]:
-    """The metrics of an evaluation, in the order of its records."""
-    return list(dict.fromkeys(record["metric"] for runs in rows.values() for run in runs for record in run.records))
-
-
-def _sets(rows: Rows) -> list[str]:
-    """The data sets of an evaluation whose metrics are `set/metric`."""
-    return list(dict.fromkeys(metric.rpartition("/")[0] for metric in _metrics(rows)))
-
-
-def _shots(metric: str) -> str:
-    return metric.rpartition("/")[2].removesuffix("shot")
-
-
-def _csv(runs: Iterable[Run]) -> str:
-    columns = ("method", "encoder", "epochs", "seed", "evaluation", "metric", "value", "n")
-    rows = []
-    for run in runs:
-        for record in run.records:
-            protocol = record["protocol"]
-            name = protocol["name"] if isinstance(protocol, dict) else protocol
-            value = f"{record['value']:.6f}"
-            rows.append((*_head(run.key), run.config.seed, name, record["metric"], value, record["n"]))
-    return to_csv(columns, rows)
-
-
-def main() -> None:
-    """Remakes the tables that the flags name."""
-    print(render(flags.FLAGS.results_dir, flags.FLAGS.scale), end="")
+def _shots(runs: pd.DataFrame, evaluation: str) -> pd.DataFrame:
+    """The metrics `<set>/<k>shot` of an evaluation, with both parts as columns."""
+    mine = runs[runs["eval"] == evaluation]
+    parts = mine["metric"].str.extract(r"^(?P<set>.*)/(?P<shots>\d+)shot$")
+    return mine.assign(**parts).dropna(subset="shots").astype({"shots": int})
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("scale", "laptop", "whose tables: a folder of --results_dir")
-    flags.DEFINE_string("results_dir", str(RESULTS), "where the results of all scales are")
-    cli.run(main)
+    run(render)

@@ -54,11 +54,11 @@ def read_trials(folder: Path) -> list[Trial]:
     trials = []
     for path in folder.glob("*/eval-linear_probe.json"):
         config = RunConfig.from_dict(read_json(path.parent / "config.json"))
-        records = RunDir(folder.parent, folder.parent, folder.name, path.parent.name).read_eval("linear_probe")
-        top1 = next(record for record in records if record["metric"] == "top1")
+        evaluated = RunDir(folder.parent, folder.parent, folder.name, path.parent.name).read_eval("linear_probe")
+        top1 = next(record for record in evaluated.records if record["metric"] == "top1")
         optim = config.optim
         images = optim.total_steps * optim.batch_size
-        test = top1["protocol"]["test"]
+        test = evaluated.protocol["test"]
         trials.append(
             Trial(config.method.name, optim.base_lr, optim.batch_size, images, config.seed, test, 100 * top1["value"])
         )

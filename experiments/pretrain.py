@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-from experiments.harness import cli, run_flags, run_one
+from experiments.harness import cli, flags, run_one
 
 
 def main() -> None:
     """Runs what the flags describe."""
-    config, run = run_flags.run_of_flags()
-    if run_flags.flags.FLAGS.print_config:
-        print(run_flags.describe(config, run))
+    setting = flags.setting()
+    run = flags.run_of_flags(setting)
+    if flags.print_config():
+        print(flags.describe(setting, run))
         return
-    run_one.pretrain(config, run)
+    run_one.pretrain(setting, run)
 
 
 if __name__ == "__main__":
-    run_flags.define_run_flags()
+    flags.define_run_flags()
     cli.run(main)

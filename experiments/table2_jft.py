@@ -11,31 +11,24 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-from experiments.harness import cli, table
-from experiments.harness.table import Row
+from experiments.harness import table
+from experiments.harness.spec import Need, Spec
 
-ROWS = (
-    Row("mae", "vit_l", "jft", 1600),
-    Row("mae", "vit_l", "jft", 5000),
-    Row("simclr", "vit_b", "jft", 800),
-    Row("simclr", "vit_l", "jft", 800),
-    Row("simclr", "vit_l", "jft", 1600),
-    Row("simclr", "vit_l", "jft", 5000),
-    Row("can", "vit_b", "jft", 800),
-    Row("can", "vit_l", "jft", 800),
-    Row("can", "vit_l", "jft", 1600),
-    Row("can", "vit_l", "jft", 3000),
-    Row("can", "vit_l", "jft", 5000),
-    Row("random", "vit_b", "jft", 0),
-    Row("random", "vit_l", "jft", 0),
+RUNS = (
+    Spec("mae", "vit_l", "jft", 1600),
+    Spec("mae", "vit_l", "jft", 5000),
+    Spec("simclr", "vit_b", "jft", 800),
+    Spec("simclr", "vit_l", "jft", 800),
+    Spec("simclr", "vit_l", "jft", 1600),
+    Spec("simclr", "vit_l", "jft", 5000),
+    Spec("can", "vit_b", "jft", 800),
+    Spec("can", "vit_l", "jft", 800),
+    Spec("can", "vit_l", "jft", 1600),
+    Spec("can", "vit_l", "jft", 3000),
+    Spec("can", "vit_l", "jft", 5000),
 )
-
-
-def main() -> None:
-    """Makes the rows that are missing, and the table."""
-    table.make(ROWS, analysis="make_table2")
-
+UNTRAINED = (Spec("random", "vit_b", "jft", 0), Spec("random", "vit_l", "jft", 0))
+NEEDS = tuple(Need(spec) for spec in RUNS + UNTRAINED)
 
 if __name__ == "__main__":
-    table.define_flags()
-    cli.run(main)
+    table.main(NEEDS, analysis="make_table2")

@@ -10,28 +10,22 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-from experiments.harness import cli, table
-from experiments.harness.table import Row
+from experiments.harness import table
+from experiments.harness.spec import Need, Spec
 
 FROZEN = ("linear_probe", "few_shot", "few_shot_sgd")
-EVALS = (*FROZEN, "finetune", "robustness")
-SCRATCH = (*FROZEN, "finetune_scratch")
-ROWS = (
-    Row("mae", "vit_l", "jft", 5000, EVALS),
-    Row("simclr", "vit_b", "jft", 800, EVALS),
-    Row("simclr", "vit_l", "jft", 5000, EVALS),
-    Row("can", "vit_b", "jft", 800, EVALS),
-    Row("can", "vit_l", "jft", 5000, EVALS),
-    Row("random", "vit_b", "jft", 0, SCRATCH),
-    Row("random", "vit_l", "jft", 0, SCRATCH),
+TRAINED = (
+    Spec("mae", "vit_l", "jft", 5000),
+    Spec("simclr", "vit_b", "jft", 800),
+    Spec("simclr", "vit_l", "jft", 5000),
+    Spec("can", "vit_b", "jft", 800),
+    Spec("can", "vit_l", "jft", 5000),
+)
+UNTRAINED = (Spec("random", "vit_b", "jft", 0), Spec("random", "vit_l", "jft", 0))
+NEEDS = (
+    *(Need(spec, (*FROZEN, "finetune", "robustness")) for spec in TRAINED),
+    *(Need(spec, (*FROZEN, "finetune_scratch")) for spec in UNTRAINED),
 )
 
-
-def main() -> None:
-    """Makes what is missing, and the tables."""
-    table.make(ROWS, analysis="make_transfer")
-
-
 if __name__ == "__main__":
-    table.define_flags()
-    cli.run(main)
+    table.main(NEEDS, analysis="make_transfer")

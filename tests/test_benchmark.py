@@ -23,7 +23,8 @@ from can.methods.from_transformers import mae_from_transformers
 from can.models.positions import sincos_positions
 from can.views import patchify
 from experiments.benchmarks import rows as benchmark_rows
-from experiments.harness import presets
+from experiments.harness.scales import scale_named
+from experiments.harness.spec import Spec, resolve
 from experiments.harness.timing import interleaved, summary
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -45,7 +46,7 @@ TINY = dict(
 
 
 def config(method: str):
-    return presets.resolve("smoke", method=method, model="nano", data="in1k", epochs=100, seed=0, overrides=TINY)
+    return resolve(scale_named("smoke"), Spec(method, "nano", "in1k", 100), seed=0, overrides=TINY)
 
 
 def test_programs_take_turns_in_alternating_order() -> None:

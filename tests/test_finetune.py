@@ -17,7 +17,7 @@ from can.data import ArrayImages
 from can.errors import ConfigError, UserError
 from can.evals.finetune import FinetunedViT, evaluate, load_finetuned
 from can.models import ViT, model_config
-from experiments.harness import presets
+from experiments.harness import scales
 
 MODEL = model_config("nano", 14, width=32, heads=2, depth=2, mlp_dim=64)
 PLAIN = FinetuneConfig(
@@ -155,11 +155,11 @@ def test_a_diverging_loss_names_the_step(tmp_path):
 
 
 def test_the_recipes_are_those_of_the_papers():
-    paper = presets.scale_named("paper").finetune
+    paper = scales.scale_named("paper").finetune
     assert (paper.base_lr, paper.layer_decay, paper.weight_decay, paper.mixup) == (5e-4, 0.65, 0.005, 0)  # Table 9
-    large = dataclasses.replace(paper, **presets.recipe("mae", "L"))
+    large = dataclasses.replace(paper, **scales.recipe("mae", "L"))
     assert (large.base_lr, large.layer_decay, large.epochs, large.drop_path) == (1e-3, 0.75, 50, 0.2)
     assert (large.weight_decay, large.mixup, large.cutmix) == (0.05, 0.8, 1.0)
-    assert presets.recipe("mae", "micro") == {"weight_decay": 0.05, "mixup": 0.8, "cutmix": 1.0}
-    scratch = dataclasses.replace(paper, **presets.recipe("scratch", "L"))
+    assert scales.recipe("mae", "micro") == {"weight_decay": 0.05, "mixup": 0.8, "cutmix": 1.0}
+    scratch = dataclasses.replace(paper, **scales.recipe("scratch", "L"))
     assert (scratch.layer_decay, scratch.mixup, scratch.base_lr) == (1.0, 0.8, 5e-4)

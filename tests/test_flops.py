@@ -19,7 +19,8 @@ from can.methods.from_transformers import mae_config
 from can.models import ViT, model_config
 from can.models.attention import FEW_TOKENS, attention
 from can.run_flops import forward_flops, necessary_matmul_flops, step_flops
-from experiments.harness import presets
+from experiments.harness.scales import scale_named
+from experiments.harness.spec import Spec, resolve
 
 
 def array(*shape: int) -> jax.ShapeDtypeStruct:
@@ -298,7 +299,7 @@ def test_the_attention_that_is_computed_anew_is_told_apart(tokens, repeated):
 @pytest.mark.parametrize("option", [dict(remat="block"), dict(remat="dense"), dict(depth=6)])
 def test_what_a_step_has_to_compute_leaves_out_what_saves_memory(option):
     def config(**model):
-        run = presets.resolve("smoke", method="can", model="nano", data="in1k", epochs=100, seed=0)
+        run = resolve(scale_named("smoke"), Spec("can", "nano", "in1k", 100), seed=0)
         return dataclasses.replace(run, model=dataclasses.replace(run.model, **model))
 
     chosen = config(**option)

@@ -17,8 +17,11 @@ from can.errors import ConfigError, UserError
 from can.machine import usable_cpus
 from can.offline_data.debian import DebianPackage, PackageUnavailable
 from experiments.harness import environment, table
+from experiments.harness.plan import both_ends, planned
+from experiments.harness.scales import scale_named
+from experiments.harness.setting import Setting
 from experiments.harness.side_by_side import Processes
-from experiments.harness.table import Row
+from experiments.harness.spec import Need, Spec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SEARCH = {"PYTHONPATH": str(REPOSITORY)}
@@ -123,10 +126,10 @@ def test_one_run_a_core_where_memory_allows_it(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_runs_at_a_time_begin_at_both_ends_of_each_seed() -> None:
-    rows = [Row("can", "vit_l", "jft", epochs) for epochs in (100, 200, 300, 400, 500)]
-    calls = [("", row, seed) for seed in (1, 0) for row in rows]
-    order = [(seed, row.epochs) for _, row, seed in table.both_ends(calls)]
-    assert order == [(seed, epochs) for seed in (1, 0) for epochs in (100, 500, 200, 400, 300)]
+    needs = [Need(Spec("can", "vit_l", "jft", epochs)) for epochs in (100, 200, 300, 400, 500)]
+    tasks = planned(needs, Setting(scale_named("smoke")), seeds=[0, 1])
+    order = [(task.run.config.seed, task.run.spec.epochs) for task in both_ends(tasks)]
+    assert order == [(seed, epochs) for seed in (0, 1) for epochs in (100, 500, 200, 400, 300)]
 
 
 def test_programs_compiled_for_another_number_of_cores_are_kept_apart(tmp_path: Path) -> None:

@@ -1,141 +1,127 @@
-"""Which of the paper's orderings hold at a scale, as sentences computed from the numbers."""
+"""The orderings that the paper's numbers have, as claims about rows, and a table of what measurements say of them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import combinations, groupby, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from analysis.lib.measurements import Score
+import pandas as pd
 
-HOLDS, UNDECIDED, FAILS, MISSING = "holds", "undecided", "does not hold", "not measured"
+from analysis.lib import statistics
+from experiments.harness.methods import preset
+from experiments.harness.scales import MODEL_ROLES
+from experiments.harness.spec import Spec
+
+RULE = (
+    "Differences in points with their 95 % intervals, from the seeds' standard deviation pooled over the table and the "
+    "error of the finite test set; rows are paired by seed. A claim is decided if it stays so after Holm's adjustment "
+    "for the number of claims. One seed decides nothing."
+)
 
 
-class Entry(NamedTuple):
-    """A row of a table, as an ordering sees it; accuracies in per cent."""
+class Printed(NamedTuple):
+    """A row of a table that the paper prints a number for."""
 
-    method: str
-    architecture: str
-    epochs: float
-    paper: float | None  # None: a row that the paper does not have
-    score: Score | None  # None: not measured
-
-
-class Comparison(NamedTuple):
-    """Two rows, of which the first should be above the second."""
-
-    where: str
-    above: Entry
-    below: Entry
-
-    @property
-    def gap(self) -> float | None:
-        """Points by which `above` is above; None if either is not measured."""
-        if self.above.score is None or self.below.score is None:
-            return None
-        return self.above.score.mean - self.below.score.mean
-
-    @property
-    def paper_gap(self) -> float | None:
-        """The same in the paper."""
-        if self.above.paper is None or self.below.paper is None:
-            return None
-        return self.above.paper - self.below.paper
-
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation of the difference of two runs, in points; None unless both rows have several seeds."""
-        scores = (self.above.score, self.below.score)
-        deviations = [score.sd for score in scores if score is not None and score.sd is not None]
-        return math.hypot(*deviations) if len(deviations) == 2 else None
-
-    @property
-    def verdict(self) -> str:
-        """HOLDS or FAILS by the sign of the gap, UNDECIDED if the gap is within the spread, MISSING without numbers."""
-        if self.gap is None:
-            return MISSING
-        if self.spread is not None and abs(self.gap) <= self.spread:
-            return UNDECIDED
-        return HOLDS if self.gap > 0 else FAILS
-
-    def __str__(self) -> str:
-        if self.gap is None:
-            return f"{self.where} {MISSING}"
-        aside = [] if self.spread is None else [f"spread {self.spread:.1f}"]
-        aside += [] if self.paper_gap is None else [f"paper {_signed(self.paper_gap)}"]
-        text = f"{self.where} {_signed(self.gap)}" + (f" ({', '.join(aside)})" if aside else "")
-        return text if self.verdict == HOLDS else f"{text} **{self.verdict}**"
+    spec: Spec
+    value: float
 
 
 class Claim(NamedTuple):
-    """An ordering, with every pair of rows that it speaks of."""
+    """Two rows, of which the first should be above the second."""
 
-    title: str
-    comparisons: Sequence[Comparison]
-
-    def __str__(self) -> str:
-        measured = [one for one in self.comparisons if one.verdict != MISSING]
-        held = sum(one.verdict == HOLDS for one in measured)
-        if not measured:
-            return f"{self.title}: {MISSING}."
-        return f"{self.title}: holds in {held} of {len(measured)}. {'; '.join(map(str, self.comparisons))}."
+    title: str  # of the group of claims that it belongs to
+    where: str
+    above: Spec
+    below: Spec
+    paper: float | None  # points between them in the paper; None for what the paper does not have
 
 
-def paper_claims(entries: Sequence[Entry]) -> list[Claim]:
+def paper_claims(rows: Sequence[Printed]) -> list[Claim]:
     """The paper's orderings among its own rows: of methods, of training lengths and of sizes, all else equal."""
-    printed = [entry for entry in entries if entry.paper is not None]
-    methods: dict[str, list[Comparison]] = {}
-    for group in _groups(printed, lambda one: (one.architecture, one.epochs)):
-        for above, below in combinations(sorted(group, key=lambda one: one.paper or 0.0, reverse=True), 2):
-            title = f"{above.method} above {below.method} at equal size and epochs"
-            where = f"{above.architecture} {above.epochs:g}"
-            methods.setdefault(title, []).append(Comparison(where, above, below))
-    longer = [
-        Comparison(f"{long.method} {long.architecture} {short.epochs:g} → {long.epochs:g}", long, short)
-        for group in _groups(printed, lambda one: (one.method, one.architecture))
-        for short, long in pairwise(sorted(group, key=lambda one: one.epochs))
+    claims = []
+    for group in _groups(rows, lambda row: (row.spec.model, row.spec.epochs)):
+        for above, below in combinations(sorted(group, key=lambda row: row.value, reverse=True), 2):
+            title = f"{_method(above)} above {_method(below)} at equal size and epochs"
+            claims.append(_claim(title, f"{_model(above)} {above.spec.epochs:g}", above, below))
+    claims.sort(key=lambda claim: claim.title)
+    for group in _groups(rows, lambda row: (row.spec.method, row.spec.model)):
+        for short, long in pairwise(sorted(group, key=lambda row: row.spec.epochs)):
+            where = f"{_method(long)} {_model(long)} {short.spec.epochs:g} → {long.spec.epochs:g}"
+            claims.append(_claim("Longer pre-training is better", where, long, short))
+    for group in _groups(rows, lambda row: (row.spec.method, row.spec.epochs)):
+        for small, large in pairwise(sorted(group, key=lambda row: row.spec.model)):  # "vit_b" < "vit_l"
+            where = f"{_method(large)} {large.spec.epochs:g}"
+            claims.append(_claim("The larger encoder is better", where, large, small))
+    return claims
+
+
+def above_untrained(rows: Sequence[Spec], untrained: Sequence[Spec]) -> list[Claim]:
+    """Every trained row against the untrained encoder of its size."""
+    baseline = {spec.model: spec for spec in untrained}
+    return [
+        Claim(
+            "Trained above untrained",
+            f"{preset(spec.method).title} {MODEL_ROLES[spec.model]} {spec.epochs:g}",
+            spec,
+            baseline[spec.model],
+            None,
+        )
+        for spec in rows
     ]
-    larger = [
-        Comparison(f"{large.method} {large.epochs:g}", large, small)
-        for group in _groups(printed, lambda one: (one.method, one.epochs))
-        for small, large in pairwise(sorted(group, key=lambda one: one.architecture))  # "ViT-B" < "ViT-L"
-    ]
-    claims = [Claim(title, comparisons) for title, comparisons in methods.items()]
-    claims += [Claim("Longer pre-training is better", longer), Claim("The larger encoder is better", larger)]
-    return [claim for claim in claims if claim.comparisons]
 
 
-def above_random(entries: Sequence[Entry], untrained: Sequence[Entry]) -> Claim:
-    """Every trained row against the randomly initialised encoder of its size."""
-    baseline = {entry.architecture: entry for entry in untrained}
-    return Claim(
-        "Trained above randomly initialised",
-        [
-            Comparison(f"{one.method} {one.architecture} {one.epochs:g}", one, baseline[one.architecture])
-            for one in entries
-        ],
-    )
+def judged(claims: Sequence[Claim], runs: pd.DataFrame) -> pd.DataFrame:
+    """The claims with what `runs` (of one source, values in per cent) say: see `analysis.lib.statistics.compare`."""
+    verdicts = statistics.compare(runs, [(str(claim.above), str(claim.below)) for claim in claims])
+    return pd.concat([pd.DataFrame(claims, columns=Claim._fields)[["title", "where", "paper"]], verdicts], axis=1)
 
 
-def summary(claims: Sequence[Claim]) -> str:
-    """One sentence that counts the verdicts."""
-    verdicts = [one.verdict for claim in claims for one in claim.comparisons]
-    count = verdicts.count
-    total = len(verdicts) - count(MISSING)
-    if not total:
-        return "None of the paper's orderings can be judged yet: their rows are not measured."
-    return (
-        f"Of the paper's {len(verdicts)} orderings between two rows, {total} can be judged here. "
-        f"Holds: {count(HOLDS)}. Does not hold: {count(FAILS)}. "
-        f"Undecided, because the difference is within the seeds' spread: {count(UNDECIDED)}."
-    )
+def table(claims: Sequence[Claim], by_source: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """A line a claim: the paper's difference, then difference with its 95 % interval and verdict of each source."""
+    columns: dict[str, Any] = {
+        "Claim": [claim.title for claim in claims],
+        "Where": [claim.where for claim in claims],
+        "Paper": [None if claim.paper is None else signed(claim.paper) for claim in claims],
+    }
+    for source, found in by_source.items():
+        columns |= verdict_columns(source, found)
+    return pd.DataFrame(columns).convert_dtypes()
 
 
-def _groups(entries: Sequence[Entry], key: Callable[[Entry], tuple[str, float] | tuple[str, str]]) -> list[list[Entry]]:
-    """Entries of equal key together, by rising keys."""
-    return [list(group) for _, group in groupby(sorted(entries, key=key), key)]
+def verdict_columns(source: str, verdicts: pd.DataFrame) -> dict[str, list[str | None]]:
+    """Difference with its interval, and the verdict, of what `analysis.lib.statistics.compare` returned."""
+    return {
+        source.capitalize(): [_interval(line) for line in verdicts.itertuples()],
+        f"{source.capitalize()}: verdict": list(verdicts["verdict"]),
+    }
 
 
-def _signed(points: float) -> str:
+def signed(points: float) -> str:
+    """`+1.2` or `−1.2`."""
     return f"{points:+.1f}".replace("-", "−")
+
+
+def _interval(line: Any) -> str | None:
+    if pd.isna(line.difference):
+        return None
+    if line.seeds < 2:
+        return f"{signed(line.difference)} (one seed)"
+    return f"{signed(line.difference)} [{signed(line.low)}, {signed(line.high)}]"
+
+
+def _claim(title: str, where: str, above: Printed, below: Printed) -> Claim:
+    return Claim(title, where, above.spec, below.spec, above.value - below.value)
+
+
+def _method(row: Printed) -> str:
+    return preset(row.spec.method).title
+
+
+def _model(row: Printed) -> str:
+    return MODEL_ROLES[row.spec.model]
+
+
+def _groups(rows: Sequence[Printed], key: Callable[[Printed], Any]) -> list[list[Printed]]:
+    """Rows of equal key together, by rising keys."""
+    return [list(group) for _, group in groupby(sorted(rows, key=key), key)]

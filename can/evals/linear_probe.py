@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -91,7 +91,7 @@ def evaluate(
     seed: int,
     cache_dir: Path | None = None,
     log: Callable[[int, dict[str, float]], None] | None = None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Trains the classifier on `train` and measures it on every image of `test`. Deterministic in `seed`.
 
     Args:
@@ -105,6 +105,7 @@ def evaluate(
 
     Returns:
       `top1` and, from 10 classes on, `top5`: shares of the test images, in [0, 1]; `n`: the number of test images;
+      `correct`, bool [n]: which of them top-1 counts;
       `train_top1` and `loss` (cross-entropy in nats): means over the training batches of the last epoch.
 
     Raises:
@@ -146,12 +147,15 @@ def resolve_schedule(config: LinearProbeConfig, num_images: int) -> Schedule:
 
 def accuracy(
     classifier: Classifier, features: Float[np.ndarray, "n features"], labels: Int[np.ndarray, " n"]
-) -> dict[str, float]:
-    """Shares of the n images whose label is the classifier's first choice, or among its first five."""
+) -> dict[str, Any]:
+    """Shares of the n images whose label is the classifier's first choice, or among its first five.
+
+    `correct`, bool [n], says which images' label is the first choice.
+    """
     logits = classifier(jnp.asarray(features), train=False)
     _, ranked = jax.lax.top_k(logits, min(5, logits.shape[-1]))
     hits = np.asarray(ranked) == labels[:, None]
-    top1 = {"top1": float(hits[:, 0].mean())}
+    top1 = {"top1": float(hits[:, 0].mean()), "correct": hits[:, 0]}
     return top1 | {"top5": float(hits.any(axis=1).mean())} if logits.shape[-1] >= 10 else top1
 
 

@@ -20,6 +20,7 @@ from can.data.image_set import sha256_of
 from can.errors import DataError, UserError
 from can.evals.class_subsets import argmax_of
 from can.files import read_json, write_json
+from can.runs.evaluation import pack_correct, unpack_correct
 
 Logits = Callable[[UInt8[np.ndarray, "batch size size 3"]], Float[Array | np.ndarray, "batch classes"]]
 Subset = tuple[int, ...]
@@ -55,15 +56,15 @@ class ShiftedSet:
         return sha256_of(self.images.fingerprint, right, sorted(self.subsets.items()), self.border)
 
 
-def accuracy(predicted: Int[np.ndarray, " n"], right: Sequence[Sequence[int]]) -> tuple[float, int]:
-    """The share of images whose prediction is among their right labels, and of how many; those without are skipped.
+def hits(predicted: Int[np.ndarray, " n"], right: Sequence[Sequence[int]]) -> list[bool]:
+    """Whether each image's prediction is among its right labels; images without any are skipped.
 
     Raises DataError if no image has a right label.
     """
-    hits = [label in labels for label, labels in zip(predicted.tolist(), right, strict=True) if len(labels)]
-    if not hits:
+    found = [label in labels for label, labels in zip(predicted.tolist(), right, strict=True) if len(labels)]
+    if not found:
         raise DataError("no image has a label to compare with")
-    return sum(hits) / len(hits), len(hits)
+    return found
 
 
 def evaluate(
@@ -76,6 +77,8 @@ def evaluate(
     cache_dir: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Accuracies of the classifier on every set: `{"<set>": {"<metric>": value in [0, 1], "n": images}}`.
+
+    Beside them `correct`, bool [n], says which images count in `top1`; images without a right label are left out.
 
     Args:
       logits: the classifier, of a whole batch of un-augmented images; it is always called with `batch_size` of them.
@@ -94,12 +97,14 @@ def evaluate(
         key = sha256_of(model_fingerprint, shifted.fingerprint, image_size)[:16]
         cache = cache_dir and cache_dir / f"{shifted.name.replace('/', '-')}-{key}.json"
         if cache and cache.exists():
-            found[shifted.name] = read_json(cache)
+            kept = read_json(cache)
+            found[shifted.name] = kept | {"correct": unpack_correct(kept["correct"], kept["n"])}
             continue
         found[shifted.name] = _evaluate_one(logits, shifted, image_size, batch_size)
-        logging.info("%s: %s", shifted.name, found[shifted.name])
+        scores = {metric: value for metric, value in found[shifted.name].items() if metric != "correct"}
+        logging.info("%s: %s", shifted.name, scores)
         if cache:
-            write_json(cache, found[shifted.name])
+            write_json(cache, scores | {"correct": pack_correct(found[shifted.name]["correct"])})
     return found
 
 
@@ -122,9 +127,7 @@ def _evaluate_one(logits: Logits, shifted: ShiftedSet, image_size: int, batch_si
         if right is None:
             own = batch["label"].tolist()
             labels += [[label] if shifted.stands_for is None else list(shifted.stands_for[label]) for label in own]
-    scores = {
-        metric: accuracy(np.concatenate(parts), labels if right is None else right)
-        for metric, parts in predicted.items()
-    }
-    n = {count for _, count in scores.values()}.pop()
-    return {metric: value for metric, (value, _) in scores.items()} | {"n": n}
+    rights = labels if right is None else right
+    found = {metric: hits(np.concatenate(parts), rights) for metric, parts in predicted.items()}
+    n = {len(each) for each in found.values()}.pop()
+    return {metric: sum(each) / n for metric, each in found.items()} | {"n": n, "correct": np.array(found["top1"])}

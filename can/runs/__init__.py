@@ -1,7 +1,7 @@
 """What a run is, its name, its folder, its log, its provenance, and what of it is done."""
 
-from can.files import write_atomic, write_json
-from can.runs.folder import EvalRecord, RunDir
+from can.runs.evaluation import EvalRecord, Evaluated, pack_correct, unpack_correct
+from can.runs.folder import RunDir
 from can.runs.name import run_name
 
-__all__ = ["EvalRecord", "RunDir", "run_name", "write_atomic", "write_json"]
+__all__ = ["EvalRecord", "Evaluated", "RunDir", "pack_correct", "run_name", "unpack_correct"]

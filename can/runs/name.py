@@ -60,6 +60,16 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def differences(there: dict[str, Any], asked: dict[str, Any]) -> str:
+    """A line for each field of two nested configurations that differs; empty if none does."""
+    old, new = flatten(there), flatten(asked)
+    return "\n".join(
+        f"  {field}: {old.get(field, 'nothing')} (on disk) != {new.get(field, 'nothing')} (asked)"
+        for field in dict.fromkeys([*new, *old])
+        if field not in old or field not in new or old[field] != new[field]
+    )
+
+
 def _part(field: str, value: Any) -> str:
     short = SHORT_NAMES.get(field, field.rpartition(".")[2])
     if isinstance(value, bool):

@@ -49,6 +49,26 @@ def provenance(
     (`time.time()`), `wall_time_s` the seconds it trained over all its restarts, `steps` what it trained,
     `images_per_second` its mean speed, `weights` the fingerprint of the encoder that came out.
     """
+    return _made_by() | {
+        "data": {without_folder(name): fingerprint for name, fingerprint in data.items()},
+        "weights": weights,
+        "started": _utc(started),
+        "finished": _utc(time.time()),
+        "wall_time_s": round(wall_time_s, 1),
+        "steps": steps,
+        "images_per_second": None if images_per_second is None else round(images_per_second, 1),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def provenance_of_evaluation(started: float) -> dict[str, Any]:
+    """What an evaluation's file says of its making; `started` in seconds since the epoch."""
+    now = time.time()
+    return _made_by() | {"started": _utc(started), "finished": _utc(now), "wall_time_s": round(now - started, 1)}
+
+
+def _made_by() -> dict[str, Any]:
+    """Code, libraries and machine."""
     return {
         "git": LOADED,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
@@ -60,14 +80,6 @@ def provenance(
         },
         "cpu": {"model": cpu_model(), "count": usable_cpus()},
         "system": f"{platform.system()} {platform.machine()}",
-        "data": {_without_folder(name): fingerprint for name, fingerprint in data.items()},
-        "weights": weights,
-        "started": _utc(started),
-        "finished": _utc(time.time()),
-        "wall_time_s": round(wall_time_s, 1),
-        "steps": steps,
-        "images_per_second": None if images_per_second is None else round(images_per_second, 1),
-        "peak_memory_mb": peak_memory_mb(),
     }
 
 
@@ -114,8 +126,8 @@ def peak_memory_mb() -> int:
     return peak >> 20 if sys.platform == "darwin" else peak >> 10  # bytes there, KiB on Linux
 
 
-def _without_folder(name: str) -> str:
-    """`folder:/home/someone/photos` as `folder:photos`."""
+def without_folder(name: str) -> str:
+    """A data set's name without this machine's folders: `folder:/home/someone/photos` as `folder:photos`."""
     if "/" not in name:
         return name
     kind = re.match(r"[^/:]*:", name)

@@ -32,7 +32,9 @@ from can.errors import UserError
 from can.files import write_atomic
 from can.sharding import make_mesh
 from can.train import abstract_state, jit_train_step
-from experiments.harness import cli, presets
+from experiments.harness import cli
+from experiments.harness.scales import scale_named
+from experiments.harness.spec import Spec, resolve
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -91,9 +93,7 @@ def measure(layout: Layout) -> Memory:
     """Compiles the step on as many devices as this process has, which must be the layout's."""
     settings = dataclasses.asdict(layout)
     overrides = {name: settings[name] for name in ("batch_size", "dtype", "remat", "accumulate", "scan_unroll")}
-    config = presets.resolve(
-        "paper", method="can", model=layout.model, data="in1k", epochs=800, seed=0, overrides=overrides
-    )
+    config = resolve(scale_named("paper"), Spec("can", layout.model, "in1k", 800), seed=0, overrides=overrides)
     mesh = make_mesh(fsdp=layout.fsdp)
     graphdef, state = abstract_state(config)
     size = config.model.image_size

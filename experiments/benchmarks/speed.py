@@ -34,9 +34,11 @@ from experiments.benchmarks import jobs as benchmark_jobs
 from experiments.benchmarks import rows as benchmark_rows
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.step import NUM_CLASSES, TrainingStep
-from experiments.harness import cli, presets, run_flags
+from experiments.harness import cli, scales
+from experiments.harness import flags as setting_flags
 from experiments.harness.cost import UTILISATION
 from experiments.harness.side_by_side import check_jobs
+from experiments.harness.spec import Spec
 from experiments.harness.timing import Matmul, Program, best_matmul, interleaved
 
 METHODS = ("can", "simclr", "mae", "supervised")
@@ -58,7 +60,8 @@ def subjects(methods: Sequence[str], models: Iterable[str]) -> dict[Subject, Run
     for method in methods:
         check_choice("method to time", method, METHODS)
     named = [Subject(method, model) for model in models for method in methods]
-    return {subject: run_flags.named_run(*subject, "in1k", 800, seed=0)[0] for subject in named}
+    setting = setting_flags.setting()
+    return {subject: setting.run(Spec(*subject, "in1k", 800), seed=0).config for subject in named}
 
 
 def measure(configs: dict[Subject, RunConfig], flops: dict[Subject, int], matmul: Matmul, rounds: int) -> list[Row]:
@@ -134,7 +137,7 @@ def main() -> None:
         check_jobs(values.jobs)
     if values.jobs and values.peer:
         raise ConfigError("--jobs and --peer are two comparisons: pass one of them")
-    configs = subjects(values.methods, values.models or presets.scale_named(values.scale).models)
+    configs = subjects(values.methods, values.models or scales.scale_named(values.scale).models)
     if values.peer:
         peers = _peers()
         configs = {
@@ -198,7 +201,7 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    run_flags.define_scale_flags()
+    setting_flags.define_setting_flags()
     flags.DEFINE_list("methods", ["can", "simclr", "mae"], f"methods to time, of {', '.join(METHODS)}")
     flags.DEFINE_list("models", [], "roles or sizes of models; default: the scale's two")
     flags.DEFINE_integer("rounds", 10, "measurements of each program")

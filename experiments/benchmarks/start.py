@@ -26,7 +26,9 @@ from can.machine import usable_cpus
 from can.runs.provenance import LOADED, cpu_model
 from experiments.benchmarks import rows as benchmark_rows
 from experiments.benchmarks.rows import Row
-from experiments.harness import cli, presets, run_flags
+from experiments.harness import cli, scales
+from experiments.harness import flags as setting_flags
+from experiments.harness.setting import REPOSITORY
 
 WARM_STARTS = 3
 
@@ -43,7 +45,7 @@ def measure(method: str, model: str, scale: str, data_dir: str) -> Row:
 def _start(method: str, model: str, scale: str, data_dir: str, folder: Path, attempt: int) -> float:
     settings = dict(scale=scale, method=method, model=model, data="in1k", epochs=100, max_steps=1, data_dir=data_dir)
     folders = dict(results_dir=folder / f"{attempt}" / "results", workdir=folder / f"{attempt}" / "work")
-    command = [sys.executable, str(run_flags.REPOSITORY / "experiments" / "pretrain.py")]
+    command = [sys.executable, str(REPOSITORY / "experiments" / "pretrain.py")]
     command += [f"--{name}={value}" for name, value in (settings | folders).items()]
     variables = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
     seconds, line = None, "it said nothing"
@@ -61,7 +63,7 @@ def _start(method: str, model: str, scale: str, data_dir: str, folder: Path, att
 def main() -> None:
     """Measures what the flags name, writes the rows and prints the table."""
     values = flags.FLAGS
-    models = values.models or presets.scale_named(values.scale).models
+    models = values.models or scales.scale_named(values.scale).models
     circumstances = dict(cpus=usable_cpus(), cpu=cpu_model(), **LOADED)
     path = Path(values.results_dir) / values.scale / "first_step.csv"
     for model in models:
@@ -73,7 +75,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_flags.define_scale_flags()
+    setting_flags.define_setting_flags()
     flags.DEFINE_list("methods", ["can", "simclr", "mae"], "methods to start")
     flags.DEFINE_list("models", [], "roles or sizes of models; default: the scale's two")
     cli.run(main)

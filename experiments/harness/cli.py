@@ -48,6 +48,8 @@ def run(main: Callable[[], None]) -> None:
 
 def configure_logging() -> None:
     """Our own progress as plain lines; of the libraries, which log to the same place, only warnings."""
+    if not flags.FLAGS.is_parsed():  # in a process that a table started, which is given its setting instead
+        flags.FLAGS.mark_as_parsed()
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
     handler = logging.get_absl_handler()

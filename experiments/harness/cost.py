@@ -8,31 +8,30 @@ from collections.abc import Sequence
 
 from can.config import OptimConfig, RunConfig
 from can.run_flops import step_flops
-from can.runs import RunDir
+from experiments.harness import run_one
+from experiments.harness.plan import Task
 from experiments.harness.timing import best_matmul
 
 UTILISATION = 0.35  # share of the matmul speed that small models reach on a CPU: an assumption, printed with the plan
 
 
-def plan_table(plan: Sequence[tuple[str, RunConfig, RunDir, Sequence[str]]]) -> str:
-    """A line a run: state, images, FLOPs and estimated minutes of pre-training, with the sum of what is missing.
-
-    `plan`: each row's name, configuration, folders and evaluations.
-    """
+def plan_table(tasks: Sequence[Task]) -> str:
+    """A line a run: state, images, FLOPs and estimated minutes of pre-training, with the sum of what is missing."""
     speed = best_matmul().flops_per_second
     lines = [f"{'row':24} {'run':40} {'images':>12} {'GFLOPs/image':>13} {'PFLOPs':>9} {'~minutes':>9}  state"]
     missing = 0.0
-    for row, config, run, evals in plan:
+    for task in tasks:
+        config = task.run.config
         images = config.optim.last_step * config.optim.batch_size
         per_image = _flops_per_step(_shape_of(config)) / config.optim.batch_size if images else 0.0
         minutes = per_image * images / (speed * UTILISATION) / 60
-        reason = run.reason_to_train(evals)
-        to_evaluate = [name for name in evals if not run.has_eval(name)]
+        reason = run_one.reason_to_train(task.setting, task.run, task.evals)
+        to_evaluate = run_one.missing_evals(task.setting, task.run, task.evals)
         state = reason or (f"to evaluate: {', '.join(to_evaluate)}" if to_evaluate else "done")
         missing += minutes if reason else 0.0
         lines.append(
-            f"{row:24} {run.name:40} {images:12,} {per_image / 1e9:13.3f} {per_image * images / 1e15:9.2f} "
-            f"{minutes:9.1f}  {state}"
+            f"{task.run.spec!s:24} {task.run.folder.name:40} {images:12,} {per_image / 1e9:13.3f} "
+            f"{per_image * images / 1e15:9.2f} {minutes:9.1f}  {state}"
         )
     lines.append(
         f"missing: about {missing:.0f} minutes at {UTILISATION:.0%} of this machine's {speed / 1e9:.0f} GFLOP/s"

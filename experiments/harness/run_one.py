@@ -2,58 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 
-from absl import flags, logging
+from absl import logging
 
 from can import data, train
-from can.config import RunConfig
-from can.errors import check_choice
-from can.runs import RunDir
+from can.errors import ConfigError, check_choice
+from can.runs import Evaluated
+from can.runs.provenance import provenance_of_evaluation
 from can.sharding import make_mesh
-from experiments.harness import run_flags
 from experiments.harness.evaluations import EVALS
+from experiments.harness.evaluations.evaluation import Fingerprinted
+from experiments.harness.setting import Run, Setting
 
 
-def pretrain(config: RunConfig, run: RunDir) -> None:
+def complete(setting: Setting, run: Run, evals: Iterable[str]) -> None:
+    """Pre-trains and evaluates what is missing, alone on the run; returns at once if nothing is.
+
+    Raises ConfigError, before anything is made, if something of it was made with other settings.
+    """
+    evals = tuple(evals)
+    with run.folder.locked():
+        if reason := reason_to_train(setting, run, evals):
+            logging.info("%s", reason)
+            _pretrain(setting, run)
+        _evaluate(setting, run, evals)
+
+
+def pretrain(setting: Setting, run: Run) -> None:
     """Pre-trains the run, or goes on where it stopped, unless its weights are here already."""
-    scale, values = run_flags.scale(), flags.FLAGS
-    if run.pretrained and run.has_weights and not values.force:
-        run.claim(config)
-        logging.info("%s is pre-trained already", run.name)
-        return
-    # All that can be wrong is found out before the first file is written.
-    images = data.load(config.data.name, config.data.split, data_dir=values.data_dir)
-    train.abstract_state(config, images.num_classes)
-    run.claim(config, force=values.force)
+    with run.folder.locked():
+        if run.folder.pretrained and run.folder.has_weights and "train" not in setting.force:
+            run.folder.claim(run.config)
+            logging.info("%s is pre-trained already", run.folder.name)
+            return
+        _pretrain(setting, run)
+
+
+def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
+    """Makes the evaluations that the run does not have yet; it must be pre-trained."""
+    with run.folder.locked():
+        _evaluate(setting, run, evals)
+
+
+def is_done(setting: Setting, run: Run, evals: Iterable[str]) -> bool:
+    """Whether nothing is left to do. Raises ConfigError if what is there was made with other settings."""
+    evals = tuple(evals)
+    return reason_to_train(setting, run, evals) is None and not missing_evals(setting, run, evals)
+
+
+def reason_to_train(setting: Setting, run: Run, evals: Iterable[str]) -> str | None:
+    """Why pre-training must run before `evals` are there, as a line for the user; None if it need not."""
+    missing = missing_evals(setting, run, evals)
+    if "train" in setting.force:
+        return f"{run.folder.name} is pre-trained anew"
+    if run.folder.results.joinpath("config.json").exists():
+        run.folder.claim(run.config)
+    return run.folder.reason_to_train(missing)
+
+
+def missing_evals(setting: Setting, run: Run, evals: Iterable[str]) -> list[str]:
+    """Those of `evals` that have to be made.
+
+    Raises ConfigError, showing the differences, if one is there under another protocol, or of other images or weights.
+    """
+    missing = []
+    for name in evals:
+        check_choice("evaluation", name, EVALS)
+        if setting.forces(name) or not run.folder.has_eval(name):
+            missing.append(name)
+            continue
+        protocol = EVALS[name].protocol(setting, run)
+        there = run.folder.read_eval(name)
+        there.check_is(name, run.folder.eval_path(name), protocol, None)
+        # Its images were at hand when it was made, and are read here to see that they are the same.
+        asked = {"weights": there.fingerprints.get("weights", "")} | _fingerprints(EVALS[name].images(setting))
+        if run.folder.pretrained and "train" not in setting.force:
+            asked["weights"] = run.folder.weights
+        there.check_is(name, run.folder.eval_path(name), protocol, asked)
+    return missing
+
+
+def _pretrain(setting: Setting, run: Run) -> None:
+    # All that can be wrong is found out before the first file is written or deleted.
+    images = data.load(run.config.data.name, run.config.data.split, data_dir=setting.data_dir)
+    train.abstract_state(run.config, images.num_classes)
+    if "train" in setting.force:
+        run.folder.forget_training()
+    run.folder.claim(run.config)
     train.pretrain(
-        config,
-        run,
+        run.config,
+        run.folder,
         images,
-        mesh=make_mesh(fsdp=values.fsdp),
-        workers=scale.workers,
-        checkpoint_every=scale.checkpoint_every,
-        log_every=scale.log_every,
+        mesh=make_mesh(fsdp=setting.fsdp),
+        workers=setting.scale.workers,
+        checkpoint_every=setting.scale.checkpoint_every,
+        log_every=setting.scale.log_every,
     )
 
 
-def evaluate(config: RunConfig, run: RunDir, names: Iterable[str]) -> None:
-    """Makes the evaluations of `names` that the run does not have yet; it must be pre-trained."""
-    for name in names:
-        check_choice("evaluation", name, EVALS)
-        if run.has_eval(name) and not flags.FLAGS.force:
-            logging.info("%s has its %s already", run.name, name)
+def _evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
+    run.folder.claim(run.config)
+    if not run.folder.pretrained:
+        raise ConfigError(f"{run.folder.name} is not pre-trained: pre-train it with the same flags first")
+    for name in evals:
+        evaluation, started = EVALS[name], time.time()
+        if not (_is_of_replaced_weights(setting, run, name) or missing_evals(setting, run, [name])):
+            logging.info("%s has its %s already", run.folder.name, name)
             continue
-        run.write_eval(name, EVALS[name](config, run))
+        protocol, images = evaluation.protocol(setting, run), evaluation.images(setting)
+        if setting.forces(name):
+            run.folder.forget_eval(name)
+        records = evaluation.measure(setting, run, images)
+        fingerprints = {"weights": run.folder.weights} | _fingerprints(images)
+        made = Evaluated(protocol, fingerprints, provenance_of_evaluation(started), records)
+        made.write(run.folder.eval_path(name))
 
 
-def complete(config: RunConfig, run: RunDir, names: Iterable[str] = ("linear_probe",)) -> None:
-    """Pre-trains and evaluates what is missing; returns at once if nothing is."""
-    names = tuple(names)
-    if flags.FLAGS.force or (reason := run.reason_to_train(names)) is not None:
-        if not flags.FLAGS.force:
-            logging.info("%s", reason)
-        pretrain(config, run)
-    else:
-        run.claim(config)
-    evaluate(config, run, names)
+def _is_of_replaced_weights(setting: Setting, run: Run, name: str) -> bool:
+    """Whether a forced pre-training ended with other weights than those that the evaluation is of."""
+    if "train" not in setting.force or not run.folder.has_eval(name):
+        return False
+    return run.folder.read_eval(name).fingerprints.get("weights") != run.folder.weights
+
+
+def _fingerprints(images: Mapping[str, Fingerprinted]) -> dict[str, str]:
+    return {name: entry.fingerprint for name, entry in images.items()}

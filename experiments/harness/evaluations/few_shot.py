@@ -7,34 +7,44 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags, logging
+from absl import logging
 
 from can import data, train
-from can.config import RunConfig
+from can.config import FewShotConfig
 from can.data import ImageSet
 from can.evals import few_shot as shots
 from can.evals.encoder import Encoder
-from can.runs import EvalRecord, RunDir
-from experiments.harness import run_flags
+from can.runs import EvalRecord
+from experiments.harness.evaluations.records import records_of
+from experiments.harness.setting import Run, Setting
 
-# Name, training split, test split. The paper's nine sets in TFDS, and nine that packages alone give.
+
+class Pair(NamedTuple):
+    """What is learnt from, and what is tested on."""
+
+    name: str
+    train: str
+    test: str
+
+
+# The paper's nine sets in TFDS, and nine that packages alone give.
 TFDS_SETS = (
-    ("caltech_birds2011", "train", "test"),
-    ("caltech101", "train", "test"),
-    ("cars196", "train", "test"),
-    ("cifar100", "train", "test"),
-    ("colorectal_histology", "train[:2000]", "train[2000:]"),
-    ("dtd", "train", "test"),
-    ("imagenet2012_subset/10pct", "train", "validation"),
-    ("oxford_iiit_pet", "train", "test"),
-    ("uc_merced", "train[:1000]", "train[1000:]"),
+    Pair("caltech_birds2011", "train", "test"),
+    Pair("caltech101", "train", "test"),
+    Pair("cars196", "train", "test"),
+    Pair("cifar100", "train", "test"),
+    Pair("colorectal_histology", "train[:2000]", "train[2000:]"),
+    Pair("dtd", "train", "test"),
+    Pair("imagenet2012_subset/10pct", "train", "validation"),
+    Pair("oxford_iiit_pet", "train", "test"),
+    Pair("uc_merced", "train[:1000]", "train[1000:]"),
 )
 OFFLINE_SETS = tuple(
-    (name, "train", "test")
+    Pair(name, "train", "test")
     for name in ("clipart", "digits", "emoji", "fashion_mnist", "glyphs", "icons", "scripts", "sprites", "stamps")
 )
-FEW_SHOT_SETS = {
-    "smoke": (("smoke", "train", "test"),),
+SETS = {
+    "smoke": (Pair("smoke", "train", "test"),),
     "laptop": OFFLINE_SETS,
     "overnight": OFFLINE_SETS,
     "gpu": TFDS_SETS,
@@ -42,67 +52,75 @@ FEW_SHOT_SETS = {
 }
 
 
-class _Pair(NamedTuple):
-    train: ImageSet
-    test: ImageSet
-
-
-def few_shot(config: RunConfig, run: RunDir, rule: str = "lsr") -> list[EvalRecord]:
+class FewShot:
     """See `can.evals.few_shot`; an interrupted one finds the features that it has extracted."""
-    protocol = dataclasses.replace(run_flags.scale().few_shot, rule=rule)
-    sets, encoder = _load_sets(), _load_encoder(config, run)
-    records = []
-    for pair in sets:
-        logging.info("few-shot: %s", pair.train.name)
-        cache = run.work / "features"
-        found = shots.evaluate(encoder, pair.train, pair.test, protocol, seed=config.seed, cache_dir=cache)
-        found.pop("n")
-        records += _records(pair, found, config.seed, dataclasses.asdict(protocol))
-    return records
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+
+    def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
+        """The scale's by this rule, and the sets."""
+        sets = [" ".join(pair) for pair in SETS[setting.scale.name]]
+        return {"name": "few_shot", "sets": sets} | dataclasses.asdict(self._config(setting))
+
+    def images(self, setting: Setting) -> dict[str, ImageSet]:
+        """Every split of every set."""
+        return {
+            f"{pair.name} {split}": data.load(pair.name, split, data_dir=setting.data_dir)
+            for pair in SETS[setting.scale.name]
+            for split in (pair.train, pair.test)
+        }
+
+    def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
+        """Metrics `<set>/<k>shot` and `<set>/<k>shot_sd`."""
+        encoder = Encoder.from_model(train.load_encoder(run.config, run.folder))
+        records = []
+        for pair in SETS[setting.scale.name]:
+            logging.info("few-shot: %s", pair.name)
+            splits = images[f"{pair.name} {pair.train}"], images[f"{pair.name} {pair.test}"]
+            cache = run.folder.work / "features"
+            found = shots.evaluate(encoder, *splits, self._config(setting), seed=run.config.seed, cache_dir=cache)
+            records += records_of(found, run, prefix=f"{pair.name}/")
+        return records
+
+    def _config(self, setting: Setting) -> FewShotConfig:
+        return dataclasses.replace(setting.scale.few_shot, rule=self.rule)
 
 
-def few_shot_mean_rank(config: RunConfig, run: RunDir) -> list[EvalRecord]:
-    """Few-shot by `lsr` with the penalty of `can.evals.few_shot.best_l2_by_mean_rank`, one for each number of shots.
+class FewShotMeanRank(FewShot):
+    """By `lsr` with the penalty of `can.evals.few_shot.best_l2_by_mean_rank`, one for each number of shots.
 
     That rule chooses by the accuracies on the test sets: it is there to compare with numbers made so.
     """
-    protocol = dataclasses.replace(run_flags.scale().few_shot, rule="lsr")
-    sets, encoder = _load_sets(), _load_encoder(config, run)
-    cache, grid = run.work / "features", shots.L2_GRID
-    tables = [
-        shots.accuracies(encoder, pair.train, pair.test, protocol, seed=config.seed, l2s=grid, cache_dir=cache)
-        for pair in sets
-    ]
-    best = {k: shots.best_l2_by_mean_rank(np.stack([table[k].mean(0) for table in tables])) for k in protocol.shots}
-    described = dataclasses.asdict(protocol) | {"l2": {f"{k}shot": grid[column] for k, column in best.items()}}
-    records = []
-    for pair, table in zip(sets, tables, strict=True):
-        found = shots.summary({k: table[k][:, column] for k, column in best.items()})
-        records += _records(pair, found, config.seed, described)
-    return records
 
+    def __init__(self) -> None:
+        super().__init__("lsr")
 
-def _load_sets() -> list[_Pair]:
-    """The scale's sets, all opened before the first is encoded: a missing one is found out at once."""
-    values = flags.FLAGS
-    return [
-        _Pair(*(data.load(name, split, data_dir=values.data_dir) for split in splits))
-        for name, *splits in FEW_SHOT_SETS[run_flags.scale().name]
-    ]
+    def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
+        """As the base's, with the rule instead of the penalty."""
+        return super().protocol(setting, run) | {"l2": "by mean rank over the test sets"}
 
-
-def _load_encoder(config: RunConfig, run: RunDir) -> Encoder:
-    return Encoder.from_model(train.load_encoder(config, run))
-
-
-def _records(pair: _Pair, found: Mapping[str, float], seed: int, protocol: dict[str, Any]) -> list[EvalRecord]:
-    name = pair.train.name
-    described = {
-        "name": "few_shot",
-        "train": f"{name} {pair.train.split}",
-        "test": f"{name} {pair.test.split}",
-    } | protocol
-    return [
-        EvalRecord(metric=f"{name}/{metric}", value=value, n=len(pair.test), seed=seed, protocol=described)
-        for metric, value in found.items()
-    ]
+    def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
+        """As the base's."""
+        config, seed = self._config(setting), run.config.seed
+        encoder = Encoder.from_model(train.load_encoder(run.config, run.folder))
+        cache, pairs = run.folder.work / "features", SETS[setting.scale.name]
+        tests = [images[f"{pair.name} {pair.test}"] for pair in pairs]
+        tables = [
+            shots.accuracies(
+                encoder,
+                images[f"{pair.name} {pair.train}"],
+                test,
+                config,
+                seed=seed,
+                l2s=shots.L2_GRID,
+                cache_dir=cache,
+            )
+            for pair, test in zip(pairs, tests, strict=True)
+        ]
+        best = {k: shots.best_l2_by_mean_rank(np.stack([table[k].mean(0) for table in tables])) for k in config.shots}
+        records = []
+        for pair, test, table in zip(pairs, tests, tables, strict=True):
+            found = shots.summary({k: table[k][:, column] for k, column in best.items()}) | {"n": len(test)}
+            records += records_of(found, run, prefix=f"{pair.name}/")
+        return records

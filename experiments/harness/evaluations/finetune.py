@@ -1,58 +1,69 @@
-"""Finetuning of a run's encoder on the labelled data of its scale, by one of the recipes of presets.RECIPES."""
+"""Finetuning of a run's encoder on the labelled data of its scale, by one of the recipes of `scales.RECIPES`."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from absl import flags, logging
+from absl import logging
 
-from can import data, train
-from can.config import RunConfig
+from can import train
+from can.config import FinetuneConfig
+from can.data import ImageSet
 from can.errors import ConfigError
 from can.evals import finetune as finetuning
 from can.files import write_atomic
-from can.runs import EvalRecord, RunDir
+from can.runs import EvalRecord
 from can.sharding import make_mesh
-from experiments.harness import presets, run_flags
+from experiments.harness import scales
+from experiments.harness.evaluations import labelled
+from experiments.harness.evaluations.records import records_of
+from experiments.harness.setting import Run, Setting
 
 
-def finetune(config: RunConfig, run: RunDir, recipe: str = "paper") -> list[EvalRecord]:
-    """See `can.evals.finetune`. The curve goes to `finetune.csv` (`finetune_<recipe>.csv`) beside the results."""
-    if recipe == "scratch" and config.method.name != "random":
-        raise ConfigError("finetune_scratch trains an untrained encoder: pass --method=random, or --eval=finetune")
-    scale, values = run_flags.scale(), flags.FLAGS
-    name = eval_name(recipe)
-    chosen = presets.recipe(recipe, config.model.size) | run_flags.protocol_flags("finetune")
-    protocol = dataclasses.replace(scale.finetune, **chosen)
-    labelled = scale.data["in1k"]
-    work_dir = run.work / name
-    if values.force:
-        shutil.rmtree(work_dir, ignore_errors=True)
-    found = finetuning.evaluate(
-        train.load_encoder(config, run),
-        data.load(labelled, values.train_split, data_dir=values.data_dir),
-        data.load(labelled, scale.test_split, data_dir=values.data_dir),
-        protocol,
-        seed=config.seed,
-        work_dir=work_dir,
-        workers=scale.workers,
-        mesh=make_mesh(fsdp=values.fsdp),
-        log=lambda step, row: logging.info("%s %s: step %d, test top-1 %.4f", run.name, name, step, row["top1"]),
-    )
-    write_atomic(run.results / f"{name}.csv", (work_dir / "curve.csv").read_bytes())
-    described = {
-        "name": name,
-        "train": f"{labelled} {values.train_split}",
-        "test": f"{labelled} {scale.test_split}",
-    } | dataclasses.asdict(protocol)
-    n = int(found.pop("n"))
-    return [
-        EvalRecord(metric=metric, value=value, n=n, seed=config.seed, protocol=described)
-        for metric, value in found.items()
-    ]
+class Finetune:
+    """See `can.evals.finetune`. The curve goes to `<name>.csv` beside the results."""
 
+    def __init__(self, recipe: str) -> None:
+        self.recipe = recipe
+        self.name = "finetune" if recipe == "paper" else f"finetune_{recipe}"
 
-def eval_name(recipe: str) -> str:
-    """What `--eval=` and the files on disk call finetuning by a recipe."""
-    return "finetune" if recipe == "paper" else f"finetune_{recipe}"
+    def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
+        """The recipe's, and the splits."""
+        if self.recipe == "scratch" and run.config.optim.total_steps:
+            raise ConfigError("finetune_scratch trains an untrained encoder: pass --method=random, or --eval=finetune")
+        return {"name": self.name} | labelled.described(setting) | dataclasses.asdict(self._config(setting, run))
+
+    def images(self, setting: Setting) -> dict[str, ImageSet]:
+        """The labelled splits."""
+        return labelled.load(setting)
+
+    def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
+        """Top-1 of the last epoch, and what else the curve says."""
+
+        def log(step: int, row: dict[str, float]) -> None:
+            logging.info("%s %s: step %d, test top-1 %.4f", run.folder.name, self.name, step, row["top1"])
+
+        work = self.work_dir(run)
+        found = finetuning.evaluate(
+            train.load_encoder(run.config, run.folder),
+            *labelled.train_and_test(setting, dict(images)),
+            self._config(setting, run),
+            seed=run.config.seed,
+            work_dir=work,
+            workers=setting.scale.workers,
+            mesh=make_mesh(fsdp=setting.fsdp),
+            log=log,
+        )
+        write_atomic(run.folder.results / f"{self.name}.csv", (work / "curve.csv").read_bytes())
+        return records_of(found, run)
+
+    def work_dir(self, run: Run) -> Path:
+        """Where the finetuned weights are."""
+        return run.folder.work / self.name
+
+    def _config(self, setting: Setting, run: Run) -> FinetuneConfig:
+        recipe = scales.recipe(self.recipe, run.config.model.size)
+        return dataclasses.replace(setting.scale.finetune, **recipe | dict(setting.finetune))

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
-from absl import flags
-
-from can import data, train
-from can.config import RunConfig
+from can import train
+from can.data import ImageSet
 from can.evals import linear_probe as probe
 from can.evals.encoder import Encoder
-from can.runs import EvalRecord, RunDir
-from experiments.harness import run_flags
+from can.runs import EvalRecord
+from experiments.harness.evaluations import labelled
+from experiments.harness.evaluations.records import records_of
+from experiments.harness.setting import Run, Setting
 
 
-def linear_probe(config: RunConfig, run: RunDir) -> list[EvalRecord]:
+class LinearProbe:
     """See `can.evals.linear_probe`."""
-    scale, values = run_flags.scale(), flags.FLAGS
-    labelled = scale.data["in1k"]
-    train_set = data.load(labelled, values.train_split, data_dir=values.data_dir)
-    test_set = data.load(labelled, scale.test_split, data_dir=values.data_dir)
-    encoder = Encoder.from_model(train.load_encoder(config, run))
-    cache = run.work / "features" if scale.linear_probe.cache_features else None
-    found = probe.evaluate(encoder, train_set, test_set, scale.linear_probe, seed=config.seed, cache_dir=cache)
-    protocol = {
-        "name": "linear_probe",
-        "train": f"{labelled} {values.train_split}",
-        "test": f"{labelled} {scale.test_split}",
-    } | dataclasses.asdict(scale.linear_probe)
-    n = int(found.pop("n"))
-    return [
-        EvalRecord(metric=metric, value=value, n=n, seed=config.seed, protocol=protocol)
-        for metric, value in found.items()
-    ]
+
+    def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
+        """The scale's, and the splits."""
+        return {"name": "linear_probe"} | labelled.described(setting) | dataclasses.asdict(setting.scale.linear_probe)
+
+    def images(self, setting: Setting) -> dict[str, ImageSet]:
+        """The labelled splits."""
+        return labelled.load(setting)
+
+    def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
+        """Of the frozen encoder; features are kept where the protocol extracts them once."""
+        protocol = setting.scale.linear_probe
+        encoder = Encoder.from_model(train.load_encoder(run.config, run.folder))
+        cache = run.folder.work / "features" if protocol.cache_features else None
+        splits = labelled.train_and_test(setting, dict(images))
+        return records_of(probe.evaluate(encoder, *splits, protocol, seed=run.config.seed, cache_dir=cache), run)

@@ -3,72 +3,85 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-from absl import flags
 from flax import nnx
 from jaxtyping import Array
 
 from can import train
 from can.augment import eval_view
-from can.config import RunConfig
 from can.evals import robustness as shifts
 from can.evals.corruption_error import mean_corruption_error
-from can.evals.finetune import is_finetuned, load_finetuned
+from can.evals.finetune import load_finetuned
 from can.models.fingerprint import fingerprint_of
-from can.runs import EvalRecord, RunDir
-from experiments.harness import run_flags
-from experiments.harness.evaluations.finetune import finetune
-from experiments.harness.evaluations.shifted_sets import IMAGENET_C, rule_of, shifted_sets
+from can.runs import EvalRecord
+from experiments.harness.evaluations import labelled
+from experiments.harness.evaluations.finetune import Finetune
+from experiments.harness.evaluations.records import records_of
+from experiments.harness.evaluations.shifted_sets import IMAGENET_C, rule_of, shifted_names, shifted_sets
+from experiments.harness.setting import Run, Setting
+
+FINETUNE = Finetune("paper")
 
 
-def robustness(config: RunConfig, run: RunDir) -> list[EvalRecord]:
+class Robustness:
     """See `can.evals.robustness`; an interrupted one finds the sets that it has done.
 
-    Finetunes first where that is not done, or was done on another machine.
+    It finetunes first where that is not done, by the protocol that it states as its own.
     """
-    scale, values = run_flags.scale(), flags.FLAGS
-    sets = shifted_sets(scale.data["in1k"], values.data_dir, objectnet=values.objectnet, imagenet_c=values.imagenet_c)
-    num_classes = sets[0].images.num_classes
-    assert num_classes is not None
-    work_dir = run.work / "finetune"
-    if not is_finetuned(work_dir):
-        finetune(config, run)
-    graphdef, params = nnx.split(load_finetuned(train.load_encoder(config, run), num_classes, work_dir))
 
-    @jax.jit
-    def logits(params: nnx.State, images: Array) -> Array:
-        return nnx.merge(graphdef, params).logits(eval_view(images))
+    def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
+        """The finetuning's, and the sets with their rules."""
+        sets = shifted_names(setting.labelled, objectnet=setting.objectnet, imagenet_c=setting.imagenet_c)
+        rules = {name: rule_of(name) for name in sets}
+        return {"name": "robustness", "finetune": FINETUNE.protocol(setting, run), "sets": rules}
 
-    found = shifts.evaluate(
-        lambda images: logits(params, images),
-        sets,
-        image_size=config.model.image_size,
-        model_fingerprint=fingerprint_of(params, config.model, config.model.image_size),
-        cache_dir=run.work / "robustness",
-    )
-    return [
-        EvalRecord(metric=metric, value=value, n=n, seed=config.seed, protocol={"name": "robustness", "rule": rule})
-        for metric, value, n, rule in summarised(found)
-    ]
+    def images(self, setting: Setting) -> dict[str, Any]:
+        """The labelled splits, and the shifted sets by their names."""
+        sets = shifted_sets(
+            setting.labelled, setting.data_dir, objectnet=setting.objectnet, imagenet_c=setting.imagenet_c
+        )
+        return labelled.load(setting) | {shifted.name: shifted for shifted in sets}
+
+    def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
+        """Metrics `<set>/top1`, and of damaged sets `<set>/<kind>/top1` too."""
+        sets = [entry for entry in images.values() if isinstance(entry, shifts.ShiftedSet)]
+        FINETUNE.measure(setting, run, images)  # reads what is finished, and refuses a finetuning by other settings
+        num_classes = labelled.train_and_test(setting, dict(images))[0].num_classes
+        assert num_classes is not None
+        model = load_finetuned(train.load_encoder(run.config, run.folder), num_classes, FINETUNE.work_dir(run))
+        graphdef, params = nnx.split(model)
+
+        @jax.jit
+        def logits(params: nnx.State, images: Array) -> Array:
+            return nnx.merge(graphdef, params).logits(eval_view(images))
+
+        found = shifts.evaluate(
+            lambda images: logits(params, images),
+            sets,
+            image_size=run.config.model.image_size,
+            model_fingerprint=fingerprint_of(params, run.config.model, run.config.model.image_size),
+            cache_dir=run.folder.work / "robustness",
+        )
+        return [record for name, scores in summarised(found) for record in records_of(scores, run, prefix=f"{name}/")]
 
 
-def summarised(found: dict[str, dict[str, Any]]) -> Iterator[tuple[str, float, int, str]]:
-    """Metric, value, number of images and rule; the kinds of damage of one set are also averaged."""
+def summarised(found: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each set with its scores; the kinds of damage of one set are also averaged, as that set."""
+    yield from found.items()
     damaged: dict[str, dict[str, dict[str, Any]]] = {}  # set -> kind -> scores
     for name, scores in found.items():
         base, _, kind = name.partition("/")
         if kind:
             damaged.setdefault(base, {})[kind] = scores
-        for metric in scores.keys() - {"n"}:
-            yield name if kind else f"{name}/{metric}", scores[metric], scores["n"], rule_of(name)
     for base, kinds in damaged.items():
-        n = sum(scores["n"] for scores in kinds.values())
-        yield f"{base}/top1", statistics.fmean(scores["top1"] for scores in kinds.values()), n, rule_of(base)
+        mean = statistics.fmean(scores["top1"] for scores in kinds.values())
+        over_all = {"top1": mean, "n": sum(scores["n"] for scores in kinds.values())}
         if base == IMAGENET_C:
             accuracies: dict[str, list[float]] = {}
             for kind, scores in kinds.items():
                 accuracies.setdefault(kind.rpartition("_")[0], []).append(scores["top1"])
-            yield f"{base}/mce", mean_corruption_error(accuracies), n, "mean corruption error, relative to AlexNet's"
+            over_all["mce"] = mean_corruption_error(accuracies)
+        yield base, over_all

@@ -45,6 +45,15 @@ def rule_of(name: str) -> str:
     return RULES.get(base, "argmax over 1000 classes")
 
 
+def shifted_names(base: str, *, objectnet: str | None, imagenet_c: bool) -> list[str]:
+    """The sets that `shifted_sets` opens, less the kinds of damage. Raises ConfigError for a base without any."""
+    check_choice("set with shifted test sets", base, (IMAGENET, *BUILT_FOR))
+    if base == IMAGENET:
+        optional = [*(["objectnet"] if objectnet else []), *([IMAGENET_C] if imagenet_c else [])]
+        return [IMAGENET, "imagenet_v2", "imagenet2012_real", "imagenet_a", "imagenet_r", "imagenet_sketch", *optional]
+    return [f"{base}{shift}" for shift in _shifts_of(base)]
+
+
 def shifted_sets(base: str, data_dir: str | Path, *, objectnet: str | None, imagenet_c: bool) -> list[ShiftedSet]:
     """The sets for a classifier of `base`'s classes; all of them are opened.
 
@@ -59,12 +68,14 @@ def shifted_sets(base: str, data_dir: str | Path, *, objectnet: str | None, imag
 
 
 def _built_sets(base: str, data_dir: str | Path) -> Iterator[ShiftedSet]:
-    for shift in BUILT:
-        if base == "smoke" and shift == NEEDS_PHOTOS:
-            continue
+    for shift in _shifts_of(base):
         for split in CORRUPTIONS if shift == "_corruptions" else ("test",):
             name = f"{base}{shift}"
             yield ShiftedSet(name if split == "test" else f"{name}/{split}", load(name, split, data_dir=data_dir))
+
+
+def _shifts_of(base: str) -> list[str]:
+    return [shift for shift in BUILT if not (base == "smoke" and shift == NEEDS_PHOTOS)]
 
 
 def _imagenet_sets(data_dir: Path, objectnet: str | None, imagenet_c: bool) -> Iterator[ShiftedSet]:

@@ -1,0 +1,146 @@
+"""The results that a table's needs ask for, as one tidy frame: what this repository publishes, and the reader's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from can.errors import DataError
+from can.runs import RunDir, unpack_correct
+from can.runs.name import differences
+from experiments.harness.evaluations import EVALS
+from experiments.harness.setting import Run, Setting
+from experiments.harness.spec import Need, Spec
+
+PUBLISHED, YOURS = "published", "yours"
+COLUMNS = [
+    "source",  # PUBLISHED or YOURS
+    "row",  # the spec's text: what the runs of a row share
+    "method",
+    "model",
+    "data",
+    "epochs",  # of the paper
+    "seed",
+    "images",  # seen in pre-training, views not counted twice
+    "steps",
+    "eval",
+    "metric",
+    "value",  # as the file has it: a share in [0, 1] of what is an accuracy
+    "n",  # test images
+    "correct",  # bool [n], which of them were right; None where the file does not say
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What was found for some needs.
+
+    Attributes:
+      records: a line a number, with COLUMNS.
+      runs: the runs that have at least one of the evaluations, with their source.
+      left_out: what was found and is not shown, and why, as lines for the reader.
+    """
+
+    records: pd.DataFrame
+    runs: list[tuple[str, Run]]
+    left_out: list[str]
+
+    def of(self, source: str, evaluation: str, metric: str) -> pd.DataFrame:
+        """The runs' numbers of one metric."""
+        records = self.records
+        found = (records["source"] == source) & (records["eval"] == evaluation) & (records["metric"] == metric)
+        return records[found]
+
+    @property
+    def sources(self) -> list[str]:
+        """Whose results were found, the published ones first."""
+        there = set(self.records["source"])
+        return [source for source in (PUBLISHED, YOURS) if source in there]
+
+
+def read(needs: Iterable[Need], setting: Setting) -> Results:
+    """Every seed's results of the needs that were made with this setting.
+
+    A result that was made otherwise is left out, with a line that shows the difference. Raises DataError if a file is
+    damaged.
+    """
+    lines: list[dict[str, Any]] = []
+    runs: list[tuple[str, Run]] = []
+    left_out: list[str] = []
+    for need, own in setting.for_table(tuple(needs)):
+        for source, run in _runs(need.spec, own):
+            if different := differences(run.folder.config.to_dict(), run.config.to_dict()):
+                left_out.append(f"{source} {run.folder.name} was trained with other settings:\n{different}")
+                continue
+            found = list(_evaluations(source, run, need, own, left_out))
+            lines += found
+            if found:
+                runs.append((source, run))
+    return Results(pd.DataFrame(lines, columns=COLUMNS), runs, left_out)
+
+
+def per_cent(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with their shares in per cent, as `analysis.lib.statistics` takes them."""
+    return runs.assign(value=100 * runs["value"])
+
+
+def differing(configs: Sequence[dict[str, Any]], ignore: Iterable[str]) -> str:
+    """The fields in which nested configurations differ from the first, by their dotted names."""
+    ignored = set(ignore)
+    lines = {line for config in configs[1:] for line in differences(configs[0], config).splitlines()}
+    return ", ".join(sorted({line.split(":")[0].strip() for line in lines} - ignored))
+
+
+def _runs(spec: Spec, setting: Setting) -> Iterator[tuple[str, Run]]:
+    """The runs of a spec on disk, by their seeds."""
+    # Where the published results are remade, both folders are one.
+    for results_dir, source in {setting.results_dir: YOURS, setting.published_dir: PUBLISHED}.items():
+        here = dataclasses.replace(setting, results_dir=results_dir)
+        found = []
+        for path in _candidates(here.run(spec, 0).folder):
+            seed = RunDir(results_dir, setting.workdir, setting.scale.name, path.name).config.seed
+            run = here.run(spec, seed)
+            if run.folder.name == path.name:
+                found.append((source, run))
+        yield from sorted(found, key=lambda entry: entry[1].config.seed)
+
+
+def _candidates(first: RunDir) -> Iterable[Path]:
+    """Folders whose names differ from that of seed 0 in the seed alone."""
+    return (path.parent for path in first.results.parent.glob(f"{first.name.removesuffix('0')}*/config.json"))
+
+
+def _evaluations(source: str, run: Run, need: Need, setting: Setting, left_out: list[str]) -> Iterator[dict[str, Any]]:
+    for name in need.evals:
+        if not run.folder.has_eval(name):
+            continue
+        evaluated = run.folder.read_eval(name)
+        if different := evaluated.differs(EVALS[name].protocol(setting, run)):
+            left_out.append(f"{source} {name} of {run.folder.name} was made with other settings:\n{different}")
+            continue
+        optim = run.config.optim
+        for record in evaluated.records:
+            if record["seed"] != run.config.seed:
+                raise DataError(f"{run.folder.eval_path(name)} is of seed {record['seed']}: delete it, evaluate again")
+            correct = record.get("correct")
+            values = (
+                source,
+                str(run.spec),
+                run.spec.method,
+                run.spec.model,
+                run.spec.data,
+                run.spec.epochs,
+                run.config.seed,
+                optim.last_step * optim.batch_size,
+                optim.last_step,
+                name,
+                record["metric"],
+                record["value"],
+                record["n"],
+                None if correct is None else unpack_correct(correct, record["n"]),
+            )
+            yield dict(zip(COLUMNS, values, strict=True))

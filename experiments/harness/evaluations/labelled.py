@@ -1,0 +1,29 @@
+"""The labelled set in the role of IN-1K, as evaluations read it."""
+
+from __future__ import annotations
+
+from can import data
+from can.data import ImageSet
+from can.runs.provenance import without_folder
+from experiments.harness.setting import Setting
+
+
+def described(setting: Setting) -> dict[str, str]:
+    """Names of the splits that are trained and tested on."""
+    name = without_folder(setting.labelled)
+    return {"train": f"{name} {setting.train_split}", "test": f"{name} {setting.scale.test_split}"}
+
+
+def load(setting: Setting) -> dict[str, ImageSet]:
+    """The splits by their names, training first."""
+    names = described(setting)
+    splits = {"train": setting.train_split, "test": setting.scale.test_split}
+    return {
+        names[role]: data.load(setting.labelled, split, data_dir=setting.data_dir) for role, split in splits.items()
+    }
+
+
+def train_and_test(setting: Setting, images: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
+    """The two splits out of what `load` returned, with whatever else there is."""
+    names = described(setting)
+    return images[names["train"]], images[names["test"]]

@@ -1,0 +1,170 @@
+"""The flags of the commands, and the setting that they describe."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from absl import flags
+
+from can.config import AugmentConfig, ModelConfig, OptimConfig
+from can.data import DEFAULT_DATA_DIR
+from can.errors import ConfigError, check_choice
+from can.methods import method_names, settings_class
+from experiments.harness import scales
+from experiments.harness.evaluations import EVALS
+from experiments.harness.setting import PUBLISHED, REPOSITORY, RESULTS, Run, Setting
+from experiments.harness.spec import Spec
+
+
+class _Ints(flags.ArgumentParser):
+    """`1,5,10` as a tuple."""
+
+    syntactic_help = "whole numbers with commas between them"
+
+    def parse(self, argument: str | tuple[int, ...]) -> tuple[int, ...]:
+        return argument if isinstance(argument, tuple) else tuple(int(number) for number in argument.split(","))
+
+
+_DEFINE: dict[Any, Callable[..., Any]] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    tuple[int, ...]: partial(flags.DEFINE, _Ints()),
+}
+_OWN_FLAGS = frozenset({"name", "size", "rule"})  # --method, --augmentation, --model, --eval
+# The evaluations whose protocol is a field of Scale, with the prefix of its flags.
+PROTOCOLS = {"linear_probe": "probe_", "finetune": "finetune_", "few_shot": "few_shot_"}
+_DATA = ("labelled", "uncurated", "train_split", "test_split", "objectnet", "imagenet_c")
+_overrides: list[str] = []  # flags that are fields of a run's configuration
+_protocols: dict[str, list[str]] = {}  # fields of each evaluation's protocol
+
+
+def define_setting_flags() -> None:
+    """--scale, the folders, and one flag for every hyper-parameter; unset ones take the scale's values."""
+    flags.DEFINE_string("scale", "laptop", f"one of {', '.join(scales.SCALES)}: what plays the paper's roles")
+    flags.DEFINE_string("labelled", None, "data set in the role of IN-1K: a name, TFDS name or folder:PATH")
+    flags.DEFINE_string("uncurated", None, "data set in the role of JFT-300M: a name, TFDS name or folder:PATH")
+    flags.DEFINE_string("train_split", "train", "labelled images that evaluations train on, e.g. train[:50000]")
+    flags.DEFINE_string("test_split", None, "labelled images that evaluations test on; default: the scale's")
+    flags.DEFINE_string("objectnet", None, "folder of ObjectNet's images, one subfolder a class, for robustness")
+    flags.DEFINE_bool("imagenet_c", False, "also imagenet2012_corrupted (75 sets), for robustness")
+    flags.DEFINE_string("data_dir", str(DEFAULT_DATA_DIR), "where data sets are kept")
+    flags.DEFINE_string("results_dir", str(RESULTS), "where your results go")
+    flags.DEFINE_string("published_dir", str(PUBLISHED), "where the results are that this repository publishes")
+    flags.DEFINE_string("workdir", str(REPOSITORY / "checkpoints"), "where checkpoints and live logs go")
+    flags.DEFINE_list("force", [], "what to make anew: train, evals, or evaluations by name")
+    flags.DEFINE_bool("print_config", False, "print the resolved configuration and exit")
+    flags.DEFINE_integer("checkpoint_every", None, "steps between checkpoints")
+    flags.DEFINE_integer("log_every", None, "steps between rows of train.csv")
+    flags.DEFINE_integer("workers", None, "processes that decode images (for sets that do not fit decoded in memory)")
+    flags.DEFINE_integer("fsdp", 1, "devices that share each parameter; the others split the batch")
+    flags.DEFINE_string("augmentation", None, "simclr, mae (crop and flip) or none; default: the method's")
+    flags.DEFINE_float("warmup_epochs", None, "of the run's epochs, with a linear rise of the learning rate")
+    _overrides.extend(("augmentation", "warmup_epochs"))
+    for config in (ModelConfig, AugmentConfig, OptimConfig, *map(settings_class, method_names())):
+        _overrides.extend(_define_fields(config))
+    hints = get_type_hints(scales.Scale)
+    for protocol, prefix in PROTOCOLS.items():
+        _protocols[protocol] = _define_fields(hints[protocol], prefix)
+
+
+def define_run_flags() -> None:
+    """The flags that name one run."""
+    define_setting_flags()
+    flags.DEFINE_string("method", "can", f"{', '.join(method_names())}; random is the untrained encoder")
+    flags.DEFINE_string("model", "vit_b", "a role (vit_b, vit_l) or a size (nano, micro, Ti, S, B, L)")
+    flags.DEFINE_string("data", "in1k", "a role (in1k, jft), a data set's name, a TFDS name or folder:PATH")
+    flags.DEFINE_float("epochs", 100, "as the paper counts them; the scale maps them to images")
+    flags.DEFINE_integer("seed", 0, "of everything that is random")
+    flags.DEFINE_string("name", None, "the run's name; default: made of what distinguishes it")
+
+
+def _define_fields(config: type, prefix: str = "") -> list[str]:
+    """A flag for each field; methods that share a field share its flag."""
+    hints = get_type_hints(config)
+    names = [f.name for f in dataclasses.fields(config) if f.name not in _OWN_FLAGS]
+    for name in names:
+        if prefix + name not in _overrides:
+            _DEFINE[hints[name]](prefix + name, None, f"{config.__name__}.{name}; default: the scale's")
+    return [name for name in names if prefix or name not in _overrides]
+
+
+def setting() -> Setting:
+    """What the flags say. Raises ConfigError for a name that does not exist."""
+    values = flags.FLAGS
+    base = scales.scale_named(values.scale)
+    for name in values.force:
+        check_choice("thing to --force", name, ("train", "evals", *EVALS))
+    protocols = {
+        name: _given({field: PROTOCOLS[name] + field for field in fields}) for name, fields in _protocols.items()
+    }
+    roles = _given({"in1k": "labelled", "jft": "uncurated"})
+    scale = dataclasses.replace(
+        base,
+        data=base.data | roles,
+        **{name: dataclasses.replace(getattr(base, name), **fields) for name, fields in protocols.items()},
+        **_given({name: name for name in ("checkpoint_every", "log_every", "workers", "test_split")}),
+    )
+    changing = [
+        *_DATA,
+        *_overrides,
+        *(PROTOCOLS[name] + field for name, fields in _protocols.items() for field in fields),
+    ]
+    return Setting(
+        scale=scale,
+        overrides=_given({name: name for name in _overrides}),
+        finetune=protocols["finetune"],
+        given=tuple(f"--{name}={_text(values[name].value)}" for name in changing if values[name].present),
+        results_dir=Path(values.results_dir),
+        published_dir=Path(values.published_dir),
+        workdir=Path(values.workdir),
+        data_dir=Path(values.data_dir),
+        train_split=values.train_split,
+        objectnet=values.objectnet,
+        imagenet_c=values.imagenet_c,
+        fsdp=values.fsdp,
+        force=tuple(values.force),
+    )
+
+
+def run_of_flags(chosen: Setting) -> Run:
+    """The one run that --method, --model, --data, --epochs and --seed describe."""
+    values = flags.FLAGS
+    if values.epochs <= 0 and values.method != "random":
+        raise ConfigError(f"--epochs must be positive, not {values.epochs:g}; --method=random is the untrained encoder")
+    spec = Spec(values.method, values.model, values.data, values.epochs)
+    return chosen.run(spec, values.seed, values.name)
+
+
+def print_config() -> bool:
+    """Whether only the configuration is asked for."""
+    return flags.FLAGS.print_config
+
+
+def describe(chosen: Setting, run: Run) -> str:
+    """The resolved configuration, with what follows from it, as JSON."""
+    optim = run.config.optim
+    derived = {
+        "name": run.folder.name,
+        "peak_lr": optim.peak_lr,
+        "images": optim.total_steps * optim.batch_size,
+        **{protocol: dataclasses.asdict(getattr(chosen.scale, protocol)) for protocol in PROTOCOLS},
+        "labelled": {"data": chosen.labelled, "train": chosen.train_split, "test": chosen.scale.test_split},
+    }
+    return json.dumps(run.config.to_dict() | derived, indent=2)
+
+
+def _given(names: dict[str, str]) -> dict[str, Any]:
+    """The values of those flags that are set, by other names."""
+    values = flags.FLAGS
+    return {name: values[flag].value for name, flag in names.items() if values[flag].value is not None}
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

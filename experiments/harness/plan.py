@@ -1,0 +1,80 @@
+"""Which runs a table needs, in which order they are made, and which of them are missing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+from typing import NamedTuple
+
+from can.errors import ConfigError
+from experiments.harness import run_one
+from experiments.harness.setting import Run, Setting
+from experiments.harness.spec import Need
+
+
+class Task(NamedTuple):
+    """One run of a plan, with what is asked of it."""
+
+    place: str  # "[3/13]"
+    setting: Setting  # with those overrides alone that the run's method knows
+    run: Run
+    evals: tuple[str, ...]
+
+
+def planned(needs: Sequence[Need], setting: Setting, seeds: Sequence[int], rows: Sequence[str] = ()) -> list[Task]:
+    """The runs of the needs whose names match `rows` (all if there are none), short ones of the first seed first.
+
+    Raises ConfigError for a row that does not exist or a setting that cannot work.
+    """
+    chosen = matching(needs, rows)
+    runs = [
+        (own, own.run(need.spec, seed), need.evals)
+        for seed in seeds
+        for need, own in setting.for_table(needs)
+        if need in chosen
+    ]
+    runs.sort(key=lambda entry: (entry[1].config.seed, entry[1].config.optim.total_steps))
+    return [Task(f"[{place}/{len(runs)}]", *entry) for place, entry in enumerate(runs, 1)]
+
+
+def missing(tasks: Sequence[Task]) -> list[Task]:
+    """What is not done. Raises ConfigError if a result is there that was made with other settings."""
+    return [task for task in tasks if not run_one.is_done(task.setting, task.run, task.evals)]
+
+
+def matching(needs: Sequence[Need], rows: Sequence[str]) -> list[Need]:
+    """The needs whose names start with one of `rows`, part by part. Raises ConfigError if one matches none."""
+
+    def matches(need: Need, row: str) -> bool:
+        parts = row.split("/")
+        return str(need.spec).split("/")[: len(parts)] == parts
+
+    for row in rows:
+        if not any(matches(need, row) for need in needs):
+            names = [str(need.spec) for need in needs]
+            near = difflib.get_close_matches(row, names, n=1, cutoff=0.3)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"no row {row!r}{hint} (rows: {', '.join(names)})")
+    return [need for need in needs if not rows or any(matches(need, row) for row in rows)]
+
+
+def seeds(texts: Sequence[str]) -> list[int]:
+    """The seeds of --seeds, each once. Raises ConfigError on what is not a number from 0 on."""
+    if not texts or not all(text.strip().isdecimal() for text in texts):
+        raise ConfigError(f"--seeds takes whole numbers from 0 on, such as 0,1,2: not {','.join(texts)!r}")
+    return list(dict.fromkeys(int(text) for text in texts))
+
+
+def both_ends(tasks: Sequence[Task]) -> list[Task]:
+    """Of each seed, the first task, the last, the second, the last but one, and so on.
+
+    Of runs in the order of their cost, some numbers are there soon then, and no long run is left to a single process.
+    """
+    order: list[Task] = []
+    for seed in dict.fromkeys(task.run.config.seed for task in tasks):
+        own = [task for task in tasks if task.run.config.seed == seed]
+        half = -(-len(own) // 2)
+        pairs = zip_longest(own[:half], reversed(own[half:]))
+        order += [task for task in chain.from_iterable(pairs) if task is not None]
+    return order

@@ -1,0 +1,118 @@
+"""What the flags of a command say, as one value that every part of the harness is given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from can.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig
+from can.errors import ConfigError
+from can.methods import settings_class
+from can.runs import RunDir, run_name
+from experiments.harness.scales import SCALES, Scale
+from experiments.harness.spec import Need, Spec, resolve
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RESULTS = REPOSITORY / "results"
+PUBLISHED = RESULTS / "published"
+
+
+class Run(NamedTuple):
+    """One run: a spec, a seed, and what follows from them."""
+
+    spec: Spec
+    config: RunConfig
+    folder: RunDir
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How runs are made, evaluated and read.
+
+    Attributes:
+      scale: with its roles recast and its protocols and intervals replaced where flags say so.
+      overrides: fields of every run's configuration, by name.
+      finetune: fields of the finetuning's protocol, which go before a recipe's.
+      given: the flags that change numbers, as a user writes them.
+      results_dir: the reader's own results.
+      published_dir: what this repository publishes.
+      workdir: checkpoints and live logs.
+      data_dir: data sets.
+      train_split: of the labelled set, what evaluations train on.
+      objectnet: folder of ObjectNet's images, for robustness.
+      imagenet_c: whether robustness has ImageNet-C.
+      fsdp: devices that share each parameter.
+      force: what is made anew: "train", "evals", or evaluations by name.
+    """
+
+    scale: Scale
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    finetune: Mapping[str, Any] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
+    results_dir: Path = RESULTS
+    published_dir: Path = PUBLISHED
+    workdir: Path = REPOSITORY / "checkpoints"
+    data_dir: Path = Path("~/.cache/can").expanduser()
+    train_split: str = "train"
+    objectnet: str | None = None
+    imagenet_c: bool = False
+    fsdp: int = 1
+    force: tuple[str, ...] = ()
+
+    def run(self, spec: Spec, seed: int, name: str | None = None) -> Run:
+        """The run of a spec with a seed, with this setting's overrides.
+
+        `name`: another one than what distinguishes the run. Raises ConfigError for a setting that cannot work.
+        """
+        config = resolve(self.scale, spec, seed, self.overrides)
+        return Run(spec, config, self._folder(self.results_dir, name or self._name(config, spec)))
+
+    def published(self, spec: Spec, seed: int) -> RunDir:
+        """Where the published results of the same run are, if it is published."""
+        config = resolve(self.scale, spec, seed, self.overrides)
+        return self._folder(self.published_dir, self._name(config, spec))
+
+    def for_table(self, needs: Sequence[Need]) -> list[tuple[Need, Setting]]:
+        """Each need with this setting, less the overrides that its method has no field for.
+
+        Raises ConfigError for an override that no method of the table has.
+        """
+        fields = {need.spec.method: _fields(need.spec.method) for need in needs}
+        for name in self.overrides:
+            if not any(name in known for known in fields.values()):
+                raise ConfigError(f"no run of this table has the setting --{name}")
+        return [
+            (need, dataclasses.replace(self, overrides=_only(self.overrides, fields[need.spec.method])))
+            for need in needs
+        ]
+
+    @property
+    def labelled(self) -> str:
+        """The data set in the role of IN-1K."""
+        return self.scale.data["in1k"]
+
+    def forces(self, name: str) -> bool:
+        """Whether the evaluation `name` is to be made anew."""
+        return name in self.force or "evals" in self.force
+
+    def _name(self, config: RunConfig, spec: Spec) -> str:
+        plain = dataclasses.replace(spec, overrides=())
+        base = resolve(SCALES[self.scale.name], plain, config.seed)
+        return run_name(config, base, spec.model, spec.data)
+
+    def _folder(self, results_dir: Path, name: str) -> RunDir:
+        return RunDir(results_dir, self.workdir, self.scale.name, name)
+
+
+def _only(overrides: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in overrides.items() if name in known}
+
+
+def _fields(method: str) -> frozenset[str]:
+    """Every override that a run of the method takes."""
+    configs = (ModelConfig, AugmentConfig, OptimConfig, settings_class(method))
+    names = {f.name for config in configs for f in dataclasses.fields(config)} - {"name", "size"}
+    return frozenset(names | {"augmentation", "warmup_epochs"})
