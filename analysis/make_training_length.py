@@ -1,0 +1,77 @@
+"""Accuracy against images seen, of Table 2's ViT-L rows: `python analysis/make_training_length.py [--scale=...]`.
+
+Two panels: measured here, every seed a dot, the line their mean; and the paper's curve. Writes `training_length.png`
+into `results/<scale>/`. The reader's own results are drawn where there are some, else the published ones.
+"""
+
+from __future__ import annotations
+
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.lib import figures
+from analysis.lib.command import run
+from analysis.lib.paper import OWN, paper_values, printed_at
+from analysis.lib.results import per_cent, read
+from can.errors import DataError
+from experiments.harness.methods import METHODS
+from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES
+from experiments.harness.setting import Setting
+from experiments.table2_jft import NEEDS
+
+MODEL = "vit_l"
+
+
+def render(setting: Setting, *, brief: bool = False) -> str:
+    """Draws the figure and returns where it is. Raises DataError if nothing is measured."""
+    found = read(NEEDS, setting)
+    if not found.sources:
+        command = f"bash experiments/table2_jft.sh --scale={setting.scale.name}"
+        raise DataError(f"nothing is measured at scale {setting.scale.name!r}: `{command}` does it")
+    source = found.sources[-1]
+    runs = per_cent(found.of(source, "linear_probe", "top1"))
+    runs = runs[runs["model"] == MODEL]
+    figure, (measured, printed) = figures.subplots(2)
+    _draw(measured, runs[["method", "images", "value"]])
+    untrained = runs[runs["epochs"] == 0]["value"]
+    if not untrained.empty:
+        measured.axhline(untrained.mean(), color=figures.COLORS["random"], linestyle=":", label="untrained")
+    measured.set_title(f"{setting.scale.name}, {source}: {setting.labelled}")
+    _draw(printed, _paper())
+    printed.set_title("the paper: IN-1K")
+    for axes in (measured, printed):
+        axes.set_xscale("log")
+        axes.set_xlabel("images seen in pre-training")
+    measured.set_ylabel("linear probe, top-1 in %")
+    measured.legend()
+    path = setting.results_dir / setting.scale.name / "training_length.png"
+    figures.save(figure, path)
+    return f"{path}\n"
+
+
+def _draw(axes: Axes, runs: pd.DataFrame) -> None:
+    """A dot a run, and a line through the means of each method."""
+    trained = runs[runs["images"] > 0]
+    for method, own in trained.groupby("method"):
+        color = figures.COLORS[str(method)]
+        axes.plot(own["images"], own["value"], "o", color=color, markersize=3.5, alpha=0.7)
+        axes.plot(own.groupby("images")["value"].mean(), color=color, label=METHODS[str(method)].title)
+
+
+def _paper() -> pd.DataFrame:
+    """The paper's ViT-L rows of Table 2."""
+    names = {preset.title: method for method, preset in METHODS.items()}
+    return pd.DataFrame(
+        [
+            (names[value.method], float(value.epochs) * IN1K_IMAGES, value.number)
+            for value in printed_at(paper_values(), "Table 2", "linear_probe_top1")
+            if value.source == OWN and value.architecture == MODEL_ROLES[MODEL]
+        ],
+        columns=["method", "images", "value"],
+    )
+
+
+if __name__ == "__main__":
+    run(render)
