@@ -78,7 +78,7 @@ def cost(method: str, size: str, mask_rate: float) -> Cost:
 
 
 def costs(sizes: Sequence[str] = SIZES, rates: Sequence[float] = RATES) -> list[Cost]:
-    """All combinations that exist: CAN and MAE must mask something."""
+    """All combinations that are compared: whole views are SimCLR's alone."""
     return [
         cost(method, size, rate) for size in sizes for method in NAMES for rate in rates if rate or method == "simclr"
     ]

@@ -33,7 +33,7 @@ class ModelConfig:
     head_out: int = 128
     cls_token: bool = False  # CAN pools the mean of the tokens and has none; He et al.'s weights have one
     mask_token: str = "encoder"  # the width [M] lives in: "encoder" (paper, Sec. 3.1) or "decoder" (He et al.)
-    dtype: str = "float32"  # of the computation; parameters stay float32
+    dtype: str = "float32"  # of what encoder and decoder compute; parameters, head and losses stay float32
     remat: str = "none"  # what the backward pass recomputes of a block: "none", all but the "dense" layers, or "block"
     scan_unroll: int = 1  # how many blocks the scan over depth unrolls
 

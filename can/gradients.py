@@ -60,8 +60,9 @@ def _in_parts(
         method = merged(params)
         tokens = method.encode(part)
         loss = method.image_loss(tokens, part)
-        # Its gradient is this part's share of the whole loss's: the chain rule through the pooled tokens.
-        return loss[0] / parts + jnp.vdot(pooled_grads, method.encoder.pool(tokens)), loss
+        # Its gradient is this part's share of the whole loss's: the chain rule through the pooled tokens. Not a dot
+        # product, which accelerators would round.
+        return loss[0] / parts + jnp.sum(pooled_grads * method.encoder.pool(tokens)), loss
 
     def add_part(grads: nnx.State, part: tuple[Inputs, Array]) -> tuple[nnx.State, Loss]:
         (_, loss), part_grads = jax.value_and_grad(part_loss, has_aux=True)(params, *part)
@@ -78,7 +79,7 @@ def _in_parts(
 
 def _divide(x: Shaped[Array, "rows ..."], parts: int) -> Shaped[Array, "parts rows_of_part ..."]:
     """Part p has the rows p, p + parts, p + 2 parts, ...: some of each device's, so that none has to move."""
-    return jnp.swapaxes(x.reshape(-1, parts, *x.shape[1:]), 0, 1)
+    return jnp.swapaxes(x.reshape(len(x) // parts, parts, *x.shape[1:]), 0, 1)
 
 
 def _join(x: Shaped[Array, "parts rows_of_part ..."]) -> Shaped[Array, "rows ..."]:

@@ -28,7 +28,7 @@ def module_flops(config: RunConfig) -> dict[str, Flops]:
     model = config.model
     method = nnx.eval_shape(partial(new_method, config))
     rows = config.optim.batch_size * method.num_views
-    visible = getattr(method, "num_visible", None) or model.num_patches
+    visible = getattr(method, "num_visible", model.num_patches)
     encoded = _array(rows, visible + model.cls_token, model.width)
     order = jax.ShapeDtypeStruct((rows, model.num_patches), jnp.int32)
     kept = jax.ShapeDtypeStruct((rows, visible), jnp.int32)

@@ -28,13 +28,13 @@ def unpatchify(patches: Float[Array, "batch tokens patch_dim"], patch_size: int)
 def num_visible(tokens: int, mask_rate: float) -> int:
     """T', the number of patches the encoder sees, when a share `mask_rate` of `tokens` is masked.
 
-    Raises ConfigError if that leaves none visible or none masked.
+    Raises ConfigError if that leaves none visible.
     """
     visible = int(tokens * (1 - mask_rate) + 1e-6)  # rounded down, as He et al. do; 1e-6 forgives 0.3 * 10 = 2.999...
-    if not 0 < visible < tokens:
+    if visible < 1:
         raise ConfigError(
             f"mask_rate {mask_rate:g} keeps {visible} of {tokens} patches: pass a --mask_rate between "
-            f"{1 / tokens:.3g} and {1 - 1 / tokens:.3g}"
+            f"0 and {1 - 1 / tokens:.3g}"
         )
     return visible
 

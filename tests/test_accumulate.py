@@ -21,16 +21,18 @@ from can.run_flops import module_flops, step_flops
 from can.sharding import make_mesh
 
 KEY = jax.random.key(5)
-SETTINGS = {  # as many random draws as a method can have
-    "can": dict(sigma_max=0.5, reconstruct_target="noisy"),
-    "simclr": dict(mask_rate=0.5),
-    "mae": dict(mask_rate=0.75),
-}
+SETTINGS = [  # as many random draws as a method can have
+    ("can", dict(sigma_max=0.5, reconstruct_target="noisy")),
+    ("can", dict(mask_rate=0.0)),
+    ("simclr", dict(mask_rate=0.5)),
+    ("mae", dict(mask_rate=0.75)),
+]
 
 
 @pytest.fixture(scope="module", params=SETTINGS)
 def method(request):
-    config = dataclasses.replace(tiny_config(), method=settings_class(request.param)(**SETTINGS[request.param]))
+    name, settings = request.param
+    config = dataclasses.replace(tiny_config(), method=settings_class(name)(**settings))
     return train.new_method(config)
 
 

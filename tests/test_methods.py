@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.extend.core import jaxprs_in_params
 from test_train import tiny_config
 
 from can import methods, objectives
@@ -17,7 +18,7 @@ from can.errors import ConfigError
 from can.methods import build, method_class, method_names, settings_class
 from can.methods.pyramid_at import perturbed, pyramid_levels
 from can.models import model_config
-from can.views import patchify, random_order, shuffle
+from can.views import patchify, shuffle
 
 MODEL = model_config("nano", 28, width=16, heads=2, depth=2, mlp_dim=32, decoder_width=8, head_width=24)
 VIEWS = jax.random.normal(jax.random.key(7), (2, 5, 28, 28, 3))
@@ -28,11 +29,13 @@ def new(name, seed=0, **settings):
     return build(MODEL, settings_class(name)(**settings), rngs=nnx.Rngs(seed), num_classes=4)
 
 
-def loss_and_gradient(method, batch, key=KEY):
+def loss_and_gradient(method, given):
+    """Of a batch of views, or of inputs that were drawn already."""
     graphdef, params, rest = nnx.split(method, nnx.Param, ...)
 
     def loss_fn(params):
-        return nnx.merge(graphdef, params, rest, copy=True).loss(batch, key)
+        merged = nnx.merge(graphdef, params, rest, copy=True)
+        return merged.loss(given, KEY) if "views" in given else merged.loss_of(given)
 
     (_, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
     return metrics, grads
@@ -40,13 +43,13 @@ def loss_and_gradient(method, batch, key=KEY):
 
 def test_can_without_contrast_and_noise_is_mae():
     """lambda_infonce = 0, no noise, the same views, masks and weights: the same loss and the same gradients."""
-    can = new("can", lambda_infonce=0.0, lambda_reconstruct=1.0, sigma_max=0.0)
+    can = new("can", lambda_infonce=0.0, sigma_max=0.0)
     mae = new("mae", mask_rate=0.5)
     nnx.update(mae.encoder, nnx.state(can.encoder))
     nnx.update(mae.decoder, nnx.state(can.decoder))
-    order_key = jax.random.split(KEY, 4)[0]
-    ours, our_gradient = loss_and_gradient(can, {"views": VIEWS})
-    theirs, their_gradient = loss_and_gradient(mae, {"views": VIEWS}, order_key)
+    inputs = can.inputs({"views": VIEWS}, KEY)  # both see what CAN has drawn
+    ours, our_gradient = loss_and_gradient(can, inputs)
+    theirs, their_gradient = loss_and_gradient(mae, inputs | {"masked": inputs["target"]})
     np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-6)
     for part in ("encoder", "decoder"):
         for a, b in zip(jax.tree.leaves(our_gradient[part]), jax.tree.leaves(their_gradient[part]), strict=True):
@@ -113,9 +116,12 @@ def test_simclr_is_equation_1_on_whole_views():
 
 def test_simclr_with_a_mask_rate_encodes_the_visible_patches_only():
     method = new("simclr", mask_rate=0.5)
-    order = random_order(KEY, 10, 16)[:, :8]
-    patches = shuffle(patchify(VIEWS.reshape(10, 28, 28, 3), 7), order)
-    u = new("simclr").head(method.encoder.pool(method.encoder(patches, order))).reshape(2, 5, -1)
+    inputs = method.inputs({"views": VIEWS}, KEY)
+    assert inputs["visible"].shape == (10, 8, 7 * 7 * 3)
+    assert all(len(set(row)) == 8 for row in np.asarray(inputs["places"]))
+    patches = patchify(VIEWS.reshape(10, 28, 28, 3), 7)
+    np.testing.assert_array_equal(inputs["visible"], shuffle(patches, inputs["places"]))
+    u = new("simclr").head(method.encoder.pool(method.encoder(inputs["visible"], inputs["places"]))).reshape(2, 5, -1)
     np.testing.assert_allclose(method.loss({"views": VIEWS}, KEY)[0], objectives.info_nce(u, 0.1), rtol=1e-5)
 
 
@@ -205,11 +211,67 @@ def test_pyramid_at_is_the_clean_plus_the_adversarial_loss_of_a_given_attack():
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["can", "mae"])
-@pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_masking_none_or_all_is_refused(name, rate):
+@pytest.mark.parametrize(("name", "rate"), [("can", 1.0), ("simclr", 1.0), ("mae", 1.0), ("mae", 0.0)])
+def test_masking_all_is_refused_and_an_autoencoder_has_to_mask_something(name, rate):
     with pytest.raises(ConfigError, match="mask_rate"):
         new(name, mask_rate=rate)
+
+
+@pytest.mark.parametrize("settings", [{}, dict(norm_pix=True), dict(reconstruct_target="noisy")])
+def test_can_without_a_mask_sees_all_patches_and_has_nothing_to_reconstruct(settings):
+    """Figure 7's rate of 0: a reconstruction of exactly 0, and gradients that are numbers."""
+    method = new("can", mask_rate=0.0, sigma_max=0.5, **settings)
+    assert method.inputs({"views": VIEWS}, KEY)["visible"].shape == (10, 16, 7 * 7 * 3)
+    metrics, grads = loss_and_gradient(method, {"views": VIEWS})
+    assert metrics["reconstruct"] == 0
+    assert metrics["infonce"] > 0
+    assert metrics["denoise"] > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((metrics, grads)))
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(grads["encoder"])) > 0
+
+
+@pytest.mark.parametrize("off", [dict(denoise_loss=False), dict(sigma_max=0.0)])
+def test_without_a_denoising_loss_its_weight_is_the_reconstructions_unless_it_is_dropped(off):
+    """Table 1's first rows: .03 and .97, or .03 and .97 * .7 = .679."""
+    settings = settings_class("can")
+    np.testing.assert_allclose(settings().weights, (0.03, 0.679, 0.291), rtol=1e-12)
+    np.testing.assert_allclose(settings(**off).weights, (0.03, 0.97, 0.0), rtol=1e-12)
+    np.testing.assert_allclose(settings(**off, rest_without_denoise="dropped").weights, (0.03, 0.679, 0.0), rtol=1e-12)
+    for rest, weight in (("reconstruct", 0.97), ("dropped", 0.679)):
+        _, metrics = new("can", **off, rest_without_denoise=rest).loss({"views": VIEWS}, KEY)
+        assert metrics["denoise"] == 0
+        expected = 0.03 * metrics["infonce"] + weight * metrics["reconstruct"]
+        np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-6)
+
+
+def dots(jaxpr):
+    """Every dot product of a jaxpr, those inside of calls and loops too."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from dots(inner)
+
+
+@pytest.mark.parametrize("name", ["can", "simclr"])
+def test_infonce_is_in_float32_whatever_the_encoder_computes_in(name):
+    """Every product of the head and of Eq. 1, forward and backward, in the highest precision of float32."""
+    model = dataclasses.replace(MODEL, dtype="bfloat16")
+    method = build(model, settings_class(name)(), rngs=nnx.Rngs(0))
+    graphdef, state = nnx.split(method)
+    pooled = jax.random.normal(jax.random.key(2), (10, 16))
+
+    def loss(state, pooled):
+        return nnx.merge(graphdef, state, copy=True).batch_loss(pooled)[0]
+
+    differentiated = jax.value_and_grad(loss, argnums=(0, 1), allow_int=True)
+    found = list(dots(jax.make_jaxpr(differentiated)(state, pooled).jaxpr))
+    assert len(found) >= 3 * 4  # three layers and the similarities, each with the gradients of both of its factors
+    for dot in found:
+        assert {value.aval.dtype for value in (*dot.invars, *dot.outvars)} == {np.dtype("float32")}
+        assert dot.params["precision"] == (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)
+    exact = build(MODEL, settings_class(name)(), rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(method.batch_loss(pooled)[0], exact.batch_loss(pooled)[0], rtol=1e-6)
 
 
 def test_every_method_starts_from_the_same_encoder():

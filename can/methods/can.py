@@ -23,13 +23,14 @@ class CANSettings(ContrastiveSettings):
     """Masking, noise, and the weights of the three losses (paper, Sec. 3.1-3.5)."""
 
     name: str = field(default="can", init=False)
-    mask_rate: float = 0.5  # share of patches hidden from the encoder
+    mask_rate: float = 0.5  # share of patches hidden from the encoder; at 0 (Figure 7) the reconstruction is 0
     lambda_infonce: float = 0.03
     lambda_reconstruct: float = 0.7  # lambda of Sec. 3.5: share of the reconstruction in what InfoNCE leaves
     norm_pix: bool = False  # reconstruct per-patch normalised pixels (He et al.)
     reconstruct_target: str = "clean"  # or "noisy": the view after Sec. 3.4 overwrote it
     sigma_max: float = 0.05  # noise level ~ U(0, sigma_max), in units of normalised pixels; 0 switches noise off
     denoise_loss: bool = True  # Table 1: "+noise" has the noise without the loss
+    rest_without_denoise: str = "reconstruct"  # what denoising's weight goes to if it is off; or it is "dropped"
     sigma_embedding: bool = True  # Table 1: "+noise, +loss" has the loss without the noise level
     denoise_target: str = "sigma_eps"  # Eq. 3's sigma * e, or "eps"
     sigma_scale: float = 1000.0  # the sinusoid's argument is sigma_scale * sigma / sigma_max; 0: sigma itself
@@ -38,12 +39,27 @@ class CANSettings(ContrastiveSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("reconstruct_target", self.reconstruct_target, ("clean", "noisy"))
+        check_choice("rest_without_denoise", self.rest_without_denoise, ("reconstruct", "dropped"))
         check_choice("denoise_target", self.denoise_target, ("sigma_eps", "eps"))
         check_choice("sigma_tokens", self.sigma_tokens, ("all", "visible"))
         for what in ("mask_rate", "lambda_infonce", "lambda_reconstruct"):
             check_range(what, getattr(self, what), 0.0, 1.0)
         for what in ("sigma_max", "sigma_scale"):
             check_range(what, getattr(self, what), 0.0, float("inf"))
+
+    @property
+    def denoises(self) -> bool:
+        """Whether there is noise, and a loss of it."""
+        return self.sigma_max > 0 and self.denoise_loss
+
+    @property
+    def weights(self) -> objectives.Weights:
+        """Sec. 3.5. Without a denoising loss they sum to 1 all the same, unless its weight is dropped."""
+        weights = objectives.weights(self.lambda_infonce, self.lambda_reconstruct)
+        if self.denoises:
+            return weights
+        more = weights.denoise if self.rest_without_denoise == "reconstruct" else 0.0
+        return weights._replace(reconstruct=weights.reconstruct + more, denoise=0.0)
 
 
 class CAN(Contrastive):
@@ -61,7 +77,7 @@ class CAN(Contrastive):
         self.num_visible = num_visible(model.num_patches, method.mask_rate)
         self.add_noise = method.sigma_max > 0
         self.tell_sigma = self.add_noise and method.sigma_embedding
-        self.weights = objectives.weights(method.lambda_infonce, method.lambda_reconstruct)
+        self.weights = method.weights
         # The raw sigma in [0, 0.05] would make a sinusoid that hardly changes: it is stretched to [0, sigma_scale].
         stretch = method.sigma_scale / method.sigma_max if self.add_noise and method.sigma_scale else 1.0
         told = NoiseLevel(stretch, method.sigma_tokens) if self.tell_sigma else None
@@ -96,7 +112,7 @@ class CAN(Contrastive):
         predicted = self.decoder(tokens, inputs["order"], inputs["sigma"] if self.tell_sigma else None)  # [2B, T, P]
         reconstruct = objectives.reconstruction(inputs["target"], predicted[:, self.num_visible :], config.norm_pix)
         denoise = jnp.zeros(())
-        if self.add_noise and config.denoise_loss:
+        if config.denoises:
             denoise = objectives.denoising(inputs["noise"], predicted[:, : self.num_visible])
         loss = self.weights.reconstruct * reconstruct + self.weights.denoise * denoise
         return loss, {"reconstruct": reconstruct, "denoise": denoise}

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from can import objectives
 from can.config import MethodSettings, ModelConfig
-from can.errors import check_range
+from can.errors import ConfigError, check_range
 from can.methods.method import Batch, Inputs, Loss, Method, rows_of
 from can.models import Decoder
 from can.views import num_visible, patchify, random_order, shuffle
@@ -38,7 +38,13 @@ class MAE(Method):
 
     def __init__(self, model: ModelConfig, method: MAESettings, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs)
-        self.num_visible = num_visible(model.num_patches, method.mask_rate)
+        tokens = model.num_patches
+        self.num_visible = num_visible(tokens, method.mask_rate)
+        if self.num_visible == tokens:
+            raise ConfigError(
+                f"mask_rate {method.mask_rate:g} hides none of {tokens} patches, and mae learns from nothing else: "
+                f"pass a --mask_rate between {1 / tokens:.3g} and {1 - 1 / tokens:.3g}"
+            )
         self.decoder = Decoder(model, rngs=rngs)
 
     def inputs(self, batch: Batch, key: PRNGKeyArray) -> Inputs:

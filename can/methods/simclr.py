@@ -35,13 +35,13 @@ class SimCLR(Contrastive):
 
     def __init__(self, model: ModelConfig, method: SimCLRSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
         super().__init__(model, method, rngs=rngs)
-        self.num_visible = num_visible(model.num_patches, method.mask_rate) if method.mask_rate else None
+        self.num_visible = num_visible(model.num_patches, method.mask_rate)
         self.head = ProjectionHead(model, rngs=rngs)
 
     def inputs(self, batch: Batch, key: PRNGKeyArray) -> Inputs:
         """The patches of both views, all or those that a mask leaves."""
         patches = patchify(rows_of(batch["views"]), self.model.patch_size)  # [2B, T, P]
-        if self.num_visible is None:
+        if self.num_visible == self.model.num_patches:
             return {"visible": patches}
         order = random_order(key, *patches.shape[:2])[:, : self.num_visible]
         return {"visible": shuffle(patches, order), "places": order}

@@ -25,9 +25,25 @@ LAYER_NORM_EPS = 1e-6  # what timm's and He et al.'s checkpoints need
 glorot_uniform = nnx.initializers.xavier_uniform()  # paper, App. C: for all dense layers
 
 
-def dense(in_features: int, out_features: int, *, dtype: str, rngs: nnx.Rngs, bias: bool = True) -> nnx.Linear:
+def dense(
+    in_features: int,
+    out_features: int,
+    *,
+    dtype: str,
+    rngs: nnx.Rngs,
+    bias: bool = True,
+    precision: jax.lax.Precision | None = None,
+) -> nnx.Linear:
     """A linear layer with the paper's initialisation; computes in `dtype`, stores float32."""
-    return nnx.Linear(in_features, out_features, use_bias=bias, kernel_init=glorot_uniform, dtype=dtype, rngs=rngs)
+    return nnx.Linear(
+        in_features,
+        out_features,
+        use_bias=bias,
+        kernel_init=glorot_uniform,
+        dtype=dtype,
+        precision=precision,
+        rngs=rngs,
+    )
 
 
 def layer_norm(width: int, *, dtype: str, rngs: nnx.Rngs) -> nnx.LayerNorm:
