@@ -9,9 +9,10 @@ import sys
 import numpy as np
 import pytest
 
+from can.data import load
 from can.data.tfds_records import read_tfds
 from can.errors import DataError
-from can.offline_data import debian, fashion_mnist, load
+from can.offline_data import debian, fashion_mnist
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_changed_file_is_a_checksum_error(raw, tmp_path):
 
 def test_where_it_cannot_be_had_the_error_says_what_was_tried_and_where_to_put_the_files(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(debian, "_MIRROR", (tmp_path / "no-mirror").as_uri())
+    monkeypatch.setenv(debian.MIRROR_VARIABLE, (tmp_path / "no-mirror").as_uri())
     monkeypatch.setattr(fashion_mnist, "ADDRESS", (tmp_path / "no-address").as_uri())
     monkeypatch.setattr(
         fashion_mnist, "_PACKAGE", debian.DebianPackage("no-such-package", "pool/x.deb", "0", "no/such")

