@@ -243,6 +243,8 @@ def load_encoder(config: RunConfig, run: RunDir) -> ViT:
     """The trained run's encoder as a module. Raises UserError if its checkpoint is not on this machine."""
     encoder = nnx.eval_shape(partial(new_method, config, num_classes=2)).encoder
     graphdef, params = nnx.split(encoder)
+    if not jax.tree.leaves(params):  # raw pixels: there is nothing to read
+        return encoder
     with Checkpoints(run.checkpoints) as checkpoints:
         restored = checkpoints.restore_part("params", "encoder", example=params)
     if restored is None:

@@ -15,6 +15,7 @@ from can import methods, objectives
 from can.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
 from can.config import RunConfig
 from can.errors import ConfigError
+from can.evals.encoder import Encoder
 from can.methods import build, method_class, method_names, settings_class
 from can.methods.pyramid_at import perturbed, pyramid_levels
 from can.models import model_config
@@ -344,3 +345,12 @@ def test_a_method_is_one_file(tmp_path, monkeypatch):
     finally:
         methods._classes.cache_clear()
         sys.modules.pop("can.methods.toy", None)
+
+
+def test_raw_pixels_are_features_without_parameters():
+    method = build(model_config("nano", 14), settings_class("pixels")(), rngs=nnx.Rngs(0))
+    encoder = Encoder.from_model(method.encoder)
+    images = np.random.default_rng(0).integers(0, 256, (3, 14, 14, 3), np.uint8)
+    expected = (images / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    np.testing.assert_allclose(encoder.features(images), expected.reshape(3, -1), atol=1e-5)
+    assert encoder.num_features == 14 * 14 * 3

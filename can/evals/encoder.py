@@ -18,6 +18,7 @@ from can.config import ModelConfig
 from can.data import ImageSet, eval_batches
 from can.errors import DataError, UserError
 from can.files import write_atomic
+from can.methods.pixels import RawPixels
 from can.models import ViT
 from can.models.fingerprint import fingerprint_of
 
@@ -43,10 +44,10 @@ class Encoder:
     model: ModelConfig | None = None
 
     @classmethod
-    def from_model(cls, model: ViT, *, batch_size: int = 256) -> Encoder:
+    def from_model(cls, model: ViT | RawPixels, *, batch_size: int = 256) -> Encoder:
         """The encoder that `model` is now: later updates of `model` do not reach it."""
         graphdef, params = nnx.split(model)
-        return cls(graphdef, params, model.image_size, model.config.width, batch_size, model.config)
+        return cls(graphdef, params, model.image_size, model.num_features, batch_size, model.config)
 
     def at_size(self, image_size: int) -> Encoder:
         """The encoder for images of another size, a ViT's (`ViT.at_size`); as many pixels a batch.
@@ -86,7 +87,8 @@ def extract_features(
     if image_set.num_classes is None:
         raise DataError(f"{image_set.name} {image_set.split} has no labels to evaluate with: pass a labelled data set")
     key = f"{encoder.fingerprint[:16]}-{image_set.fingerprint[:16]}" + (f"-{resize}" if resize else "")
-    cache = cache_dir and cache_dir / f"{key}.npz"
+    worth_keeping = bool(jax.tree.leaves(encoder.params))  # raw pixels are on disk already
+    cache = cache_dir / f"{key}.npz" if cache_dir and worth_keeping else None
     if cache and (cached := _read_cache(cache)):
         return cached
     features = np.empty((len(image_set), encoder.num_features), np.float32)

@@ -47,6 +47,7 @@ class ViT(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.image_size = config.image_size
+        self.num_features = config.width
         patch_dim = config.patch_size**2 * 3
         # Glorot on the flattened [p*p*3, D] matrix (He et al., 2022), not on a convolution's receptive field.
         self.patch_embed = dense(patch_dim, config.width, dtype=config.dtype, rngs=rngs)

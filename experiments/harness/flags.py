@@ -17,6 +17,7 @@ from can.errors import ConfigError, check_choice
 from can.methods import method_names, settings_class
 from experiments.harness import scales
 from experiments.harness.evaluations import EVALS
+from experiments.harness.methods import preset
 from experiments.harness.setting import PUBLISHED, REPOSITORY, RESULTS, Run, Setting
 from experiments.harness.spec import Spec
 
@@ -136,7 +137,7 @@ def setting() -> Setting:
 def run_of_flags(chosen: Setting) -> Run:
     """The one run that --method, --model, --data, --epochs and --seed describe."""
     values = flags.FLAGS
-    if values.epochs <= 0 and values.method != "random":
+    if values.epochs <= 0 and preset(values.method).base_lr is not None:
         raise ConfigError(f"--epochs must be positive, not {values.epochs:g}; --method=random is the untrained encoder")
     spec = Spec(values.method, values.model, values.data, values.epochs)
     return chosen.run(spec, values.seed, values.name)

@@ -87,7 +87,7 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
     model_fields = scale.model_overrides | {name: given.pop(name) for name in list(given) if name in in_model}
     model = model_config(size, given.pop("image_size", scale.image_size), **model_fields)
 
-    augmentation = given.pop("augmentation", chosen.augmentation)
+    augmentation = given.pop("augmentation", method.augmentation)
     crop = {} if chosen.crop_area_min is None else {"crop_area_min": chosen.crop_area_min}
     augment = take(AugmentConfig, name=augmentation, **(crop | scale.augment | chosen.augment))
 
