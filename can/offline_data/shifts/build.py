@@ -23,7 +23,7 @@ from can.offline_data.shifts.recapture import recaptured
 from can.offline_data.shifts.rendition import rendered
 from can.offline_data.shifts.sketch import sketched
 
-VERSION = "1"  # of the rules: another one makes the sets anew
+VERSION = "2"  # of the rules: another one makes the sets anew
 SEED = 2022
 CORRUPTED_IMAGES = 1000  # the first test images, each under every corruption and severity
 ON_BLACK = frozenset({"fashion_mnist"})  # bases whose images show things on black
