@@ -205,29 +205,52 @@ def test_drop_path_drops_whole_images_and_keeps_the_mean():
         encoder(patches, drop_path=0.5)
 
 
+def marked_transformer(depth, **biases):
+    """A transformer whose layers only add constants, block l 4^l times those of `biases`; it has no last norm."""
+    transformer = jax.tree.map(jnp.zeros_like, ViT(tiny(depth=depth), rngs=nnx.Rngs(0)).transformer)
+    for name, value in biases.items():
+        layer = getattr(transformer.blocks, name)
+        layer.bias[...] = jnp.broadcast_to(value * 4.0 ** jnp.arange(depth)[:, None], layer.bias.shape)
+    transformer.norm = lambda x: x
+    return transformer
+
+
 @pytest.mark.parametrize("depth", [2, 6])  # written out and scanned
-def test_dropout_drops_entries_in_each_place_of_each_block(depth):
-    """A deterministic copy of the network that is given the same masks gives the same output."""
-    encoder = ViT(tiny(depth=depth), rngs=nnx.Rngs(0)).transformer
-    x, key, rate = jax.random.normal(jax.random.key(0), (3, 5, 16)), jax.random.key(1), 0.25
-    input_key, blocks_key = jax.random.split(key)
+def test_dropout_drops_entries_behind_attention_and_mlp_of_each_block_independently(depth):
+    """Attention adds 4^l and the MLP 2 * 4^l in block l: the bits of the sum say what was kept."""
+    transformer = marked_transformer(depth, attention_out=1, mlp_out=2)
+    found = np.asarray(transformer(jnp.zeros((64, 5, 16)), dropout=0.25, key=jax.random.key(1))) * 0.75
+    sums = np.round(found).astype(int)
+    np.testing.assert_allclose(found, sums, rtol=1e-5)
+    kept = (sums.reshape(-1, 1) >> np.arange(2 * depth)) & 1
+    np.testing.assert_allclose(kept.mean(axis=0), 0.75, atol=0.03)
+    assert np.abs(np.corrcoef(kept.T) - np.eye(2 * depth)).max() < 0.06
 
-    def masked(x, key):
-        return x * jax.random.bernoulli(key, 1 - rate, x.shape) / (1 - rate)
 
-    expected = masked(x, input_key).reshape(15, 16)
-    graphdef, stacked = nnx.split(encoder.blocks)
-    for layer, block_key in enumerate(jax.random.split(blocks_key, depth)):
-        keys = jax.random.split(block_key, 3)
-        block = nnx.merge(graphdef, jax.tree.map(lambda leaf, layer=layer: leaf[layer], stacked))
-        expected = expected + masked(block.attention(block.norm1(expected), 3), keys[0])
-        hidden = jax.nn.gelu(block.mlp_in(block.norm2(expected)), approximate=False)
-        expected = expected + masked(block.mlp_out(masked(hidden, keys[1])), keys[2])
-    found = encoder(x, dropout=rate, key=key)
-    np.testing.assert_allclose(found, encoder.norm(expected).reshape(3, 5, 16), atol=1e-5)
-    np.testing.assert_array_equal(encoder(x, dropout=0.0, key=key), encoder(x))
+def test_dropout_drops_entries_of_the_input_and_behind_gelu():
+    transformer = marked_transformer(2)
+    found = np.asarray(transformer(jnp.ones((64, 5, 16)), dropout=0.25, key=jax.random.key(1))) * 0.75
+    assert set(np.unique(found.round(5))) == {0, 1}
+    assert found.mean() == pytest.approx(0.75, abs=0.03)
+
+    # Both blocks' hidden entries are 10, and their sums over the first 16 of 32 go to the output.
+    transformer = marked_transformer(2)
+    transformer.blocks.mlp_in.bias[...] = jnp.full_like(transformer.blocks.mlp_in.bias[...], 10)
+    transformer.blocks.mlp_out.kernel[...] = jnp.stack([jnp.eye(16, 32), 2 * jnp.eye(16, 32)])
+    found = np.asarray(transformer(jnp.zeros((64, 5, 16)), dropout=0.25, key=jax.random.key(1))) * 0.75**2 / 10
+    shares = [np.mean(np.isclose(found, value, rtol=1e-4)) for value in range(4)]
+    once = 0.75**2  # kept behind GELU and behind the MLP
+    np.testing.assert_allclose(shares, np.outer([1 - once, once], [1 - once, once]).ravel(), atol=0.03)
+
+
+def test_dropout_is_a_function_of_its_key_and_needs_one():
+    transformer, x = ViT(tiny(depth=2), rngs=nnx.Rngs(0)).transformer, jax.random.normal(jax.random.key(0), (3, 5, 16))
+    first, again, other = (transformer(x, dropout=0.25, key=jax.random.key(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+    np.testing.assert_array_equal(transformer(x, dropout=0.0, key=jax.random.key(1)), transformer(x))
     with pytest.raises(ValueError, match="dropout > 0 needs a key"):
-        encoder(x, dropout=rate)
+        transformer(x, dropout=0.25)
 
 
 def test_decoder_predictions_follow_the_order_of_the_patches():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
+import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from side_by_side_calls import begin, where, work
 
 from can import machine
 from can.errors import ConfigError, UserError
@@ -25,26 +25,6 @@ from experiments.harness.spec import Need, Spec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SEARCH = {"PYTHONPATH": str(REPOSITORY)}
-begun: list[object] = []  # what the process was begun with
-
-
-def begin() -> None:
-    begun.append("hello")
-
-
-def where() -> tuple[object, set[int]]:
-    return begun[0], os.sched_getaffinity(0)
-
-
-def work(name: str, seconds: float) -> tuple[str, int]:
-    if name == "wrong":
-        raise ConfigError("a setting that cannot work")
-    if name == "missing":
-        raise PackageUnavailable(DebianPackage("clip-art", "pool", "0", "usr"), Path("data"), "no network")
-    if name == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(seconds)
-    return name, os.getpid()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot tie a process to cores")
@@ -58,30 +38,35 @@ def test_processes_begin_alike_and_split_the_cores() -> None:
     assert not first & second or len(before) == 1
 
 
-def test_work_goes_to_the_process_that_is_idle_first_and_results_come_as_they_are_ready() -> None:
+def test_work_goes_to_the_process_that_is_idle_first_and_results_come_as_they_are_ready(tmp_path: Path) -> None:
+    """The long one takes until all others are done."""
+    done = tmp_path / "done"
+    workers = {}
     with Processes(2, begin) as processes:
-        processes.each(time.sleep, 0)  # both are there now
-        calls = [("long", 2.0), ("a", 0.1), ("b", 0.1), ("c", 0.1)]
-        found = list(processes.map_unordered(work, calls))
-    assert [name for name, _ in found] == ["a", "b", "c", "long"]
-    workers = dict(found)
-    assert workers["a"] == workers["b"] == workers["c"] != workers["long"]
+        for name, worker in processes.map_unordered(work, [("wait", str(done)), ("a",), ("b",), ("c",)]):
+            workers[name] = worker
+            if name == "c":
+                done.touch()
+    assert list(workers) == ["a", "b", "c", "wait"]
+    assert workers["a"] == workers["b"] == workers["c"] != workers["wait"]
 
 
 @pytest.mark.parametrize(
     ("name", "error", "message"),
-    [
-        ("wrong", ConfigError, "cannot work"),
-        ("missing", PackageUnavailable, r"clip-art cannot be had \(no network\)"),
-        ("killed", UserError, "lack of memory"),
-    ],
+    [("wrong", ConfigError, "cannot work"), ("killed", UserError, "lack of memory")],
 )
-def test_a_call_that_fails_ends_the_others(name: str, error: type[Exception], message: str) -> None:
-    started = time.monotonic()
+def test_a_call_that_fails_ends_the_others(name: str, error: type[Exception], message: str, tmp_path: Path) -> None:
+    """The other one would never end by itself."""
+    never = str(tmp_path / "never")
     with pytest.raises(error, match=message), Processes(2, begin) as processes:
-        list(processes.map_unordered(work, [("long", 60.0), (name, 0.0), ("never", 60.0)]))
-    assert time.monotonic() - started < 30
+        list(processes.map_unordered(work, [("wait", never), (name,), ("wait", never)]))
     assert not multiprocessing.active_children()
+
+
+def test_an_error_that_says_which_package_is_missing_comes_back_from_a_process_whole() -> None:
+    error = PackageUnavailable(DebianPackage("clip-art", "pool", "0", "usr"), Path("data"), "no network")
+    returned = pickle.loads(pickle.dumps(error))
+    assert (type(returned), str(returned)) == (PackageUnavailable, str(error))
 
 
 def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:
