@@ -97,14 +97,13 @@ def evaluate(
         key = sha256_of(model_fingerprint, shifted.fingerprint, image_size)[:16]
         cache = cache_dir and cache_dir / f"{shifted.name.replace('/', '-')}-{key}.json"
         if cache and cache.exists():
-            kept = read_json(cache)
-            found[shifted.name] = kept | {"correct": unpack_correct(kept["correct"], kept["n"])}
+            found[shifted.name] = _unpacked(read_json(cache))
             continue
         found[shifted.name] = _evaluate_one(logits, shifted, image_size, batch_size)
         scores = {metric: value for metric, value in found[shifted.name].items() if metric != "correct"}
         logging.info("%s: %s", shifted.name, scores)
         if cache:
-            write_json(cache, scores | {"correct": pack_correct(found[shifted.name]["correct"])})
+            write_json(cache, _packed(found[shifted.name]))
     return found
 
 
@@ -130,4 +129,15 @@ def _evaluate_one(logits: Logits, shifted: ShiftedSet, image_size: int, batch_si
     rights = labels if right is None else right
     found = {metric: hits(np.concatenate(parts), rights) for metric, parts in predicted.items()}
     n = {len(each) for each in found.values()}.pop()
-    return {metric: sum(each) / n for metric, each in found.items()} | {"n": n, "correct": np.array(found["top1"])}
+    correct = {"correct": np.array(found["top1"])} if "top1" in found else {}
+    return {metric: sum(each) / n for metric, each in found.items()} | {"n": n} | correct
+
+
+def _packed(scores: dict[str, Any]) -> dict[str, Any]:
+    """The scores as JSON values."""
+    return scores | ({"correct": pack_correct(scores["correct"])} if "correct" in scores else {})
+
+
+def _unpacked(scores: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `_packed`."""
+    return scores | ({"correct": unpack_correct(scores["correct"], scores["n"])} if "correct" in scores else {})
