@@ -194,7 +194,7 @@ def pretrain(
             start_step=start_step,
             views=cls.num_views,
             image_size=config.model.image_size,
-            crop_area=(config.augment.crop_area_min, config.augment.crop_area_max),
+            crop_area=config.augment.crop_area,
             workers=workers,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
