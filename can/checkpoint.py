@@ -1,9 +1,15 @@
 """Checkpoints of the training state: written beside training, whole or not at all, read back to the bit.
 
 A thin layer over orbax (`orbax.checkpoint.experimental.v1`), which writes each checkpoint into a temporary folder and
-renames it to its step once it is whole. What is added: every leaf's shape and dtype are compared before reading (orbax
-casts dtypes in silence, and when it reads a part it makes up leaves that are not there), and a full disk becomes a
-UserError.
+renames it to its step once it is whole. What is added:
+
+- Every leaf's shape and dtype are compared before reading. Orbax casts dtypes in silence, and when it reads a part it
+  makes up leaves that are not there.
+- Every file has a checksum, which is compared before reading. Orbax reads a flipped byte of the weights as another
+  weight, without a word, with either of its formats. Process 0 compares them: about a second for each GB and core,
+  once each time that a checkpoint is read (ViT-L with Adam's moments: 4 GB). So all files are compared even for a part.
+- When the latest checkpoint is damaged, the one before is used.
+- A full disk becomes a UserError.
 """
 
 from __future__ import annotations
@@ -20,7 +26,10 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
+from absl import logging as absl_logging
+from jax.experimental import multihost_utils
 
+from can.checksums import find_damage, write_checksums
 from can.errors import UserError
 from can.files import write_error
 
@@ -31,22 +40,28 @@ class Checkpoints:
     """The checkpoints of one run in `directory`, of which the latest `keep` are kept.
 
     The state is any pytree of arrays and plain numbers. Reading never changes the folder, so that a run can be
-    evaluated while it trains; the first `save` clears away what a killed process left half-written.
+    evaluated while it trains. The first `save` clears away what a killed process left half-written, and the damaged
+    checkpoints that `restore` passed over.
     """
 
-    def __init__(self, directory: Path, keep: int = 1) -> None:
+    def __init__(self, directory: Path, keep: int = 2) -> None:
         self.directory = Path(directory).resolve()
         self._keep = keep
         self._writer: ocp.training.Checkpointer | None = None
         self._last_step: int | None = None  # saved or restored by this object
+        self._damaged: set[int] = set()  # passed over by `restore`
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps of the complete checkpoints, ascending. Only lists the folder: some may be damaged."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdecimal())
 
     @property
     def latest_step(self) -> int | None:
-        """The step of the latest complete checkpoint, or None."""
-        if not self.directory.is_dir():
-            return None
-        complete = ocp.path.step.standard_name_format().find_all(self.directory)
-        return max((checkpoint.step for checkpoint in complete), default=None)
+        """The last of `steps`, or None."""
+        return max(self.steps, default=None)
 
     def save(self, step: int, state: PyTree, wait: bool = False) -> None:
         """Saves `state` as of `step` while training goes on (its buffers may be donated at once), or waits for the end.
@@ -56,11 +71,12 @@ class Checkpoints:
         folder holds this or a later step of another training: restore it, or `clear` the folder first.
         """
         self.wait()
-        latest = self.latest_step
-        if latest is not None and step <= latest:
+        latest = max(set(self.steps) - self._damaged, default=-1)
+        if step <= latest:
             if step == self._last_step:
                 return
             raise ValueError(f"{self.directory} has step {latest} already: step {step} would not be kept")
+        self._remove_damaged()
         self._last_step = step
         try:
             self._open().save_async(step, state, force=True)
@@ -71,17 +87,21 @@ class Checkpoints:
             self.wait()
 
     def restore(self, example: PyTree) -> tuple[PyTree, int] | None:
-        """The latest complete checkpoint as (state, step), or None if there is none.
+        """The latest sound checkpoint as (state, step), or None if there is none at all.
 
-        `example` is a state or its `jax.ShapeDtypeStruct`s: the result has its structure and is laid out over devices
-        as its shardings say, on however many devices it was saved; a leaf without a sharding goes to the first device.
-        Raises UserError, naming the first leaf that differs, if the checkpoint is of another model.
+        Warns of each later one that is damaged, with a line. `example` is a state or its `jax.ShapeDtypeStruct`s: the
+        result has its structure and is laid out over devices as its shardings say, on however many devices it was
+        saved; a leaf without a sharding goes to the first device. Raises UserError if all checkpoints are damaged, or,
+        naming the first leaf that differs, if the latest sound one is of another model.
         """
-        return self._restore((), example)
+        return self._restore((), example, None)
 
-    def restore_part(self, *path: str, example: PyTree) -> tuple[PyTree, int] | None:
-        """As `restore`, but reads only the part of the state under `path`, such as `"params", "encoder"`."""
-        return self._restore(path, example)
+    def restore_part(self, *path: str, example: PyTree, step: int | None = None) -> tuple[PyTree, int] | None:
+        """As `restore`, but reads only the part of the state under `path`, such as `"params", "encoder"`.
+
+        With `step`, of that checkpoint and no other: None if it is not there, UserError if it is damaged.
+        """
+        return self._restore(path, example, step)
 
     def clear(self) -> None:
         """Deletes all checkpoints, for a training that starts anew."""
@@ -120,8 +140,12 @@ class Checkpoints:
     def _open(self) -> ocp.training.Checkpointer:
         if self._writer is None:
             _silence_orbax()
+            context = ocp.Context()
+            # Not the method itself: orbax copies what it is given, and with a method its object.
+            context.asynchronous.post_finalization_callback = lambda: self._write_checksums()
             self._writer = ocp.training.Checkpointer(
                 self.directory,
+                context=context,
                 preservation_policy=ocp.training.preservation_policies.LatestN(self._keep),
                 cleanup_tmp_directories=True,
             )
@@ -139,28 +163,91 @@ class Checkpoints:
         if code is not None:
             raise write_error(self.directory, OSError(code, os.strerror(code))) from error
 
-    def _restore(self, path: tuple[str, ...], example: PyTree) -> tuple[PyTree, int] | None:
+    def _write_checksums(self) -> None:
+        """Called by orbax in process 0, in the background, when all processes have written their files.
+
+        The folder is not renamed yet. So a kill leaves no complete checkpoint without checksums, and none of the older
+        ones is deleted before the new one can be checked.
+        """
+        (folder,) = self.directory.glob(f"{self._last_step}.orbax-checkpoint-tmp*")
+        write_checksums(folder)
+
+    def _remove_damaged(self) -> None:
+        """Deletes the damaged checkpoints: they would count among the latest, and stand in the way of new ones."""
+        if not self._damaged:
+            return
+        self.close()  # what orbax knows of the folder is out of date
+        if jax.process_index() == 0:
+            for step in self._damaged:
+                shutil.rmtree(self.directory / str(step), ignore_errors=True)
+        multihost_utils.sync_global_devices("damaged checkpoints are removed")
+        self._damaged.clear()
+
+    def _restore(self, path: tuple[str, ...], example: PyTree, only: int | None) -> tuple[PyTree, int] | None:
         self.wait()
-        step = self.latest_step
-        if step is None:
-            return None
-        folder = self.directory / str(step)
         for key in reversed(path):
             example = {key: example}
-        try:
-            _check_same_leaves(folder, example, whole=not path)
-            context = ocp.Context()
-            context.pytree.loading.partial_load = True  # `example` alone says what is read, and its structure
-            with context:
-                state = ocp.load(folder, jax.tree.map(_abstract, example))
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"the checkpoint {folder} is damaged ({_first_line(error)}): delete that folder and start again"
-            ) from error
-        self._last_step = step
+        damaged: dict[int, str] = {}
+        while (candidate := self._latest(set(damaged), only)) is not None:
+            step, damage = candidate
+            folder = self.directory / str(step)
+            try:
+                if damage is None:
+                    state = _load(folder, example, whole=not path)
+                    break
+            # Each process reads the same files, and so finds the same.
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                damage = _first_line(error)
+            damaged[step] = damage
+        else:
+            if damaged:
+                raise _all_damaged(self.directory, damaged)
+            return None
+        if jax.process_index() == 0:
+            for later, damage in damaged.items():
+                absl_logging.warning(
+                    "the checkpoint %s is damaged (%s): going on from step %d",
+                    self.directory / str(later),
+                    damage,
+                    step,
+                )
+        self._last_step, self._damaged = step, set(damaged)
         for key in path:
             state = state[key]
         return state, step
+
+    def _latest(self, besides: set[int], only: int | None) -> tuple[int, str | None] | None:
+        """The latest step, or `only`, that is not among `besides`, and what its checksums say is damaged.
+
+        Process 0 looks, for all must read the same. A checkpoint without checksums counts as sound if it can be read:
+        it was made by a version of this code that wrote none.
+        """
+        step, damage = -1, None
+        if jax.process_index() == 0:
+            step = max((step for step in self.steps if step not in besides and only in (None, step)), default=-1)
+            damage = find_damage(self.directory / str(step)) if step >= 0 else None
+        step, is_damaged = multihost_utils.broadcast_one_to_all(np.array([step, damage is not None], np.int32)).tolist()
+        if step < 0:
+            return None
+        return step, (damage or "process 0 says so") if is_damaged else None
+
+
+def _load(folder: Path, example: PyTree, whole: bool) -> PyTree:
+    _check_same_leaves(folder, example, whole)
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True  # `example` alone says what is read, and its structure
+    with context:
+        return ocp.load(folder, jax.tree.map(_abstract, example))
+
+
+def _all_damaged(directory: Path, damaged: dict[int, str]) -> UserError:
+    if len(damaged) == 1:
+        ((step, damage),) = damaged.items()
+        return UserError(
+            f"the checkpoint {directory / str(step)} is damaged ({damage}): delete that folder and start again"
+        )
+    details = ", ".join(f"{step}: {damage}" for step, damage in damaged.items())
+    return UserError(f"every checkpoint in {directory} is damaged ({details}): delete that folder and start again")
 
 
 def _check_same_leaves(folder: Path, example: PyTree, whole: bool) -> None:

@@ -91,6 +91,11 @@ class AugmentConfig:
         check_range("rand_augment_layers", self.rand_augment_layers, 0, 10)
         check_range("rand_augment_magnitude", self.rand_augment_magnitude, 0, 30)
 
+    @property
+    def crop_area(self) -> tuple[float, float] | None:
+        """Smallest and largest share of the image's area in a random crop; None: no random crops."""
+        return None if self.name == "none" else (self.crop_area_min, self.crop_area_max)
+
 
 @dataclass(frozen=True)
 class DataConfig:

@@ -195,7 +195,7 @@ def pretrain(
             start_step=start_step,
             views=cls.num_views,
             image_size=config.model.image_size,
-            crop_area=(config.augment.crop_area_min, config.augment.crop_area_max),
+            crop_area=config.augment.crop_area,
             workers=workers,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
@@ -240,13 +240,13 @@ def pretrain(
 
 
 def load_encoder(config: RunConfig, run: RunDir) -> ViT:
-    """The trained run's encoder as a module. Raises UserError if its checkpoint is not on this machine."""
+    """The trained run's encoder as a module. Raises UserError if its last checkpoint is not here, or damaged."""
     encoder = nnx.eval_shape(partial(new_method, config, num_classes=2)).encoder
     graphdef, params = nnx.split(encoder)
     if not jax.tree.leaves(params):  # raw pixels: there is nothing to read
         return encoder
     with Checkpoints(run.checkpoints) as checkpoints:
-        restored = checkpoints.restore_part("params", "encoder", example=params)
+        restored = checkpoints.restore_part("params", "encoder", example=params, step=config.optim.last_step)
     if restored is None:
         raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
     return nnx.merge(graphdef, restored[0])

@@ -164,17 +164,6 @@ def test_a_checkpoint_of_another_model_is_refused_naming_the_leaf(tmp_path: Path
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("file", ["_METADATA", "_sharding"])
-def test_a_damaged_checkpoint_is_a_user_error(tmp_path: Path, file: str) -> None:
-    state = make_state()
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, state)
-    path = tmp_path / "1" / "state" / file
-    path.write_bytes(path.read_bytes()[:20])
-    with pytest.raises(UserError, match="is damaged"):
-        Checkpoints(tmp_path).restore(state)
-
-
 def test_a_full_disk_is_one_line_and_leaves_the_previous_checkpoint(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,9 @@ def save_for_ever():
         checkpoints.save(step, state(step))
 
 def check():
+    latest = Checkpoints(directory).latest_step
     restored, step = Checkpoints(directory).restore(state(0))
+    assert step == latest and (directory / str(step) / "SHA256SUMS").exists(), (step, latest)  # complete is sound
     assert (np.asarray(restored["x"]) == step).all() and int(restored["mod"]["y"]) == step, step
     print(step, flush=True)
 
@@ -94,4 +96,4 @@ def test_half_a_checkpoint_is_ignored_and_the_next_save_clears_it_away(
     assert all(path.exists() for path in partial)  # reading changes nothing: another process may be writing it
     checkpoints.save(2, {"x": jnp.int32(2)})
     checkpoints.close()
-    assert [path.name for path in directory.iterdir()] == ["2"]
+    assert sorted(path.name for path in directory.iterdir()) == ["1", "2"]

@@ -6,9 +6,14 @@ import itertools
 import textwrap
 
 import cv2
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from can.augment import augment
+from can.augment.simclr import to_float
+from can.config import AugmentConfig
 from can.data import ArrayImages, EncodedImages, batches, eval_batches, load
 from can.errors import ConfigError, DataError
 
@@ -130,6 +135,28 @@ def test_crop_area_one_shows_nearly_the_whole_image_and_a_small_one_little_of_it
         return batch["image"].astype(float).std((2, 3)).mean()
 
     assert contrast((0.9, 1.0)) > 1.5 * contrast((0.01, 0.02))
+
+
+@pytest.mark.parametrize("images", [numbered(10), encoded()], ids=["arrays", "encoded"])
+def test_without_augmentation_training_sees_the_evaluation_views(images):
+    """Of both kinds of sets, in every view and epoch, to the bit, and on the device as well."""
+    config = AugmentConfig("none")
+    (expected,) = eval_batches(images, batch_size=10, image_size=16)
+    for batch in first(batches(images, batch_size=10, seed=0, views=2, image_size=16, crop_area=config.crop_area), 2):
+        views = augment(jax.random.key(0), jnp.asarray(batch["image"]), config, image_size=16, views=2)
+        np.testing.assert_array_equal(batch["image"], expected["image"][batch["label"]])
+        for view in views:
+            np.testing.assert_array_equal(view, to_float(jnp.asarray(batch["image"])))
+
+
+@pytest.mark.parametrize("images", [numbered(23), encoded()], ids=["arrays", "encoded"])
+def test_evaluation_views_resume_and_divide_among_processes_as_crops_do(images):
+    options = {"batch_size": 8, "seed": 5, "views": 2, "image_size": 16, "crop_area": None}
+    whole = first(batches(images, **options), 4)
+    assert_equal(first(batches(images, start_step=2, **options), 2), whole[2:])
+    parts = [first(batches(images, process_index=i, process_count=2, **options), 4) for i in range(2)]
+    joined = [{key: np.concatenate([part[step][key] for part in parts]) for key in whole[step]} for step in range(4)]
+    assert_equal(joined, whole)
 
 
 def test_worker_processes_make_the_same_batches(tmp_path, run_python):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 from flax import nnx
 
 import can.evals.finetune as finetuning
+import can.evals.finetune_step as finetune_step
 from can.augment import eval_view
 from can.config import FinetuneConfig
 from can.data import ArrayImages
@@ -152,6 +154,54 @@ def test_a_diverging_loss_names_the_step(tmp_path):
     config = dataclasses.replace(PLAIN, base_lr=1e30, warmup_epochs=0)
     with pytest.raises(UserError, match=r"at step \d+ of 24: lower its base_lr"):
         evaluate(encoder(), stripes(512, 0), stripes(4, 1), config, seed=0, work_dir=tmp_path)
+
+
+def test_a_gradient_that_is_not_finite_at_the_step_that_saves_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+    """The loss of that step is finite; only the weights that it leaves are not."""
+    make_step, loss_of = finetuning.make_train_step, finetune_step.soft_cross_entropy
+
+    @jax.custom_vjp
+    def with_gradient_times(factor, loss):
+        return loss
+
+    with_gradient_times.defvjp(lambda factor, loss: (loss, factor), lambda factor, grad: (0.0, factor * grad))
+
+    def exploding(*arguments):
+        step = make_step(*arguments)
+
+        def train_step(state, *others):
+            def loss(logits, targets):
+                return with_gradient_times(jnp.where(state.step == 5, jnp.nan, 1.0), loss_of(logits, targets))
+
+            with monkeypatch.context() as patch:  # while it is traced
+                patch.setattr(finetune_step, "soft_cross_entropy", loss)
+                return step(state, *others)
+
+        return train_step
+
+    monkeypatch.setattr(finetuning, "make_train_step", exploding)
+    sets, config = (stripes(96, 0), stripes(23, 1)), dataclasses.replace(PLAIN, batch_size=32)
+    with pytest.raises(UserError, match="gradient's norm became nan at step 6 of 9: lower its base_lr"):
+        evaluate(encoder(), *sets, config, seed=1, work_dir=tmp_path)
+    with pytest.raises(UserError, match="stopped at step 3 of 9"):  # an epoch has three steps
+        load_finetuned(encoder(), 2, tmp_path)
+
+
+def test_a_damaged_last_checkpoint_is_not_taken_for_the_finetuned_model_and_made_again(trained, tmp_path):
+    whole, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    path = max((copy / "state" / "9").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+    with pytest.raises(UserError, match="state/9 is damaged"):
+        load_finetuned(encoder(), 2, copy)
+    logged = []
+    sets = stripes(96, 0), stripes(23, 1)
+    again = evaluate(encoder(), *sets, FULL, seed=1, work_dir=copy, log=lambda step, row: logged.append(step))
+    assert again == whole
+    assert logged == [9]  # the third epoch alone
+    assert (copy / "curve.csv").read_bytes() == (folder / "curve.csv").read_bytes()
+    ours, theirs = (nnx.state(load_finetuned(encoder(), 2, folder)) for folder in (copy, folder))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
 def test_the_recipes_are_those_of_the_papers():

@@ -43,7 +43,8 @@ def augment(
 
     Five-dimensional input was cropped on the host already, one crop per view, and is not cropped again. The names of
     `config` are "simclr" (crop, flip, colour, blur), "mae" (crop and flip, He et al., 2022) and "none" (at most a
-    resize). Raises ValueError if host-made crops have another number of views or another size than asked for.
+    resize: for it `can.data.batches` makes evaluation views of the right size). Raises ValueError if host-made crops
+    have another number of views or another size than asked for.
     """
     crop_key, flip_key, color_key, gray_key, blur_key = jax.random.split(key, 5)
     batch = images.shape[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ def batches(
     start_step: int = 0,
     views: int = 1,
     image_size: int,
-    crop_area: tuple[float, float] = (0.08, 1.0),
+    crop_area: tuple[float, float] | None = (0.08, 1.0),
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -49,7 +49,8 @@ def batches(
       start_step: the step of the first batch.
       views: crops of each image (of `EncodedImages`).
       image_size: pixels a side of the crops (of `EncodedImages`).
-      crop_area: smallest and largest share of the image's area in a crop (of `EncodedImages`).
+      crop_area: smallest and largest share of the image's area in a crop (of `EncodedImages`); None: no random crops,
+        but the evaluation view of each image, of both kinds of sets.
       workers: processes that decode (`EncodedImages`); 0 decodes in threads of this one.
       process_index: which of `process_count` equal parts of each batch to yield, on many hosts.
       process_count: number of such parts.
@@ -57,7 +58,8 @@ def batches(
     Returns:
       An iterator over dictionaries of `image`, uint8: [batch, height, width, 3] at the stored size for `ArrayImages`
       (crops are made on the device), [batch, views, image_size, image_size, 3] random-resized crops for
-      `EncodedImages`; and `label`, int32 [batch], if the set is labelled.
+      `EncodedImages`, [batch, image_size, image_size, 3] without `crop_area`; and `label`, int32 [batch], if the set is
+      labelled.
 
     Raises:
       ConfigError: `process_count` does not divide `batch_size`, or `crop_area` is out of range.
@@ -65,18 +67,23 @@ def batches(
     """
     if batch_size < 1 or batch_size % process_count:
         raise ConfigError(f"batch_size {batch_size} must be a positive multiple of the {process_count} processes")
-    if not 0 < crop_area[0] <= crop_area[1] <= 1:
+    if crop_area is not None and not 0 < crop_area[0] <= crop_area[1] <= 1:
         raise ConfigError(f"crop_area must satisfy 0 < smallest <= largest <= 1, not {crop_area}")
     # grain's repeat counts the epochs, and its shuffle takes a new seed in each.
     order = grain.MapDataset.range(len(image_set)).seed(seed).shuffle().repeat()
     window = _Window(batch_size, process_index, process_count)
     steps = grain.MapDataset.range(start_step, sys.maxsize)
+    threads = 1 if workers else os.cpu_count() or 1
     if isinstance(image_set, ArrayImages):
-        made = steps.map(_Gather(image_set, order, window))
+        uncropped = _Gather(image_set, order, window)
+        made = steps.map(uncropped if crop_area else _EvalViews(image_set, order, window, image_size, threads))
         return iter(made.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=_PREFETCHED_ARRAYS)))
     assert isinstance(image_set, EncodedImages)
-    threads = 1 if workers else os.cpu_count() or 1
-    crop = _Crop(image_set, order, window, seed, views, image_size, crop_area, threads)
+    crop = (
+        _Crop(image_set, order, window, seed, views, image_size, crop_area, threads)
+        if crop_area
+        else _EvalViews(image_set, order, window, image_size, threads)
+    )
     if workers:
         if not flags.FLAGS.is_parsed():  # grain reads flags of its own, which only absl's app.run parses
             flags.FLAGS.mark_as_parsed()
@@ -152,6 +159,24 @@ class _Crop:
         return {"image": crops} if self.images.num_classes is None else {"image": crops, "label": labels}
 
 
+@dataclass(frozen=True)
+class _EvalViews:
+    """Step -> a batch of evaluation views."""
+
+    images: ImageSet
+    order: grain.MapDataset
+    window: _Window
+    image_size: int
+    threads: int
+
+    def __call__(self, step: int) -> Batch:
+        chosen = [self.order[position] for position in self.window.positions(step)]
+        if isinstance(self.images, ArrayImages):
+            return _eval_arrays(self.images, chosen, self.image_size)
+        assert isinstance(self.images, EncodedImages)
+        return _eval_encoded(self.images, chosen, self.image_size, _shorter_side(self.image_size), 0, self.threads)
+
+
 def eval_batches(
     image_set: ImageSet, *, batch_size: int, image_size: int, resize: int | None = None, border: int = 0
 ) -> Iterator[Batch]:
@@ -173,16 +198,22 @@ def eval_batches(
       ConfigError: `resize` is smaller than `image_size`.
       DataError: (on iterating) an image is damaged; names it.
     """
-    shorter = round(image_size * 256 / 224) if resize is None else resize
+    shorter = _shorter_side(image_size) if resize is None else resize
     if shorter < image_size:
         raise ConfigError(
             f"resize {resize} is smaller than image_size {image_size}: nothing to crop; pass at least that"
         )
-    starts = range(0, len(image_set), batch_size)
+    count = len(image_set)
+    parts = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
     if isinstance(image_set, ArrayImages):
-        return (_eval_arrays(image_set, start, batch_size, image_size, border) for start in starts)
+        return (_eval_arrays(image_set, part, image_size, border) for part in parts)
     assert isinstance(image_set, EncodedImages)
-    return (_eval_encoded(image_set, start, batch_size, image_size, shorter, border) for start in starts)
+    return (_eval_encoded(image_set, part, image_size, shorter, border, os.cpu_count()) for part in parts)
+
+
+def _shorter_side(image_size: int) -> int:
+    """What the shorter side is scaled to for a central crop of `image_size`: the usual 256 for 224 in proportion."""
+    return round(image_size * 256 / 224)
 
 
 def _without_border(images: np.ndarray, border: int) -> np.ndarray:
@@ -191,26 +222,27 @@ def _without_border(images: np.ndarray, border: int) -> np.ndarray:
     return images[..., border : height - border, border : width - border, :]
 
 
-def _eval_arrays(image_set: ArrayImages, start: int, batch_size: int, image_size: int, border: int) -> Batch:
-    images = _without_border(image_set.images[start : start + batch_size], border)
+def _eval_arrays(image_set: ArrayImages, chosen: Sequence[int], image_size: int, border: int = 0) -> Batch:
+    places = slice(chosen.start, chosen.stop) if isinstance(chosen, range) else np.array(chosen)  # a slice copies less
+    images = _without_border(image_set.images[places], border)
     if images.shape[1:3] != (image_size, image_size):
         images = np.stack([resized(image, image_size) for image in images])
     batch: Batch = {"image": np.ascontiguousarray(images)}
     if image_set.labels is not None:
-        batch["label"] = image_set.labels[start : start + batch_size]
+        batch["label"] = image_set.labels[places]
     return batch
 
 
 def _eval_encoded(
-    image_set: EncodedImages, start: int, batch_size: int, image_size: int, shorter: int, border: int
+    image_set: EncodedImages, chosen: Sequence[int], image_size: int, shorter: int, border: int, threads: int | None
 ) -> Batch:
     def view(index: int) -> tuple[np.ndarray, int | None]:
         data, label = image_set[index]
         image = _without_border(decode_rgb(data, image_set.describe(index)), border)
         return center_crop(image, image_size, shorter), label
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        images, labels = zip(*pool.map(view, range(start, min(start + batch_size, len(image_set)))), strict=True)
+    with ThreadPoolExecutor(threads) as pool:
+        images, labels = zip(*pool.map(view, chosen), strict=True)
     batch: Batch = {"image": np.stack(images)}
     if image_set.num_classes is not None:
         batch["label"] = np.array(labels, np.int32)

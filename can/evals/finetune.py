@@ -37,7 +37,7 @@ from can.runs.log import TrainLog
 from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
 
 TEST_BATCH = 256  # images a forward pass; changes no result
-CHECK_EVERY = 50  # steps between looks at the loss: the host may run that far ahead of the device
+CHECK_EVERY = 50  # steps between looks at what was measured: the host may run that far ahead of the device
 
 Log = Callable[[int, dict[str, float]], None]
 
@@ -76,7 +76,8 @@ def evaluate(
     Raises:
       ConfigError: the schedule cannot work, or `work_dir` holds a finetuning with other settings.
       DataError: see `check_same_classes`.
-      UserError: the loss is not finite (says the step), or the disk is full.
+      UserError: the loss or the gradient is not finite (says the step; the weights of that step are not saved), the
+        disk is full, or all checkpoints are damaged.
     """
     check_same_classes("finetuning", train, test)
     assert train.num_classes is not None
@@ -113,12 +114,12 @@ def evaluate(
             process_count=jax.process_count(),
         )
         with TrainLog(curve_path, None, last_step, start_step) as curve, contextlib.closing(source):
-            pending: list[Array] = []  # losses that the host has not waited for
+            pending: list[dict[str, Array]] = []  # measurements that the host has not waited for
             losses: list[float] = []  # of this epoch
             for step in range(start_step, last_step):
                 batch = put_batch(next(source), mesh)
-                state, loss = train_step(state, batch, np.float32(schedule(step)), key)
-                pending.append(loss)
+                state, metrics = train_step(state, batch, np.float32(schedule(step)), key)
+                pending.append(metrics)
                 done = step + 1
                 epoch_ends = done % steps_per_epoch == 0 or done == last_step
                 if epoch_ends or done % CHECK_EVERY == 0:
@@ -205,30 +206,35 @@ def is_finetuned(work_dir: Path) -> bool:
 def load_finetuned(model: ViT, num_classes: int, work_dir: Path) -> FinetunedViT:
     """The finetuned model that `evaluate` left in `work_dir`, for an encoder of `model`'s structure.
 
-    Raises UserError if there is none, or if it is not trained to its end.
+    Raises UserError if there is none, if it is not trained to its end, or if its last checkpoint is damaged.
     """
     abstract = nnx.eval_shape(lambda: FinetunedViT(nnx.clone(model), num_classes, rngs=nnx.Rngs(0)))
     graphdef, params = nnx.split(abstract)
     settings = work_dir / "finetune.json"
     with Checkpoints(work_dir / "state") as checkpoints:
-        restored = checkpoints.restore_part("params", example=params) if settings.exists() else None
+        step = checkpoints.latest_step
+        if step is None or not settings.exists():
+            raise UserError(f"there is no finetuned model in {work_dir}: run --eval=finetune on this machine first")
+        last_step = read_json(settings)["last_step"]
+        restored = checkpoints.restore_part("params", example=params, step=last_step)
     if restored is None:
-        raise UserError(f"there is no finetuned model in {work_dir}: run --eval=finetune on this machine first")
-    step, last_step = restored[1], read_json(settings)["last_step"]
-    if step != last_step:
         raise UserError(
             f"the finetuning in {work_dir} stopped at step {step} of {last_step}: finish --eval=finetune first"
         )
     return nnx.merge(graphdef, restored[0])
 
 
-def _check_finite(pending: list[Array], done: int, optim: OptimConfig) -> list[float]:
-    """The losses of the steps up to `done`, as numbers. Raises UserError at the first that is not finite."""
-    losses = [float(loss) for loss in pending]
-    for step, loss in enumerate(losses, start=done - len(losses) + 1):
-        if not math.isfinite(loss):
-            raise UserError(
-                f"finetuning's loss became {loss} at step {step} of {optim.last_step}: "
-                f"lower its base_lr, which is {optim.base_lr:g}"
-            )
-    return losses
+def _check_finite(pending: list[dict[str, Array]], done: int, optim: OptimConfig) -> list[float]:
+    """The losses of the steps up to `done`, as numbers.
+
+    Raises UserError at the first step whose loss, or whose gradient's norm, is not finite. A gradient that is not
+    spoils the weights of its own step, the loss only tells of them in the next: too late for a step that is saved.
+    """
+    for step, metrics in enumerate(pending, start=done - len(pending) + 1):
+        for what, value in (("loss", metrics["loss"]), ("gradient's norm", metrics["grad_norm"])):
+            if not math.isfinite(value):
+                raise UserError(
+                    f"finetuning's {what} became {float(value)} at step {step} of {optim.last_step}: "
+                    f"lower its base_lr, which is {optim.base_lr:g}"
+                )
+    return [float(metrics["loss"]) for metrics in pending]

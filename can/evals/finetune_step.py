@@ -73,14 +73,17 @@ def resolve_optim(config: FinetuneConfig, num_images: int) -> tuple[OptimConfig,
 
 def make_train_step(
     graphdef: nnx.GraphDef, config: FinetuneConfig, optim: OptimConfig, image_size: int, num_classes: int
-) -> Callable[..., tuple[FinetuneState, Array]]:
-    """The update: `(state, batch of uint8 images and labels, learning_rate, key) -> (state, loss)`."""
+) -> Callable[..., tuple[FinetuneState, dict[str, Array]]]:
+    """The update: `(state, batch of uint8 images and labels, learning_rate, key) -> (state, metrics)`.
+
+    The metrics are the `loss` and the `grad_norm`, the global norm of its gradient.
+    """
     optimizer = adamw(optim)
     crops = AugmentConfig(name="mae", crop_area_min=config.crop_area_min)
 
     def train_step(
         state: FinetuneState, batch: dict[str, Array], learning_rate: Float[Array, ""], key: PRNGKeyArray
-    ) -> tuple[FinetuneState, Array]:
+    ) -> tuple[FinetuneState, dict[str, Array]]:
         keys = jax.random.split(jax.random.fold_in(key, state.step), 5)
         views = augment(keys[0], batch["image"], crops, image_size=image_size, views=1)[0]
         if config.rand_augment_layers:
@@ -100,6 +103,7 @@ def make_train_step(
         depth = nnx.merge(graphdef, state.params).encoder.config.depth
         scales = layer_decay_scales(state.params, config.layer_decay, depth)
         params = descend(state.params, jax.tree.map(jnp.multiply, updates, scales), learning_rate)
-        return FinetuneState(state.step + 1, params, opt_state), loss
+        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
+        return FinetuneState(state.step + 1, params, opt_state), metrics
 
     return train_step
