@@ -30,9 +30,9 @@ def test_the_number_of_visible_patches(tokens, rate, visible):
     assert num_visible(tokens, rate) == visible
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.99, 1.0])
-def test_a_mask_that_keeps_none_or_all_is_refused_with_the_range_that_works(rate):
-    with pytest.raises(ConfigError, match=r"--mask_rate between 0.0625 and 0.938"):
+@pytest.mark.parametrize("rate", [0.99, 1.0])
+def test_a_mask_that_keeps_none_is_refused_with_the_rates_that_work(rate):
+    with pytest.raises(ConfigError, match=r"--mask_rate .*0.938"):
         num_visible(16, rate)
 
 
