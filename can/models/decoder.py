@@ -17,7 +17,7 @@ class SigmaEmbedding(nnx.Module):
     """p in R^d from the noise level: a sinusoid, then a light MLP (paper, Sec. 3.4 and Figure 3)."""
 
     def __init__(self, width: int, method: MethodConfig, *, dtype: str, rngs: nnx.Rngs):
-        # The raw sigma in [0, 0.05] would make a sinusoid that hardly changes: it is spread over [0, sigma_scale].
+        # The raw sigma in [0, 0.05] would make a sinusoid that hardly changes: it is stretched to [0, sigma_scale].
         self.scale = method.sigma_scale / method.sigma_max if method.sigma_scale else 1.0
         self.hidden = dense(width, width, dtype=dtype, rngs=rngs)
         self.out = dense(width, width, dtype=dtype, rngs=rngs)
