@@ -62,8 +62,8 @@ def state_sharding(state: PyTree, mesh: Mesh | AbstractMesh) -> PyTree:
 def shard_rows(x: Array) -> Array:
     """`x` with its first axis over all devices of the mesh that the step is traced for; `x` itself without one.
 
-    Needed where views and images become one axis: XLA cannot follow a split of the inner one of two axes through that,
-    and would rather copy the whole batch to every device and compute everything everywhere.
+    A step needs it where views and images become one axis. XLA cannot follow a split of the inner of two axes through
+    that: without the hint, it copies the whole batch to every device, and each device computes everything.
     """
     mesh = jax.sharding.get_abstract_mesh()
     return x if mesh.empty or mesh.size == 1 else jax.lax.with_sharding_constraint(x, PartitionSpec(AXES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,10 +14,24 @@ from can.data import ArrayImages, EncodedImages, load
 from can.errors import DataError
 
 
+def drawn(height, width, seed):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
 def png(height=10, width=12, seed=0):
-    return cv2.imencode(".png", np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))[
-        1
-    ].tobytes()
+    return cv2.imencode(".png", drawn(height, width, seed))[1].tobytes()
+
+
+def pixels(height, width, seed):
+    """What `png` of the same arguments shows: OpenCV writes BGR."""
+    return drawn(height, width, seed)[..., ::-1].tobytes()
+
+
+def contents(images):
+    """Images and labels, in no order."""
+    found = {(image.tobytes(), int(label)) for image, label in zip(images.images, images.labels, strict=True)}
+    assert len(found) == len(images)
+    return found
 
 
 def write(root, files):
@@ -30,6 +45,7 @@ def photos(root, split="train", **options):
 
 
 CATS_AND_DOGS = {"dog/2.png": png(80, 90), "cat/a/1.PNG": png(70, 80), "cat/0.png": png(70, 70), "cat/notes.txt": b"x"}
+PICTURES = ("cat/0.png", "cat/a/1.PNG", "dog/2.png")
 
 
 def test_class_subfolders_in_sorted_order_are_the_labels(tmp_path):
@@ -37,11 +53,8 @@ def test_class_subfolders_in_sorted_order_are_the_labels(tmp_path):
     images = photos(tmp_path / "photos")
     assert isinstance(images, EncodedImages)
     assert (images.num_classes, images.class_names) == (2, ("cat", "dog"))
-    found = {images.describe(index): images[index] for index in range(3)}
-    assert found == {
-        str(tmp_path / "photos" / name): (CATS_AND_DOGS[name], int("dog" in name))
-        for name in ("cat/0.png", "cat/a/1.PNG", "dog/2.png")
-    }
+    expected = {tmp_path / "photos" / name: (CATS_AND_DOGS[name], int("dog" in name)) for name in PICTURES}
+    assert {Path(images.describe(index)): images[index] for index in range(3)} == expected
     assert len(photos(tmp_path / "photos", "train[1:]")) == 2
     assert photos(tmp_path / "photos", labelled=False)[2][1] is None
 
@@ -123,20 +136,13 @@ def test_subfolders_called_train_and_val_are_splits(tmp_path):
 
 
 def test_few_small_images_of_one_size_are_decoded_once_into_arrays(tmp_path):
-    files = {f"{'ab'[label]}/{index}.png": png(12, 10, 100 * label + index) for index in range(3) for label in range(2)}
+    files = {f"{'ab'[label]}/{index}.png": png(12, 10, 10 * index + label) for index in range(3) for label in range(2)}
     write(tmp_path / "photos", files)
     images = photos(tmp_path / "photos")
     assert isinstance(images, ArrayImages)
     assert isinstance(images.images, np.memmap)
-    found = {(image.tobytes(), int(label)) for image, label in zip(images.images, images.labels, strict=True)}
-    assert found == {
-        (
-            cv2.imdecode(np.frombuffer(files[f"{'ab'[label]}/{index}.png"], np.uint8), cv2.IMREAD_COLOR_RGB).tobytes(),
-            label,
-        )
-        for index in range(3)
-        for label in range(2)
-    }
+    expected = {(pixels(12, 10, 10 * index + label), label) for index in range(3) for label in range(2)}
+    assert contents(images) == expected
 
 
 def test_changed_files_are_not_taken_for_the_old_ones(tmp_path):
@@ -174,3 +180,38 @@ def test_a_missing_folder_and_a_damaged_archive_are_errors(tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(DataError, match=r"broken\.zip is not a whole zip archive"):
         photos(tmp_path / "broken.zip")
+
+
+@pytest.fixture
+def cifar_zips(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10, "_COUNTS", {"train": 6, "test": 2})
+    parts = {
+        "train_0of2": ["cat/0", "dog/1", "cat/2"],
+        "train_1of2": ["dog/3", "cat/4", "dog/5"],
+        "test": ["cat/6", "dog/7"],
+    }
+    for part, names in parts.items():
+        with zipfile.ZipFile(tmp_path / f"cifar10_{part}.zip", "w") as archive:
+            for name in names:
+                archive.writestr(f"{name}.png", png(32, 32, int(name[-1])))
+    return tmp_path
+
+
+@pytest.mark.parametrize("place", [".", "cifar10"])
+def test_cifar10_is_read_from_all_its_archives(cifar_zips, place):
+    (cifar_zips / place).mkdir(exist_ok=True)
+    for path in cifar_zips.glob("*.zip"):
+        path.rename(cifar_zips / place / path.name)
+    train, test = (load("cifar10", split, data_dir=cifar_zips) for split in ("train", "test"))
+    assert train.images.shape == (6, 32, 32, 3)
+    assert contents(train) == {(pixels(32, 32, seed), seed % 2) for seed in range(6)}  # cats are even, dogs odd
+    assert test.class_names == train.class_names == ("cat", "dog")
+
+
+def test_a_missing_archive_of_cifar10_is_noticed(cifar_zips):
+    (cifar_zips / "cifar10_train_1of2.zip").unlink()
+    with pytest.raises(DataError, match="hold 3 images, not 6: put all parts there"):
+        load("cifar10", "train", data_dir=cifar_zips)
+    (cifar_zips / "cifar10_test.zip").unlink()
+    with pytest.raises(DataError, match=r"CIFAR-10 is not in .*put cifar10_train\*\.zip and cifar10_test\*\.zip"):
+        load("cifar10", "train", data_dir=cifar_zips)

@@ -60,14 +60,15 @@ def augment(
     else:
         x = jnp.repeat(x, views, axis=0)
         x = random_resized_crop(crop_key, x, image_size, (config.crop_area_min, config.crop_area_max))
-    x = shard_rows(x)  # and once more below, or XLA looks for a better place within, and gathers images for it
+    # The hint stands before and behind the operations: of one alone, XLA would gather images in between.
+    x = shard_rows(x)
     if config.name != "none":
         x = random_flip(flip_key, x)
     if config.name == "simclr":
         x = color_jitter(color_key, x, config.color_strength, config.color_prob)
         x = random_gray(gray_key, x, config.gray_prob)
         x = gaussian_blur(blur_key, x, config.blur_prob)
-        x = jnp.clip(x, 0, 1)  # weights that sum to 1 + 1e-7
+        x = jnp.clip(x, 0, 1)  # the blur's weights may sum to 1 + 1e-7
     x = shard_rows(x)
     return jnp.swapaxes(x.reshape(batch, views, image_size, image_size, 3), 0, 1)
 

@@ -17,7 +17,7 @@ Square = UInt8[np.ndarray, "size size 3"]
 
 _TRIES = 10
 _ASPECT = (3 / 4, 4 / 3)  # width / height
-# How many times too large a crop is resized as if it were enlarged, and by way of twice the size, at most.
+# How many times as large as wanted a crop may be, at most, for the first and the second way of `resized_crop`.
 _ENLARGED, _SUPERSAMPLED = 1.15, 1.6
 
 
@@ -84,9 +84,12 @@ def random_resized_crops(
 def resized_crop(crop: Pixels, size: int) -> Square:
     """A random crop at `size` x `size`, enlarged bicubically or shrunk with little aliasing.
 
-    A moderately larger one, as most crops of ImageNet's photos are, is drawn bicubically at twice the size and averaged
-    over 2 x 2 pixels: nearer to Pillow's antialiased bicubic filter than averaging areas, and twice as fast. Areas are
-    averaged beyond that. A hardly larger one is not smoothed: that is as near to Pillow's as averaging areas would be.
+    Three ways come near Pillow's antialiased bicubic filter; a crop takes one by how much larger than `size` it is:
+
+    - hardly: bicubically, without smoothing. This is as near as averaged areas are.
+    - moderately, as most crops of ImageNet's photos: bicubically to twice the size, then by means of 2 x 2 pixels. This
+      is nearer than averaged areas, and twice as fast.
+    - more: by averaged areas.
     """
     factor = max(crop.shape[:2]) / size
     if factor <= _ENLARGED:

@@ -10,10 +10,9 @@ from jaxtyping import Array, Float
 
 from can.flops import RECOMPUTED
 
-# With up to so many tokens, the gradients of keys and values take the attention matrix computed a second time,
-# transposed. XLA's CPU backend is slow at products of many small matrices whose left factor is transposed: with 4 to 16
-# tokens, attention and its derivative took 1.0 to 1.9 times as long without this; with 17 to 49 they take up to 1.15
-# times as long with it. Not measured on other backends.
+# XLA's CPU backend is slow at products of many small matrices whose left factor is transposed. So with at most this
+# many tokens, the attention matrix is computed a second time, transposed, for the gradients of keys and values. With
+# more tokens that takes longer than it spares.
 FEW_TOKENS = 16
 
 

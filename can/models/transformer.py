@@ -16,7 +16,7 @@ from can.models.narrowing import NarrowingLinear
 
 PyTree = Any
 
-UNROLLED_DEPTH = 4  # stacks of up to so many blocks are not scanned: compiling them is quick, and see Transformer
+UNROLLED_DEPTH = 4  # stacks of at most so many blocks are written out, not scanned (see Transformer)
 REMAT_POLICIES = {
     "dense": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "block": jax.checkpoint_policies.nothing_saveable,
@@ -106,13 +106,15 @@ class Block(nnx.Module):
 class Transformer(nnx.Module):
     """`depth` blocks and a final layer norm. Parameters are stacked over depth, `[depth, ...]`, and scanned.
 
-    One block is compiled, whatever the depth; `unroll` blocks at a time. Short stacks, and those of which `unroll`
-    takes all, are written out: a scan copies what the backward pass needs of each block into one array for all, and out
-    of it again, which took a sixth of a small model's step on a CPU.
+    A scan compiles `unroll` blocks, whatever the depth. But it copies what the backward pass needs of each block into
+    one array of all blocks, and out of it again: on a CPU, a sixth of a small model's step. So short stacks are written
+    out, and those that `unroll` takes whole.
 
-    `remat` says what the backward pass recomputes instead of keeping it: "none"; "dense", all but the outputs of the
-    dense layers (layer norms, attention between its projections, GELU: little arithmetic for most of the memory);
-    "block", everything, so that memory grows with one `[B*T, D]` array a block.
+    `remat` says what the backward pass computes again instead of keeping it:
+
+    - "none": nothing.
+    - "dense": all but the outputs of the dense layers. This is most of the memory for little arithmetic.
+    - "block": everything. Memory then grows by one `[B*T, D]` array a block.
     """
 
     def __init__(
@@ -166,7 +168,7 @@ class Transformer(nnx.Module):
 
         scanned = self.depth > max(self.unroll, UNROLLED_DEPTH)
         if self.remat != "none":
-            # Written out, the compiler would find what is recomputed equal to what is thrown away, and keep that.
+            # In a stack that is written out, the compiler would merge the second computation with the first.
             body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=not scanned)
         x = x.reshape(-1, shape[-1])
         if not scanned:
@@ -180,8 +182,8 @@ class Transformer(nnx.Module):
 def _unstack(tree: PyTree, depth: int) -> list[PyTree]:
     """The tree of each of `depth` layers.
 
-    The gradient of a split is put together at once; that of indexing would be a sum of `depth` arrays as large as the
-    whole, with zeros everywhere else.
+    The gradient of a split is one concatenation. That of indexing would be a sum of `depth` arrays as large as the
+    whole, each of which is zero but for one layer.
     """
     leaves, structure = jax.tree.flatten(tree)
     split = [[jnp.squeeze(part, 0) for part in jax.lax.split(leaf, (1,) * depth)] for leaf in leaves]
@@ -189,7 +191,10 @@ def _unstack(tree: PyTree, depth: int) -> list[PyTree]:
 
 
 def drop_entries(x: Float[Array, "*shape"], rate: float, key: PRNGKeyArray | None) -> Float[Array, "*shape"]:
-    """Dropout: each entry is 0 with probability `rate`, and the others grow so that the mean stays; None keeps all."""
+    """Dropout: each entry is 0 with probability `rate`, and the others grow so that the mean stays.
+
+    Without a key, nothing is dropped.
+    """
     if key is None:
         return x
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
