@@ -201,7 +201,8 @@ def test_speed_measures_writes_and_says_so(checkout: Checkout) -> None:
     parts = [float(row[f"{part}_s"]) for part in speed_tables.PARTS]
     assert sum(parts) == pytest.approx(float(row["step_s"]), rel=1e-3)
     assert (float(row["simclr_time_ratio"]), float(row["simclr_flops_ratio"])) == (1.0, 1.0)
-    assert 0 < float(row["share_of_peak"]) < 1
+    share = float(row["gflops_per_s"]) / float(row["matmul_gflops_per_s"])
+    assert float(row["share_of_peak"]) == pytest.approx(share, rel=1e-3)
     assert float(row["images_per_s"]) == pytest.approx(32 / float(row["step_s"]), rel=1e-3)
     assert done.stdout.startswith("simclr/nano: step ") and "results/smoke/speed.csv" in done.stdout
     tables = {name: speed_tables.TABLES[name].markdown(results, "smoke") for name in ("speed", "parts", "ratios")}
