@@ -1,7 +1,7 @@
 """Counts what each method costs at each size and masking rate: `python analysis/make_flops.py`, half a minute.
 
-Writes `results/flops.md`, `.csv` and `.tex` and prints the Markdown. Traces the paper's shapes (224 pixels, batch
-4096); nothing is run or allocated.
+Writes `results/flops.csv`, `.md` and `.tex`, prints the Markdown, and says whether the counts are the published ones.
+Traces the paper's shapes (224 pixels, batch 4096); nothing is run or allocated.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import pandas as pd
 from absl import flags
 
-from analysis.lib.formats import Table, to_csv, to_latex, to_markdown
 from analysis.lib.paper import paper_values
+from analysis.lib.tables import NONE, read_csv, to_csv, to_latex, to_markdown
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
+from can.errors import DataError, check_choice
 from can.files import write_atomic
 from can.methods import method_class, settings_class
 from can.models import model_config
@@ -27,41 +29,26 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 NAMES = {"can": "CAN", "simclr": "SimCLR", "mae": "MAE"}
 SIZES = ("S", "B", "L")
 RATES = (0.0, 0.25, 0.5, 0.75)
-USUAL_RATE = {"can": 0.5, "simclr": 0.0, "mae": 0.75}
+USUAL_RATE = {"can": 0.5, "simclr": 0.0, "mae": 0.75}  # as the paper compares the methods
+MODULES = ("encoder", "decoder", "head")
 BATCH = 4096
 TOLERANCE = 5  # percentage points within which a rounded claim counts as confirmed
-COLUMNS = {  # heading -> whether it is a number
-    "Encoder": False,
-    "Method": False,
-    "Masked": True,
-    "Forward, GMACs": True,
-    "Encoder share": True,
-    "Decoder": True,
-    "Head": True,
-    "Step, GFLOPs": True,
-    "SimCLR / this": True,
-    "in a step": True,
-}
+SAME = 0.001  # relative; what a step logs is counted too, and differs by less
+CAPTION = (
+    "What an image costs (both views where a method has two), counted in the traced program at 224 pixels and "
+    f"batch {BATCH}; a multiply-add is two FLOPs. Forward: multiply-adds of the matrix products of the loss, with "
+    "the share of its modules. Step: all floating-point operations of augmentation, forward, backward and "
+    "optimiser. SimCLR / this: what SimCLR on whole views takes, relative to the row, forward and in a step. "
+    "Rows with * are the methods as the paper compares them."
+)
 
 
-class Cost(NamedTuple):
-    """What an image costs, its two views together where the method has two."""
+def count(method: str, size: str, mask_rate: float) -> dict[str, Any]:
+    """A row of `flops.csv`: operations an image, its two views together where the method has two.
 
-    size: str
-    method: str
-    mask_rate: float
-    forward_macs: float  # of the loss
-    module_macs: dict[str, float]  # of encoder, decoder and head, as far as the method has them
-    step_flops: float  # of a training step: augmentation, forward, backward, optimiser; elementwise operations too
-
-    @property
-    def usual(self) -> bool:
-        """Whether this is the method as the paper compares it."""
-        return self.mask_rate == USUAL_RATE[self.method]
-
-
-def cost(method: str, size: str, mask_rate: float) -> Cost:
-    """Traces the method. Raises ConfigError for a rate that it cannot work with."""
+    `forward_macs` are of the loss, those of a module None if the method does not have it; `step_flops` are of a whole
+    training step, elementwise operations too. Raises ConfigError for a rate that the method cannot work with.
+    """
     settings: Any = settings_class(method)
     config = RunConfig(
         scale="paper",
@@ -73,104 +60,134 @@ def cost(method: str, size: str, mask_rate: float) -> Cost:
         data=DataConfig("imagenet2012"),
         optim=OptimConfig(base_lr=0, weight_decay=0, batch_size=BATCH, total_steps=1, warmup_steps=0),
     )
-    modules = {name: flops.macs / BATCH for name, flops in module_flops(config).items()}
-    return Cost(size, method, mask_rate, forward_flops(config).macs / BATCH, modules, step_flops(config).total / BATCH)
-
-
-def costs(sizes: Sequence[str] = SIZES, rates: Sequence[float] = RATES) -> list[Cost]:
-    """All combinations that are compared: whole views are SimCLR's alone."""
-    return [
-        cost(method, size, rate) for size in sizes for method in NAMES for rate in rates if rate or method == "simclr"
-    ]
-
-
-def render(results_dir: str | Path, found: Sequence[Cost] | None = None) -> str:
-    """Writes the three files and returns the Markdown."""
-    found = costs() if found is None else found
-    folder, rows = Path(results_dir), table(found)
-    caption = (
-        "What an image costs (both views where a method has two), counted in the traced program at 224 pixels and "
-        f"batch {BATCH}; a multiply-add is two FLOPs. Forward: multiply-adds of the matrix products of the loss, with "
-        "the share of its modules. Step: all floating-point operations of augmentation, forward, backward and "
-        "optimiser. SimCLR / this: what SimCLR on whole views takes, relative to the row, forward and in a step."
+    modules = module_flops(config)
+    return dict(
+        encoder=size,
+        method=method,
+        mask_rate=mask_rate,
+        forward_macs=round(forward_flops(config).macs / BATCH),
+        **{f"{name}_macs": round(modules[name].macs / BATCH) if name in modules else None for name in MODULES},
+        step_flops=round(step_flops(config).total / BATCH),
     )
-    note = "Rows with * are the methods as the paper compares them."
-    markdown = "\n\n".join(["# FLOPs", f"{caption} {note}", to_markdown(rows), *claims(found)]) + "\n"
-    starts = [place for place in range(1, len(found)) if found[place].size != found[place - 1].size]
-    write_atomic(folder / "flops.md", markdown)
-    write_atomic(folder / "flops.csv", _csv(found))
-    write_atomic(
-        folder / "flops.tex", to_latex(rows, caption=f"{caption} {note}", label="tab:flops", rules_before=starts)
+
+
+def count_all(sizes: Sequence[str]) -> pd.DataFrame:
+    """All combinations that exist: CAN and MAE must mask something."""
+    return as_counts(
+        count(method, size, rate) for size in sizes for method in NAMES for rate in RATES if rate or method == "simclr"
     )
-    return markdown
 
 
-def table(found: Sequence[Cost]) -> Table:
-    """The costs as text."""
-    return Table(list(COLUMNS), list(COLUMNS.values()), [_cells(row, _simclr(found, row.size)) for row in found])
+def as_counts(rows: Any) -> pd.DataFrame:
+    """The rows as a frame of whole numbers, some of which are missing."""
+    counts = pd.DataFrame(rows)
+    return counts.astype({name: "Int64" for name in counts if name.endswith(("_macs", "_flops"))})
 
 
-def claims(found: Sequence[Cost]) -> list[str]:
+def table(counts: pd.DataFrame) -> pd.DataFrame:
+    """The counts as they are shown."""
+    simclr = _usual(counts, "simclr").set_index("encoder").loc[counts["encoder"]].reset_index(drop=True)
+    usual = counts["mask_rate"] == counts["method"].map(USUAL_RATE)
+    shares = counts[[f"{name}_macs" for name in MODULES]].div(counts["forward_macs"], axis=0)
+    encoder, decoder, head = (_formatted(shares[name], "{:.0%}") for name in shares)
+    return pd.DataFrame(
+        {
+            "Encoder": "ViT-" + counts["encoder"],
+            "Method": counts["method"].map(NAMES) + usual.map({True: " *", False: ""}),
+            "Masked": _formatted(counts["mask_rate"], "{:.0%}"),
+            "Forward, GMACs": _formatted(counts["forward_macs"] / 1e9, "{:.1f}"),
+            "Encoder share": encoder,
+            "Decoder": decoder,
+            "Head": head,
+            "Step, GFLOPs": _formatted(counts["step_flops"] / 1e9, "{:.1f}"),
+            "SimCLR / this": _formatted(simclr["forward_macs"] / counts["forward_macs"], "{:.2f}"),
+            "in a step": _formatted(simclr["step_flops"] / counts["step_flops"], "{:.2f}"),
+        }
+    )
+
+
+def claims(counts: pd.DataFrame) -> list[str]:
     """What the counts say about the FLOPs that the paper states, a sentence each."""
-    usual = {(row.size, row.method): row for row in found if row.usual}
+    usual = {method: _usual(counts, method).set_index("encoder") for method in NAMES}
     places: dict[tuple[str, str, str], list[str]] = {}
     for printed in paper_values():
         if printed.metric in ("flops_above_can", "flops_below_simclr"):
-            key = (printed.metric, printed.architecture, printed.value)
-            places.setdefault(key, []).append(printed.place)
+            size = printed.architecture.removeprefix("ViT-")
+            places.setdefault((printed.metric, size, printed.value), []).append(printed.place)
     sentences = []
-    for (metric, architecture, value), where in places.items():
-        size = architecture.removeprefix("ViT-")
-        can, simclr = usual[size, "can"], usual[size, "simclr"]
-        this, other, sign = (simclr, can, 1) if metric == "flops_above_can" else (can, simclr, -1)
-        forward = sign * (this.forward_macs / other.forward_macs - 1) * 100
-        step = sign * (this.step_flops / other.step_flops - 1) * 100
+    for (metric, size, value), where in places.items():
+        if size not in usual["can"].index:
+            continue
+        this, other, sign = ("simclr", "can", 1) if metric == "flops_above_can" else ("can", "simclr", -1)
+        ratio = usual[this].loc[size] / usual[other].loc[size]
+        forward, step = (sign * (ratio[name] - 1) * 100 for name in ("forward_macs", "step_flops"))
         verdict = "confirmed" if abs(forward - float(value)) <= TOLERANCE else "not confirmed"
         sentences.append(
-            f"The paper ({', '.join(where)}) says that {NAMES[this.method]} needs {value} % "
-            f"{'more' if sign > 0 else 'fewer'} FLOPs than {NAMES[other.method]} at {architecture}: {verdict}, "
+            f"The paper ({', '.join(where)}) says that {NAMES[this]} needs {value} % "
+            f"{'more' if sign > 0 else 'fewer'} FLOPs than {NAMES[other]} at ViT-{size}: {verdict}, "
             f"it is {forward:.0f} % in the forward pass and {step:.0f} % in a training step."
         )
     return sentences
 
 
-def _simclr(found: Sequence[Cost], size: str) -> Cost:
-    return next(row for row in found if row.size == size and row.method == "simclr" and row.usual)
+def pages(counts: pd.DataFrame) -> dict[str, str]:
+    """What is made of the counts: the text of `flops.md` and `flops.tex`, by name."""
+    shown = table(counts)
+    sizes = list(counts["encoder"])
+    starts = [row for row in range(1, len(sizes)) if sizes[row] != sizes[row - 1]]
+    return {
+        "flops.md": "\n\n".join(["# FLOPs", CAPTION, to_markdown(shown), *claims(counts)]) + "\n",
+        "flops.tex": to_latex(shown, caption=CAPTION, label="tab:flops", rules_before=starts),
+    }
 
 
-def _cells(row: Cost, simclr: Cost) -> list[str]:
-    shares = [row.module_macs.get(name) for name in ("encoder", "decoder", "head")]
-    return [
-        f"ViT-{row.size}",
-        f"{NAMES[row.method]}{' *' if row.usual else ''}",
-        f"{row.mask_rate:.0%}",
-        f"{row.forward_macs / 1e9:.1f}",
-        *("–" if share is None else f"{share / row.forward_macs:.0%}" for share in shares),
-        f"{row.step_flops / 1e9:.1f}",
-        f"{simclr.forward_macs / row.forward_macs:.2f}",
-        f"{simclr.step_flops / row.step_flops:.2f}",
-    ]
+def read_counts(path: Path) -> pd.DataFrame:
+    """The counts of a `flops.csv`. Raises DataError if it is not there."""
+    counts = read_csv(path)
+    if counts.empty:
+        raise DataError(f"no counts in {path}: make them with `python analysis/make_flops.py`")
+    return as_counts(counts)
 
 
-def _csv(found: Sequence[Cost]) -> str:
-    modules = ("encoder", "decoder", "head")
-    columns = ("encoder", "method", "mask_rate", "forward_macs", *(f"{name}_macs" for name in modules), "step_flops")
-    return to_csv(
-        columns,
-        [
-            (row.size, row.method, row.mask_rate, round(row.forward_macs))
-            + tuple(round(row.module_macs[name]) if name in row.module_macs else None for name in modules)
-            + (round(row.step_flops),)
-            for row in found
-        ],
+def comparison(counts: pd.DataFrame, published: pd.DataFrame) -> str:
+    """Whether the counts are those of the published rows of the same setting, up to SAME: a sentence."""
+    setting = ["encoder", "method", "mask_rate"]
+    both = counts.merge(published, on=setting, suffixes=("", "_published"))
+    ratios = [both[name] / both[f"{name}_published"] for name in counts if name not in setting]
+    differs = (pd.concat(ratios, axis=1) - 1).abs().gt(SAME).any(axis=1)
+    if not differs.any():
+        return f"All {len(both)} rows are within {SAME:.1%} of the published counts."
+    rows = ", ".join(
+        f"{NAMES[row.method]} at ViT-{row.encoder} {row.mask_rate:.0%}" for row in both[differs].itertuples()
     )
+    return f"{differs.sum()} of {len(both)} rows differ by more than {SAME:.1%} from the published counts: {rows}."
+
+
+def _usual(counts: pd.DataFrame, method: str) -> pd.DataFrame:
+    rows = counts[(counts["method"] == method) & (counts["mask_rate"] == USUAL_RATE[method])]
+    return rows[["encoder", "forward_macs", "step_flops"]]
+
+
+def _formatted(numbers: pd.Series, pattern: str) -> pd.Series:
+    return numbers.map(lambda number: NONE if pd.isna(number) else pattern.format(number))
 
 
 def main() -> None:
-    """Remakes the table."""
-    print(render(flags.FLAGS.results_dir), end="")
+    """Counts, writes the three files and prints the table."""
+    for size in flags.FLAGS.sizes:
+        check_choice("size", size, SIZES)
+    folder = Path(flags.FLAGS.results_dir)
+    counts = count_all(flags.FLAGS.sizes)
+    write_atomic(folder / "flops.csv", to_csv(counts))
+    made = pages(counts)
+    for name, text in made.items():
+        write_atomic(folder / name, text)
+    print(made["flops.md"])
+    print(comparison(counts, read_counts(RESULTS / "published" / "flops.csv")))
+    print(f"Written to {folder}: flops.csv, {', '.join(made)}")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("results_dir", str(RESULTS), "where flops.md, .csv and .tex go")
+    flags.DEFINE_list("sizes", list(SIZES), "encoders to count: " + ", ".join(SIZES))
+    flags.DEFINE_string("results_dir", str(RESULTS), "where flops.csv, .md and .tex go")
     cli.run(main)

@@ -1,91 +1,90 @@
-"""Remakes the table of tuned learning rates from `results/tuning/<scale>/`: `python analysis/make_tuning.py`.
+"""Makes the table of tuned learning rates out of `results/tuning/<scale>/`: `python analysis/make_tuning.py`.
 
-Writes `learning_rates.md` and `learning_rates.csv` there and prints the Markdown. `experiments/tune_laptop.sh` makes
-the runs.
+Writes `learning_rates.csv` and `.md` there and prints the table beside the published one. `experiments/tune_laptop.sh`
+makes the trials.
 """
 
 from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+import pandas as pd
 from absl import flags
 
-from analysis.lib.formats import Table, to_csv, to_markdown
+from analysis.lib.tables import NONE, read_csv, to_csv, to_markdown
 from can.config import RunConfig
 from can.errors import DataError
 from can.files import read_json, write_atomic
 from can.runs import RunDir
 from experiments.harness import cli
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "tuning"
+RESULTS = Path(__file__).resolve().parent.parent / "results"
 TITLES = {"can": "CAN", "simclr": "SimCLR", "mae": "MAE"}
 
 
-class Trial(NamedTuple):
-    """One learning rate of one method."""
+def read_trials(folder: Path) -> pd.DataFrame:
+    """A row a finished trial below `folder`, by method and rate; `top1` is in %, of the images `held_out`.
 
-    method: str
-    base_lr: float
-    batch_size: int
-    images: int  # seen in pre-training
-    seed: int
-    held_out: str  # what it was tested on
-    top1: float  # %
-
-
-def render(results_dir: str | Path, scale: str) -> str:
-    """Writes both files and returns the Markdown. Raises DataError if there are no trials."""
-    folder = Path(results_dir) / scale
-    trials = read_trials(folder)
-    if not trials:
-        raise DataError(f"no trials in {folder}: make them with `bash experiments/tune_laptop.sh`")
-    markdown = to_markdown(grid(trials))
-    write_atomic(folder / "learning_rates.csv", to_csv(Trial._fields, trials))
-    write_atomic(folder / "learning_rates.md", markdown + "\n")
-    return markdown
-
-
-def read_trials(folder: Path) -> list[Trial]:
-    """The finished trials below `folder`, by method and rate. Raises DataError if a file is damaged."""
+    Raises DataError if a file is damaged.
+    """
     trials = []
     for path in folder.glob("*/eval-linear_probe.json"):
         config = RunConfig.from_dict(read_json(path.parent / "config.json"))
         evaluated = RunDir(folder.parent, folder.parent, folder.name, path.parent.name).read_eval("linear_probe")
         top1 = next(record for record in evaluated.records if record["metric"] == "top1")
-        optim = config.optim
-        images = optim.total_steps * optim.batch_size
-        test = evaluated.protocol["test"]
         trials.append(
-            Trial(config.method.name, optim.base_lr, optim.batch_size, images, config.seed, test, 100 * top1["value"])
+            dict(
+                method=config.method.name,
+                base_lr=config.optim.base_lr,
+                batch_size=config.optim.batch_size,
+                images=config.optim.total_steps * config.optim.batch_size,  # seen in pre-training
+                seed=config.seed,
+                held_out=evaluated.protocol["test"],
+                top1=round(100 * top1["value"], 4),
+            )
         )
-    return sorted(trials, key=lambda trial: (list(TITLES).index(trial.method), trial.base_lr))
+    return pd.DataFrame(sorted(trials, key=lambda trial: (list(TITLES).index(trial["method"]), trial["base_lr"])))
 
 
-def grid(trials: Sequence[Trial]) -> Table:
+def table(trials: pd.DataFrame) -> pd.DataFrame:
     """A row a method, a column a rate, the best of each row in bold."""
-    rates = sorted({trial.base_lr for trial in trials})
-    rows = []
-    for method in dict.fromkeys(trial.method for trial in trials):
-        ours = {trial.base_lr: trial for trial in trials if trial.method == method}
-        best = max(trial.top1 for trial in ours.values())
-        cells = [f"{ours[rate].top1:.1f}" if rate in ours else "–" for rate in rates]
-        cells = ["**" + cell + "**" if cell == f"{best:.1f}" else cell for cell in cells]
-        images = next(iter(ours.values())).images
-        rows.append([f"{TITLES[method]}, {images:,} images", *cells])
-    columns = ["held-out top-1, %", *(f"base_lr {rate:g}" for rate in rates)]
-    return Table(columns, [False] + [True] * len(rates), rows)
+    top1 = trials.pivot(index=["method", "images"], columns="base_lr", values="top1").sort_index(
+        key=lambda names: names.map(list(TITLES).index) if names.name == "method" else names
+    )
+    best = top1.max(axis=1)
+    cells = {
+        f"base_lr {rate:g}": [
+            NONE if pd.isna(value) else f"**{value:.1f}**" if value == highest else f"{value:.1f}"
+            for value, highest in zip(values, best, strict=True)
+        ]
+        for rate, values in top1.items()
+    }
+    titles = [f"{TITLES[method]}, {images:,} images" for method, images in top1.index]
+    return pd.DataFrame({"held-out top-1, %": titles} | cells)
 
 
 def main() -> None:
-    """Remakes the table that the flags name."""
-    print(render(flags.FLAGS.results_dir, flags.FLAGS.scale))
+    """Remakes the table that the flags name, from the reader's own trials where there are some."""
+    scale = flags.FLAGS.scale
+    folder = Path(flags.FLAGS.results_dir) / scale
+    own = read_trials(folder)
+    published = read_csv(RESULTS / "published" / "tuning" / scale / "learning_rates.csv")
+    if own.empty and published.empty:
+        raise DataError(f"no trials in {folder}, and none published: make them with `bash experiments/tune_laptop.sh`")
+    if own.empty:
+        print(f"No trials in {folder} yet: `bash experiments/tune_laptop.sh` makes them.\n")
+    else:
+        markdown = to_markdown(table(own))
+        write_atomic(folder / "learning_rates.csv", to_csv(own))
+        write_atomic(folder / "learning_rates.md", markdown + "\n")
+        print(f"Yours, written to {folder}:\n\n{markdown}\n")
+    if not published.empty:
+        print(f"Published:\n\n{to_markdown(table(published))}")
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("scale", "laptop", "whose trials: a folder of --results_dir")
-    flags.DEFINE_string("results_dir", str(RESULTS), "where the trials of all scales are")
+    flags.DEFINE_string("results_dir", str(RESULTS / "tuning"), "where the trials of all scales are")
     cli.run(main)

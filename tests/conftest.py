@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -27,6 +28,61 @@ import experiments.harness.environment  # noqa: E402, F401
 
 hypothesis.settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("deterministic")
+
+
+class Checkout:
+    """The files of this checkout, committed in a repository of their own, in which commands run as a reader's do.
+
+    Attributes:
+      root: of the repository.
+      aside: a folder that is not in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.aside = folder / "repository", folder
+        listed = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=REPOSITORY)
+        for name in listed.split("\0"):
+            if (REPOSITORY / name).is_file():
+                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / name, self.root / name)
+        self._git("init", "--quiet")
+        self._git("add", "--all", "--force")
+        self._git("-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message=all")
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Runs Python with this command line in the root."""
+        variables = os.environ | {"PYTHONPATH": str(self.root)}
+        return subprocess.run(
+            [sys.executable, *command],
+            cwd=self.root,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def changes(self) -> str:
+        """What git says has changed; empty if nothing has."""
+        return self._git("status", "--porcelain")
+
+    def ignores(self, path: str) -> bool:
+        """Whether git ignores new files of this name."""
+        command = ["git", "-C", self.root, "check-ignore", "--quiet", "--no-index", path]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def _git(self, *arguments: str, folder: Path | None = None) -> str:
+        command = ["git", "-C", folder or self.root, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A `Checkout`, the same for all tests."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("needs a git checkout")
+    return Checkout(tmp_path_factory.mktemp("checkout"))
+
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -1,11 +1,10 @@
-"""The benchmark's arithmetic on made-up times, its PyTorch twins, its tables and the script at smoke scale."""
+"""The benchmarks' arithmetic on made-up times, the PyTorch twins, the tables of speed, and the scripts at `smoke`."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,21 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import Checkout
 from flax import nnx
 
-from analysis import make_pages
-from analysis.lib import benchmark_tables
+from analysis import publish_pages
+from analysis.lib import speed_tables
 from can.errors import ConfigError, DataError
 from can.methods import build
 from can.methods.from_transformers import mae_from_transformers
 from can.models.positions import sincos_positions
 from can.views import patchify
-from experiments.benchmarks import rows as benchmark_rows
+from experiments.benchmarks import measurement
 from experiments.harness.scales import scale_named
 from experiments.harness.spec import Spec, resolve
-from experiments.harness.timing import interleaved, summary
+from experiments.harness.timing import Summary, interleaved, summary
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 TINY = dict(
     image_size=16,
     patch_size=8,
@@ -66,8 +65,8 @@ def test_programs_take_turns_in_alternating_order() -> None:
     assert max(map(np.max, seconds.values())) < 0.3  # a turn's first call is not measured
 
 
-def test_the_summary_is_the_median_and_the_distance_of_the_quartiles() -> None:
-    assert summary(np.array([5.0, 1.0, 2.0, 3.0, 4.0])) == (3.0, 2.0)
+def test_the_summary_is_the_median_and_the_interquartile_range() -> None:
+    assert summary(np.array([5.0, 1.0, 2.0, 3.0, 4.0])) == Summary(median=3.0, iqr=2.0)
 
 
 def test_a_row_splits_the_step_and_takes_its_share_of_the_peak_round_by_round() -> None:
@@ -79,7 +78,7 @@ def test_a_row_splits_the_step_and_takes_its_share_of_the_peak_round_by_round() 
     )
     # The machine is half as fast in the second round; its peak is 100 operations a second in the others.
     peak = 200 / np.array([2.0, 4.0, 2.0])
-    row = benchmark_rows.step_row(beginnings, peak, flops=400, batch_size=16)
+    row = measurement.step_speed(beginnings, peak, flops=400, batch_size=16)
     assert [row[f"{part}_s"] for part in beginnings] == [1.0, 2.0, 4.0, 1.0]
     assert (row["step_s"], row["images_per_s"], row["share_of_peak"]) == (8.0, 2.0, 0.5)
     assert row["gflops_per_s"] == pytest.approx(50e-9) and row["matmul_gflops_per_s"] == pytest.approx(100e-9)
@@ -88,58 +87,84 @@ def test_a_row_splits_the_step_and_takes_its_share_of_the_peak_round_by_round() 
 
 def test_ratios_are_medians_over_rounds() -> None:
     slow, fast = np.array([3.0, 30.0, 4.0]), np.array([2.0, 20.0, 2.0])
-    assert benchmark_rows.ratio_row(slow, 17, fast, 10) == dict(simclr_time_ratio=1.5, simclr_flops_ratio=1.7)
-    peers = benchmark_rows.peer_row(ours=fast, theirs=slow)
+    assert measurement.simclr_ratios(slow, 17, fast, 10) == dict(simclr_time_ratio=1.5, simclr_flops_ratio=1.7)
+    peers = measurement.peer_speed(ours=fast, theirs=slow)
     assert (peers["speedup"], peers["ours_s"], peers["theirs_s"]) == (1.5, 2.0, 4.0)
 
 
 def test_runs_at_a_time_are_compared_with_one_round_by_round() -> None:
     alone, together, peak = np.array([1.0, 10.0, 1.0]), np.array([1.5, 15.0, 1.5]), 200 / np.array([2.0, 20.0, 2.0])
-    row = benchmark_rows.jobs_row(alone, together, peak, 2, flops=30, batch_size=6)
+    row = measurement.jobs_speed(alone, together, peak, 2, flops=30, batch_size=6)
     assert (row["share_of_peak_alone"], row["share_of_peak"]) == pytest.approx((0.3, 0.4))
     assert (row["jobs"], row["alone_s"], row["together_s"], row["images_per_s"]) == (2, 1.0, 1.5, 8.0)
     assert row["speedup"] == pytest.approx(4 / 3)
 
 
-def test_a_row_replaces_that_of_the_same_setting_and_leaves_the_others(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "benchmark.csv"
-    benchmark_rows.add_rows(path, [dict(method="can", step_s=1.0), dict(method="mae", step_s=2.0)], ["method"])
-    benchmark_rows.add_rows(path, [dict(method="can", step_s=1 / 3, extra=7)], ["method"])
+def test_a_measurement_replaces_that_of_the_same_setting_and_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "speed.csv"
+    measurement.save(path, [dict(method="can", step_s=1.0), dict(method="mae", step_s=2.0)], ["method"])
+    measurement.save(path, [dict(method="can", step_s=1 / 3, extra=7)], ["method"])
     assert path.read_text() == "method,step_s,extra\nmae,2,\ncan,0.33333,7\n"
 
 
+def save_start(results_dir: Path, method: str, cold_s: float, cpu: str) -> None:
+    found = dict(method=method, model="vit_b", cold_s=cold_s, warm_s=1.0, cpus=2, cpu=cpu)
+    measurement.save(results_dir / "laptop" / "start.csv", [found], ["method", "model"])
+
+
+def test_own_numbers_stand_beside_the_published_ones_of_the_same_setting(tmp_path: Path) -> None:
+    table, own, published = speed_tables.TABLES["start"], tmp_path / "own", tmp_path / "published"
+    command = "python experiments/benchmarks/start.py --scale=laptop"
+    assert (
+        table.side_by_side(own, published, "laptop") == f"Not measured, and not published. `{command}` measures yours."
+    )
+    save_start(published, "can", 4.0, "A")
+    save_start(published, "mae", 3.0, "A")
+    assert f"Published: measured on 2 cores of A. `{command}` measures yours." in table.side_by_side(
+        own, published, "laptop"
+    )
+    save_start(own, "mae", 5.0, "B")
+    text = table.side_by_side(own, published, "laptop")
+    lines = [[cell.strip() for cell in line.split("|")[1:5]] for line in text.splitlines() if line.startswith("| ")]
+    assert lines[0] == ["Method", "Model", "Numbers", "First start, s"]
+    assert lines[1:] == [
+        ["MAE", "vit_b", "yours", "5.0"],
+        ["MAE", "vit_b", "published", "3.0"],
+        ["CAN", "vit_b", "published", "4.0"],
+    ]
+    assert text.endswith("Yours: measured on 2 cores of B. Published: measured on 2 cores of A.")
+
+
 def test_a_page_gets_its_tables_and_nothing_else_changes(tmp_path: Path) -> None:
-    page = "Before\n<!-- table: speed laptop -->\nold\n<!-- /table -->\nafter <!-- table: flops -->\n<!-- /table -->\n"
-    filled = make_pages.fill(page, tmp_path)
+    page = "Before\n<!-- table: speed laptop -->\nold\n<!-- /table -->\nafter <!-- table: memory -->\n<!-- /table -->\n"
+    filled = publish_pages.fill(page, tmp_path)
     assert "old" not in filled and "`python experiments/benchmarks/speed.py --scale=laptop`" in filled
     assert filled.startswith("Before\n<!-- table: speed laptop -->\n") and filled.endswith("<!-- /table -->\n")
-    assert make_pages.fill(filled, tmp_path) == filled
+    assert publish_pages.fill(filled, tmp_path) == filled
     with pytest.raises(ConfigError, match="unknown table 'sped'; did you mean 'speed'"):
-        make_pages.fill("<!-- table: sped laptop -->\n<!-- /table -->", tmp_path)
+        publish_pages.fill("<!-- table: sped laptop -->\n<!-- /table -->", tmp_path)
     with pytest.raises(DataError, match="no `<!-- /table -->`"):
-        make_pages.fill("<!-- table: flops -->\n", tmp_path)
-
-
-@pytest.mark.parametrize("path", make_pages.PAGES, ids=lambda path: path.name)
-def test_every_marker_of_a_page_names_a_table(path: Path, tmp_path: Path) -> None:
-    page = path.read_text(encoding="utf-8")
-    assert make_pages.fill(page, tmp_path).count("– (not ") == page.count("<!-- table:") > 2
+        publish_pages.fill("<!-- table: memory -->\n", tmp_path)
 
 
 @pytest.mark.parametrize("method", ["mae", "simclr"])
 def test_a_twin_has_our_parameters_and_our_loss(method: str) -> None:
     torch = pytest.importorskip("torch")
-    peers = pytest.importorskip("experiments.benchmarks.peers")
+    torch_twins = pytest.importorskip("experiments.benchmarks.torch_twins")
     torch.manual_seed(0)
-    same = peers.same_model(config(method))
+    same = torch_twins.same_model(config(method))
     ours = build(same.model, same.method, rngs=nnx.Rngs(0))
-    twin = peers.twin(same)
+    twin = torch_twins.twin(same)
     count = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(ours, nnx.Param)))
-    assert peers.num_parameters(twin) == count
+    assert torch_twins.num_parameters(twin) == count
 
     views = np.random.default_rng(0).normal(size=(ours.num_views, 6, 16, 16, 3)).astype(np.float32)
     theirs = torch.from_numpy(views.reshape(-1, 16, 16, 3).transpose(0, 3, 1, 2).copy())
-    mae = twin.mae if method == "mae" else peers.MAE(same.model, dataclasses.replace(same.method, mask_rate=0.75)).mae
+    mae = (
+        twin.mae
+        if method == "mae"
+        else torch_twins.MAE(same.model, dataclasses.replace(same.method, mask_rate=0.75)).mae
+    )
     with torch.no_grad():  # He et al.'s positions; a fresh model of transformers encodes the row first
         mae.vit.embeddings.position_embeddings[0, 1:] = torch.from_numpy(sincos_positions(2, 16))
         mae.decoder.decoder_pos_embed[0, 1:] = torch.from_numpy(sincos_positions(2, 16))
@@ -162,49 +187,52 @@ def test_a_twin_has_our_parameters_and_our_loss(method: str) -> None:
     np.testing.assert_allclose(loss, expected.item(), rtol=1e-5 if method == "mae" else 1e-4)
 
 
-def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "experiments" / "benchmarks" / "speed.py"), "--scale=smoke", *flags]
-    return subprocess.run(
-        [*command, f"--results_dir={folder}"], capture_output=True, text=True, timeout=300, check=False
-    )
+def run(checkout: Checkout, script: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    return checkout.run(f"experiments/benchmarks/{script}.py", "--scale=smoke", "--rounds=1", *flags)
 
 
-def test_the_script_measures_writes_and_prints(tmp_path: Path) -> None:
-    done = run(tmp_path, "--methods=simclr", "--models=nano", "--rounds=1", "--depth=1", "--augmentation=none")
+def test_speed_measures_writes_and_says_so(checkout: Checkout) -> None:
+    done = run(checkout, "speed", "--methods=simclr", "--models=nano", "--depth=1", "--augmentation=none")
     assert done.returncode == 0, done.stderr
     assert "simclr/nano: 1 rounds of each, about" in done.stderr
-    with (tmp_path / "smoke" / "benchmark.csv").open(newline="") as file:
+    results = checkout.root / "results"
+    with (results / "smoke" / "speed.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["method"], row["depth"], row["batch_size"], row["rounds"]) == ("simclr", "1", "32", "1")
-    parts = [float(row[f"{part}_s"]) for part in benchmark_tables.PARTS]
+    parts = [float(row[f"{part}_s"]) for part in speed_tables.PARTS]
     assert sum(parts) == pytest.approx(float(row["step_s"]), rel=1e-3)
     assert (float(row["simclr_time_ratio"]), float(row["simclr_flops_ratio"])) == (1.0, 1.0)
-    assert 0 < float(row["share_of_peak"]) < 1
+    share = float(row["gflops_per_s"]) / float(row["matmul_gflops_per_s"])
+    assert float(row["share_of_peak"]) == pytest.approx(share, rel=1e-3)
     assert float(row["images_per_s"]) == pytest.approx(32 / float(row["step_s"]), rel=1e-3)
-    assert (
-        done.stdout
-        == "\n\n".join(benchmark_tables.TABLES[name](tmp_path, "smoke") for name in ("speed", "parts", "ratios")) + "\n"
-    )
+    assert done.stdout.startswith("simclr/nano: step ") and "results/smoke/speed.csv" in done.stdout
+    tables = {name: speed_tables.TABLES[name].markdown(results, "smoke") for name in ("speed", "parts", "ratios")}
+    assert "| SimCLR   | nano" in tables["speed"] and "| SimCLR   | nano" in tables["parts"]
+    assert tables["ratios"].startswith("– (not measured")  # CAN was not timed
+    assert checkout.changes() == ""
 
 
-def test_the_script_compares_runs_at_a_time_with_one(tmp_path: Path) -> None:
-    done = run(tmp_path, "--methods=mae", "--models=nano", "--rounds=1", "--depth=1", "--jobs=2")
+def test_jobs_compares_runs_at_a_time_with_one(checkout: Checkout) -> None:
+    done = run(checkout, "jobs", "--methods=mae", "--models=nano", "--depth=1", "--jobs=2")
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "smoke" / "benchmark_jobs.csv").open(newline="") as file:
+    results = checkout.root / "results"
+    with (results / "smoke" / "jobs.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["method"], row["jobs"], row["depth"]) == ("mae", "2", "1")
     assert float(row["speedup"]) == pytest.approx(2 * float(row["alone_s"]) / float(row["together_s"]), rel=1e-3)
     assert float(row["images_per_s"]) == pytest.approx(2 * 32 / float(row["together_s"]), rel=1e-3)
-    assert done.stdout == benchmark_tables.TABLES["jobs"](tmp_path, "smoke") + "\n"
-    assert "Runs" in done.stdout and "| MAE " in done.stdout
+    assert "mae/nano: one run " in done.stdout
+    assert "| MAE " in speed_tables.TABLES["jobs"].markdown(results, "smoke")
+    assert checkout.changes() == ""
 
 
-def test_mistakes_end_with_one_line(tmp_path: Path) -> None:
-    for flags, message in (
-        (["--methods=cam"], "unknown method to time 'cam'; did you mean 'can'?"),
-        (["--rounds=0"], "--rounds must be at least 1, not 0"),
-        (["--jobs=0"], "--jobs must be at least 1, not 0"),
-        (["--jobs=2", "--peer=torch"], "--jobs and --peer"),
-    ):
-        done = run(tmp_path, *flags)
-        assert done.returncode == 1 and done.stderr.count("\n") == 1 and message in done.stderr
+def test_an_unknown_method_ends_with_one_line(checkout: Checkout) -> None:
+    done = run(checkout, "speed", "--methods=cam")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "unknown method to time 'cam'; did you mean 'can'?" in done.stderr
+
+
+def test_peers_takes_only_methods_that_both_sides_have(checkout: Checkout) -> None:
+    pytest.importorskip("transformers")
+    done = run(checkout, "peers", "--methods=can,mae")
+    assert done.returncode == 1 and "PyTorch's side has no can: pass --methods=mae,simclr" in done.stderr

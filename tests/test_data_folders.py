@@ -180,38 +180,3 @@ def test_a_missing_folder_and_a_damaged_archive_are_errors(tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(DataError, match=r"broken\.zip is not a whole zip archive"):
         photos(tmp_path / "broken.zip")
-
-
-@pytest.fixture
-def cifar_zips(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar10, "_COUNTS", {"train": 6, "test": 2})
-    parts = {
-        "train_0of2": ["cat/0", "dog/1", "cat/2"],
-        "train_1of2": ["dog/3", "cat/4", "dog/5"],
-        "test": ["cat/6", "dog/7"],
-    }
-    for part, names in parts.items():
-        with zipfile.ZipFile(tmp_path / f"cifar10_{part}.zip", "w") as archive:
-            for name in names:
-                archive.writestr(f"{name}.png", png(32, 32, int(name[-1])))
-    return tmp_path
-
-
-@pytest.mark.parametrize("place", [".", "cifar10"])
-def test_cifar10_is_read_from_all_its_archives(cifar_zips, place):
-    (cifar_zips / place).mkdir(exist_ok=True)
-    for path in cifar_zips.glob("*.zip"):
-        path.rename(cifar_zips / place / path.name)
-    train, test = (load("cifar10", split, data_dir=cifar_zips) for split in ("train", "test"))
-    assert train.images.shape == (6, 32, 32, 3)
-    assert contents(train) == {(pixels(32, 32, seed), seed % 2) for seed in range(6)}  # cats are even, dogs odd
-    assert test.class_names == train.class_names == ("cat", "dog")
-
-
-def test_a_missing_archive_of_cifar10_is_noticed(cifar_zips):
-    (cifar_zips / "cifar10_train_1of2.zip").unlink()
-    with pytest.raises(DataError, match="hold 3 images, not 6: put all parts there"):
-        load("cifar10", "train", data_dir=cifar_zips)
-    (cifar_zips / "cifar10_test.zip").unlink()
-    with pytest.raises(DataError, match=r"CIFAR-10 is not in .*put cifar10_train\*\.zip and cifar10_test\*\.zip"):
-        load("cifar10", "train", data_dir=cifar_zips)

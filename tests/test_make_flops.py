@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import csv
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from analysis import make_flops
-from analysis.make_flops import Cost, claims, cost, render
+from analysis.lib.tables import to_csv
+from analysis.make_flops import as_counts, claims, comparison, count, pages, read_counts
+from can.errors import DataError
 
+PUBLISHED = make_flops.RESULTS / "published" / "flops.csv"
 PRINTED_GMACS = {  # forward, both views where a method has two
     ("can", "B"): 27.9,
     ("simclr", "B"): 35.0,
@@ -19,51 +23,74 @@ PRINTED_GMACS = {  # forward, both views where a method has two
 
 
 @pytest.fixture(scope="module")
-def usual() -> list[Cost]:
-    return [cost(method, size, make_flops.USUAL_RATE[method]) for size in "BL" for method in make_flops.NAMES]
+def usual() -> pd.DataFrame:
+    return as_counts(count(method, size, make_flops.USUAL_RATE[method]) for size in "BL" for method in make_flops.NAMES)
 
 
-def test_the_methods_cost_what_their_architectures_say(usual: list[Cost]) -> None:
-    found = {(row.method, row.size): row.forward_macs / 1e9 for row in usual}
+def test_the_methods_cost_what_their_architectures_say(usual: pd.DataFrame) -> None:
+    found = {(row.method, row.encoder): row.forward_macs / 1e9 for row in usual.itertuples()}
     for key, printed in PRINTED_GMACS.items():
         assert found[key] == pytest.approx(printed, rel=0.01), key
     assert found["mae", "B"] == pytest.approx(9.5, rel=0.02)  # printed without the linear layers around the blocks
 
 
-def test_modules_add_up_to_the_loss_and_training_costs_three_forward_passes(usual: list[Cost]) -> None:
-    for row in usual:
-        # What is left is InfoNCE's product of all projections with all.
-        assert sum(row.module_macs.values()) == pytest.approx(row.forward_macs, rel=2e-3)
-        assert row.step_flops == pytest.approx(3 * 2 * row.forward_macs, rel=0.1)
-    assert [sorted(row.module_macs) for row in usual[:3]] == [
-        ["decoder", "encoder", "head"],
-        ["encoder", "head"],
-        ["decoder", "encoder"],
-    ]
+def test_modules_add_up_to_the_loss_and_training_costs_three_forward_passes(usual: pd.DataFrame) -> None:
+    modules = usual[["encoder_macs", "decoder_macs", "head_macs"]]
+    # What is left is InfoNCE's product of all projections with all.
+    assert (modules.sum(axis=1) / usual["forward_macs"]).tolist() == pytest.approx([1] * 6, rel=2e-3)
+    assert (usual["step_flops"] / usual["forward_macs"]).tolist() == pytest.approx([6] * 6, rel=0.1)
+    assert modules.notna().to_numpy().tolist()[:3] == [[True, True, True], [True, False, True], [True, True, False]]
 
 
-def made_up(method: str, macs: float, step: float) -> Cost:
-    return Cost("L", method, make_flops.USUAL_RATE[method], macs, {"encoder": macs / 2}, step)
+def made_up(simclr_macs: int, simclr_flops: int) -> pd.DataFrame:
+    columns = (
+        "encoder",
+        "method",
+        "mask_rate",
+        "forward_macs",
+        "encoder_macs",
+        "decoder_macs",
+        "head_macs",
+        "step_flops",
+    )
+    rows = [("L", "can", 0.5, 100, 50, 30, 20, 600), ("L", "simclr", 0.0, simclr_macs, 50, None, 50, simclr_flops)]
+    return as_counts(dict(zip(columns, row, strict=True)) for row in rows)
 
 
 def test_the_papers_claim_is_judged_by_the_counts() -> None:
-    sentences = claims([made_up("can", 100, 600), made_up("simclr", 172, 1080)])
+    sentences = claims(made_up(172, 1080))
     assert len(sentences) == 2
     assert sentences[0] == (
         "The paper (Abstract, Sec. 1) says that SimCLR needs 70 % more FLOPs than CAN at ViT-L: confirmed, it is 72 % "
         "in the forward pass and 80 % in a training step."
     )
     assert "CAN needs 41 % fewer FLOPs than SimCLR at ViT-L: confirmed, it is 42 %" in sentences[1]
-    assert "not confirmed, it is 25 %" in claims([made_up("can", 100, 600), made_up("simclr", 125, 750)])[0]
+    assert "not confirmed, it is 25 %" in claims(made_up(125, 750))[0]
+    assert claims(made_up(125, 750).assign(encoder="S")) == []  # the paper states nothing of it
 
 
-def test_the_three_files_have_every_row(tmp_path, usual: list[Cost]) -> None:
-    markdown = render(tmp_path, usual)
-    assert markdown == (tmp_path / "flops.md").read_text()
-    with (tmp_path / "flops.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["method"], row["encoder"]) for row in rows] == [(row.method, row.size) for row in usual]
-    assert float(rows[3]["forward_macs"]) == pytest.approx(71.1e9, rel=0.01)
-    assert rows[1]["decoder_macs"] == ""
-    assert "| ViT-L   | SimCLR * |     0% |" in markdown
-    assert (tmp_path / "flops.tex").read_text().count(r"\\") == 1 + len(usual)
+def test_a_row_shows_shares_of_its_modules_and_what_simclr_takes_beside_it() -> None:
+    can, simclr = make_flops.table(made_up(172, 1080)).to_numpy().tolist()
+    assert can == ["ViT-L", "CAN *", "50%", "0.0", "50%", "30%", "20%", "0.0", "1.72", "1.80"]
+    assert simclr[4:7] == ["29%", "–", "29%"] and simclr[-2:] == ["1.00", "1.00"]
+
+
+def test_counts_that_differ_from_the_published_ones_are_named() -> None:
+    assert comparison(made_up(172, 1080), made_up(172, 1080)) == "All 2 rows are within 0.1% of the published counts."
+    other = comparison(made_up(172, 1080), made_up(173, 1080))
+    assert other == "1 of 2 rows differ by more than 0.1% from the published counts: SimCLR at ViT-L 0%."
+
+
+def test_this_code_counts_what_is_published(usual: pd.DataFrame) -> None:
+    assert comparison(usual, read_counts(PUBLISHED)) == "All 6 rows are within 0.1% of the published counts."
+
+
+def test_the_files_have_every_row_and_come_back_from_csv(tmp_path: Path) -> None:
+    counts = read_counts(PUBLISHED)
+    (tmp_path / "flops.csv").write_text(to_csv(counts))
+    pd.testing.assert_frame_equal(read_counts(tmp_path / "flops.csv"), counts)
+    made = pages(counts)
+    assert "| ViT-L     | SimCLR *" in made["flops.md"] and made["flops.md"].count("\n| ViT-") == len(counts)
+    assert made["flops.tex"].count(r"\\") == 1 + len(counts) and made["flops.tex"].count(r"\midrule") == 3
+    with pytest.raises(DataError, match="make_flops"):
+        read_counts(tmp_path / "nothing.csv")

@@ -3,13 +3,12 @@
 import dataclasses
 from pathlib import Path
 
-import pytest
 from test_runs import changed
 
 from analysis import make_tuning
-from can.errors import DataError
+from analysis.lib.tables import read_csv, to_csv
 from can.methods import settings_class
-from can.runs import RunDir
+from can.runs import Evaluated, RunDir
 
 
 def trial(folder: Path, method: str, base_lr: float, top1: float) -> None:
@@ -17,22 +16,34 @@ def trial(folder: Path, method: str, base_lr: float, top1: float) -> None:
     run = RunDir(folder, folder / "work", "laptop", f"{method}-lr{base_lr:g}-s0")
     run.claim(dataclasses.replace(config, method=settings_class(method)()))
     protocol = {"name": "linear_probe", "test": "fashion_mnist train[50000:]"}
-    run.write_eval("linear_probe", [dict(metric="top1", value=top1, n=10, seed=0, protocol=protocol)])
+    record = dict(metric="top1", value=top1, n=10, seed=0)
+    Evaluated(protocol, {}, {}, [record]).write(run.eval_path("linear_probe"))
 
 
 def test_each_method_has_its_best_rate_in_bold_and_gaps_where_it_was_not_tried(tmp_path: Path) -> None:
     trial(tmp_path, "simclr", 0.01, 0.5)
-    trial(tmp_path, "can", 0.01, 0.25)
+    trial(tmp_path, "can", 0.01, 0.7496)  # 75.0, too, but not the best
     trial(tmp_path, "can", 0.002, 0.75)
-    lines = make_tuning.render(tmp_path, "laptop").splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[0] == ["held-out top-1, %", "base_lr 0.002", "base_lr 0.01"]
-    assert cells[2:] == [["CAN, 6,400 images", "**75.0**", "25.0"], ["SimCLR, 6,400 images", "–", "**50.0**"]]
-    assert (tmp_path / "laptop" / "learning_rates.csv").read_text().splitlines()[1] == (
-        "can,0.002,64,6400,0,fashion_mnist train[50000:],75.0"
-    )
+    trials = make_tuning.read_trials(tmp_path / "laptop")
+    assert to_csv(trials).splitlines()[1] == "can,0.002,64,6400,0,fashion_mnist train[50000:],75.0"
+    shown = make_tuning.table(trials)
+    assert list(shown) == ["held-out top-1, %", "base_lr 0.002", "base_lr 0.01"]
+    assert shown.to_numpy().tolist() == [
+        ["CAN, 6,400 images", "**75.0**", "75.0"],
+        ["SimCLR, 6,400 images", "–", "**50.0**"],
+    ]
 
 
-def test_without_trials_it_says_how_to_make_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"tune_laptop\.sh"):
-        make_tuning.render(tmp_path, "laptop")
+def test_the_published_trials_are_those_of_the_published_runs() -> None:
+    folder = make_tuning.RESULTS / "published" / "tuning" / "laptop"
+    assert to_csv(make_tuning.read_trials(folder)) == to_csv(read_csv(folder / "learning_rates.csv"))
+
+
+def test_without_trials_the_published_ones_are_shown_and_the_command_that_makes_some(
+    run_python, tmp_path: Path
+) -> None:
+    script = Path(make_tuning.__file__)
+    done = run_python(script, f"--results_dir={tmp_path}")
+    assert "tune_laptop.sh" in done.stdout and "\nPublished:\n" in done.stdout and "| CAN, 19,968 images" in done.stdout
+    failed = run_python(script, f"--results_dir={tmp_path}", "--scale=paper", check=False)
+    assert failed.returncode == 1 and failed.stderr.count("\n") == 1 and "tune_laptop.sh" in failed.stderr

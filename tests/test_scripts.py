@@ -189,6 +189,13 @@ def test_a_command_under_a_python_without_requirements_ends_with_that_line() -> 
     assert "source .venv/bin/activate" in done.stderr and "No module named 'experiments'" in done.stderr
 
 
+@pytest.mark.parametrize(("room", "behind"), [("can", "experiments|analysis"), ("experiments", "analysis")])
+def test_no_arrow_goes_back(room: str, behind: str) -> None:
+    back = re.compile(rf'^\s*(from|import) ({behind})\b|import_module\("({behind})\b', re.MULTILINE)
+    sources = list((REPOSITORY / room).rglob("*.py"))
+    assert sources and [path for path in sources if back.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_every_requirement_is_pinned_to_one_version() -> None:
     pinned = re.compile(r'[\w-]+==[\w.]+(; sys_platform == "linux")?')
     for name in ("requirements.txt", "requirements-peers.txt"):

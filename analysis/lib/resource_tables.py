@@ -1,11 +1,11 @@
-"""The tables of memory and input, as Markdown, from `memory.csv`, `input.csv` and `loader.csv` in results/."""
+"""The tables of memory and input, of what experiments/benchmarks/ measures: `memory.py`, `input.py`, `loader.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import pandas as pd
 
-from analysis.lib.formats import Row, Table, read_rows, to_markdown
+from analysis.lib.benchmark_table import BenchmarkTable, table_rows
+from analysis.lib.tables import NONE
 
 MODELS = {"vit_b": "ViT-B", "vit_l": "ViT-L"}
 PIPELINES = {
@@ -15,84 +15,94 @@ PIPELINES = {
 }
 
 
-def memory_options(results_dir: Path) -> str:
+def memory_options(rows: pd.DataFrame) -> pd.DataFrame:
     """One device: what each option leaves of the memory of float32 without any of them."""
-    rows = [row for row in read_rows(results_dir / "memory.csv") if row["devices"] == "1"]
-    plain = {(row["model"], row["batch_size"]): float(row["peak"]) for row in rows if _is_plain(row)}
-    cells = []
-    for row in rows:
-        reference = plain.get((row["model"], row["batch_size"]))
-        scan = "yes" if row["scan_unroll"] == "1" else "no"
-        settings = [MODELS[row["model"]], row["batch_size"], row["dtype"], row["remat"], row["accumulate"], scan]
-        share = f"{float(row['peak']) / reference:.0%}" if reference else "–"
-        cells.append([*settings, _gigabytes(row["temporaries"]), _gigabytes(row["peak"]), share])
-    columns = ("Model", "Batch", "Type", "Remat", "Parts", "Scan", "Temporaries, GB", "Peak, GB", "Of the plain step")
-    return _table(columns, 6, cells, "python experiments/benchmarks/memory.py")
+    rows = rows[rows["devices"] == 1]
+    plain = rows.query("dtype == 'float32' and remat == 'none' and accumulate == 1 and scan_unroll == 1")
+    reference = plain.set_index(["model", "batch_size"])["peak"].to_dict()
+
+    def share(model: str, batch_size: int, peak: int) -> str:
+        whole = reference.get((model, batch_size))
+        return f"{peak / whole:.0%}" if whole else NONE
+
+    return table_rows(
+        rows,
+        lambda row: {
+            "Model": MODELS[row.model],
+            "Batch": row.batch_size,
+            "Type": row.dtype,
+            "Remat": row.remat,
+            "Parts": row.accumulate,
+            "Scan": "yes" if row.scan_unroll == 1 else "no",
+            "Temporaries, GB": _gigabytes(row.temporaries),
+            "Peak, GB": _gigabytes(row.peak),
+            "Of the plain step": share(row.model, row.batch_size, row.peak),
+        },
+    )
 
 
-def memory_pod(results_dir: Path) -> str:
+def memory(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of `memory_options`, those of ViT-L in float32."""
+    return memory_options(rows).query("Model == 'ViT-L' and Type == 'float32'")
+
+
+def memory_pod(rows: pd.DataFrame) -> pd.DataFrame:
     """The whole batch over many devices: gigabytes of one of them."""
-    cells = []
-    for row in sorted(read_rows(results_dir / "memory.csv"), key=lambda row: int(row["devices"])):
-        if row["devices"] == "1":
-            continue
-        layout = "shared" if int(row["fsdp"]) > 1 else "copied"
-        settings = [MODELS[row["model"]], row["batch_size"], row["devices"], layout, row["remat"], row["accumulate"]]
-        cells.append([*settings, _gigabytes(row["arguments"]), _gigabytes(row["temporaries"]), _gigabytes(row["peak"])])
-    columns = ("Model", "Batch", "Devices", "Parameters", "Remat", "Parts", "State, GB", "Temporaries, GB", "Peak, GB")
-    return _table(columns, 6, cells, "python experiments/benchmarks/memory.py")
+    return table_rows(
+        rows[rows["devices"] > 1].sort_values("devices", kind="stable"),
+        lambda row: {
+            "Model": MODELS[row.model],
+            "Batch": row.batch_size,
+            "Devices": row.devices,
+            "Parameters": "shared" if row.fsdp > 1 else "copied",
+            "Remat": row.remat,
+            "Parts": row.accumulate,
+            "State, GB": _gigabytes(row.arguments),
+            "Temporaries, GB": _gigabytes(row.temporaries),
+            "Peak, GB": _gigabytes(row.peak),
+        },
+    )
 
 
-def input_rates(results_dir: Path) -> str:
+def input_rates(rows: pd.DataFrame) -> pd.DataFrame:
     """Photos a second and core, and how many times as fast ours is."""
-    cells = [
-        [
-            PIPELINES[row["pipeline"]],
-            f"{float(row['photos_per_second']):.0f}",
-            f"{float(row['lowest']):.0f} to {float(row['highest']):.0f}",
-            f"{float(row['ours_is_faster']):.2f}",
-        ]
-        for row in read_rows(results_dir / "input.csv")
-    ]
-    columns = ("Pipeline", "Photos/s, median", "All rounds", "Ours / this")
-    return _table(columns, 1, cells, "python experiments/benchmarks/input.py --folder=PHOTOS.zip")
+    return table_rows(
+        rows,
+        lambda row: {
+            "Pipeline": PIPELINES[row.pipeline],
+            "Photos/s, median": f"{row.photos_per_second:.0f}",
+            "All rounds": f"{row.lowest:.0f} to {row.highest:.0f}",
+            "Ours / this": f"{row.ours_is_faster:.2f}",
+        },
+    )
 
 
-def loader(results_dir: Path) -> str:
+def loader(rows: pd.DataFrame) -> pd.DataFrame:
     """Images a second of the training loader on all cores, and its peak memory early and late."""
-    cells = [
-        [
-            row["data"],
-            row["cpus"],
-            f"{int(row['images']):,}",
-            f"{float(row['images_per_s']):,.0f}",
-            f"{int(row['peak_mb_of_a_tenth']):,}",
-            f"{int(row['peak_mb']):,}",
-        ]
-        for row in read_rows(results_dir / "loader.csv")
-    ]
-    columns = ("Data", "Cores", "Images", "Images/s", "Peak after a tenth, MB", "Peak after all, MB")
-    return _table(columns, 1, cells, "python experiments/benchmarks/loader.py")
+    return table_rows(
+        rows,
+        lambda row: {
+            "Data": row.data,
+            "Cores": row.cpus,
+            "Images": f"{row.images:,}",
+            "Images/s": f"{row.images_per_s:,.0f}",
+            "Peak after a tenth, MB": f"{row.peak_mb_of_a_tenth:,}",
+            "Peak after all, MB": f"{row.peak_mb:,}",
+        },
+    )
 
 
-TABLES: dict[str, Callable[[Path], str]] = {
-    "memory_options": memory_options,
-    "memory_pod": memory_pod,
-    "input_rates": input_rates,
-    "loader": loader,
+_MEMORY = "python experiments/benchmarks/memory.py"
+_INPUT = "python experiments/benchmarks/input.py --folder=PHOTOS.zip"
+_LOADER = "python experiments/benchmarks/loader.py"
+TABLES = {
+    "memory": BenchmarkTable("Memory of ViT-L's training step", "memory.csv", _MEMORY, memory, 6),
+    "memory_options": BenchmarkTable("Memory of the options", "memory.csv", _MEMORY, memory_options, 6),
+    "memory_pod": BenchmarkTable("Memory of the whole batch on many devices", "memory.csv", _MEMORY, memory_pod, 6),
+    "input_rates": BenchmarkTable("Photos a second and core", "input.csv", _INPUT, input_rates, 1),
+    "loader": BenchmarkTable("The training loader", "loader.csv", _LOADER, loader, 1),
 }
 
 
-def _is_plain(row: Row) -> bool:
-    return (row["dtype"], row["remat"], row["accumulate"], row["scan_unroll"]) == ("float32", "none", "1", "1")
-
-
-def _gigabytes(count: str) -> str:
-    return f"{int(count) / 1e9:,.2f}"
-
-
-def _table(columns: tuple[str, ...], names: int, rows: list[list[str]], command: str) -> str:
-    """Of whose columns the first `names` are text, or how to measure what is not there."""
-    if not rows:
-        return f"– (not measured: `{command}`)"
-    return to_markdown(Table(columns, [column >= names for column in range(len(columns))], rows))
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:,.2f}"

@@ -2,7 +2,8 @@
 
 Two random-resized crops of 224 pixels of each JPEG, in one thread, the pipelines taking turns over the same photos in
 one run. Pillow's are torchvision's RandomResizedCrop: a full decoding, for both views or for each, then crop, bicubic
-resize and flip. Ours flips on the device, inside the training step. Written to results/input.csv. Under a minute.
+resize and flip. Ours flips on the device, inside the training step. Rows go to
+`results/input.csv`. Under a minute.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from can import data
 from can.data.crops import random_resized_crops, sample_box
 from can.data.image_set import EncodedImages
 from can.errors import DataError
-from can.files import write_atomic
+from experiments.benchmarks import measurement
+from experiments.benchmarks.measurement import Measurement
 from experiments.harness import cli
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -67,14 +69,20 @@ def photos_per_second(pipeline: Pipeline, photos: list[bytes], seed: int) -> flo
     return len(photos) / (time.perf_counter() - start)
 
 
-def summary(rates: dict[str, list[float]], photos: int) -> str:
-    """CSV: each pipeline's median and extremes over the rounds, and how many times as fast ours was in each round."""
-    lines = ["pipeline,photos,rounds,photos_per_second,lowest,highest,ours_is_faster"]
-    for name, found in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(rates["ours"], found, strict=True))
-        numbers = (f"{value:.1f}" for value in (statistics.median(found), min(found), max(found)))
-        lines.append(",".join([name, str(photos), str(len(found)), *numbers, f"{ratio:.2f}"]))
-    return "\n".join(lines) + "\n"
+def rates_over_rounds(rates: dict[str, list[float]], photos: int) -> list[Measurement]:
+    """Each pipeline's median and extremes, and the median of how many times as fast ours was in each round."""
+    return [
+        dict(
+            pipeline=name,
+            photos=photos,
+            rounds=len(found),
+            photos_per_second=statistics.median(found),
+            lowest=min(found),
+            highest=max(found),
+            ours_is_faster=statistics.median(a / b for a, b in zip(rates["ours"], found, strict=True)),
+        )
+        for name, found in rates.items()
+    ]
 
 
 def main() -> None:
@@ -89,9 +97,13 @@ def main() -> None:
     for seed in range(values.rounds):
         for name, pipeline in PIPELINES.items():
             rates[name].append(photos_per_second(pipeline, photos, seed))
-    text = summary(rates, len(photos))
-    write_atomic(Path(values.results_dir) / "input.csv", text)
-    print(text, end="")
+    found = rates_over_rounds(rates, len(photos))
+    for one in found:
+        rate, ratio = one["photos_per_second"], one["ours_is_faster"]
+        print(f"{one['pipeline']}: {rate:.0f} photos/s, ours is {ratio:.2f} times as fast")
+    path = Path(values.results_dir) / "input.csv"
+    measurement.save(path, [one | measurement.circumstances() for one in found], ("pipeline",))
+    print(measurement.told(path))
 
 
 if __name__ == "__main__":

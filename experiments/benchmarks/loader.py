@@ -19,17 +19,16 @@ from absl import flags
 
 from can import data
 from can.config import AugmentConfig
-from can.machine import usable_cpus
-from can.runs.provenance import LOADED, cpu_model, peak_memory_mb
-from experiments.benchmarks import rows as benchmark_rows
-from experiments.benchmarks.rows import Row
+from can.runs.provenance import peak_memory_mb
+from experiments.benchmarks import measurement
+from experiments.benchmarks.measurement import Measurement
 from experiments.harness import cli
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE, VIEWS = 224, 2
 
 
-def measure(name: str, images: int, batch_size: int, workers: int, data_dir: str) -> Row:
+def measure(name: str, images: int, batch_size: int, workers: int, data_dir: str) -> Measurement:
     """One pass over `images` images of the endless batches of a set; the start is not in the rate."""
     image_set = data.load(name, "train", data_dir=data_dir).without_labels()
     area = (AugmentConfig().crop_area_min, AugmentConfig().crop_area_max)
@@ -59,13 +58,14 @@ def measure(name: str, images: int, batch_size: int, workers: int, data_dir: str
 def main() -> None:
     """Measures one set; a second one in the same process would hide its memory behind the first one's."""
     values = flags.FLAGS
-    row = measure(values.data, values.images, values.batch_size, values.workers, values.data_dir)
-    row |= dict(cpus=usable_cpus(), cpu=cpu_model(), **LOADED)
-    benchmark_rows.add_rows(Path(values.results_dir) / "loader.csv", [row], ("data", "workers"))
+    found = measure(values.data, values.images, values.batch_size, values.workers, values.data_dir)
     print(
-        f"{row['data']}: {row['images_per_s']:.0f} images/s, peak memory {row['peak_mb_of_a_tenth']} MB after a "
-        f"tenth of {row['images']} images, {row['peak_mb']} MB after all"
+        f"{found['data']}: {found['images_per_s']:,.0f} images/s, peak memory {found['peak_mb_of_a_tenth']} MB after a "
+        f"tenth of {found['images']:,} images, {found['peak_mb']} MB after all"
     )
+    path = Path(values.results_dir) / "loader.csv"
+    measurement.save(path, [found | measurement.circumstances()], ("data", "workers"))
+    print(measurement.told(path))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Nothing is trained: XLA compiles the step of CAN at the paper's scale (ViT-B/16 and ViT-L/16, 224 pixels) from shapes
 alone and says what it would allocate. First on one device, for each option that trades time or precision for memory;
-then as the paper's whole batch would be laid out over simulated devices. Written to results/memory.csv row by row;
-rows that are there are not made again without --force.
+then as the paper's whole batch would be laid out over simulated devices. Rows go to `results/memory.csv` one by one;
+those that are there are not made again without --force.
 
 These are figures of XLA's CPU backend, whose choice of fusions and buffers is not that of a TPU or GPU: they rank the
 options and say what grows with what, more surely than they say gigabytes.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-import csv
 import dataclasses
 import json
 import os
@@ -26,12 +25,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import pandas as pd
 from absl import flags, logging
 
 from can.errors import UserError
-from can.files import write_atomic
 from can.sharding import make_mesh
 from can.train import abstract_state, jit_train_step
+from experiments.benchmarks import measurement
 from experiments.harness import cli
 from experiments.harness.scales import scale_named
 from experiments.harness.spec import Spec, resolve
@@ -108,29 +108,20 @@ def measure(layout: Layout) -> Memory:
     )
 
 
-COLUMNS = (*(field.name for field in dataclasses.fields(Layout)), *Memory._fields, "peak")
+SETTING = [field.name for field in dataclasses.fields(Layout)]
 
 
-def read_rows(path: Path) -> dict[Layout, Memory]:
-    """What `write_rows` wrote; nothing if the file is not there."""
+def save(path: Path, layout: Layout, memory: Memory) -> None:
+    """Adds a row to the CSV file, in place of that of the same layout."""
+    measurement.save(path, [dataclasses.asdict(layout) | memory._asdict() | dict(peak=memory.peak)], SETTING)
+
+
+def measured(path: Path) -> set[Layout]:
+    """The layouts in the CSV file; none if it is not there."""
     if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {_layout(row): Memory(*(int(row[name]) for name in Memory._fields)) for row in rows}
-
-
-def write_rows(path: Path, rows: dict[Layout, Memory]) -> None:
-    """The CSV file, in the order of the rows."""
-    lines = [",".join(COLUMNS)]
-    for layout, memory in rows.items():
-        lines.append(",".join(map(str, (*dataclasses.astuple(layout), *memory, memory.peak))))
-    write_atomic(path, "\n".join(lines) + "\n")
-
-
-def _layout(row: dict[str, str]) -> Layout:
-    numbers = {name: int(row[name]) for name in ("batch_size", "devices", "fsdp", "accumulate", "scan_unroll")}
-    return Layout(model=row["model"], dtype=row["dtype"], remat=row["remat"], **numbers)
+        return set()
+    rows = pd.read_csv(path, keep_default_na=False)[SETTING]
+    return {Layout(**row) for row in rows.to_dict("records")}
 
 
 def _in_child(layouts: Sequence[Layout]) -> Iterator[tuple[Layout, Memory]]:
@@ -156,14 +147,14 @@ def main() -> None:
     path = Path(values.results_dir) / "memory.csv"
     counts = [int(count) for count in values.devices]
     wanted = [*option_layouts(values.batch_size), *pod_layouts(values.pod_batch_size, counts)]
-    rows = {} if values.force else read_rows(path)
+    there = set() if values.force else measured(path)
     for devices in dict.fromkeys(layout.devices for layout in wanted):
-        missing = [layout for layout in wanted if layout.devices == devices and layout not in rows]
+        missing = [layout for layout in wanted if layout.devices == devices and layout not in there]
         logging.info("%d device(s): %d steps to compile", devices, len(missing))
         for layout, memory in _in_child(missing) if missing else ():
-            rows[layout] = memory
             logging.info("%.2f GB  %s", memory.peak / 1e9, layout)
-            write_rows(path, {one: rows[one] for one in wanted if one in rows} | rows)
+            save(path, layout, memory)
+    print(measurement.told(path))
 
 
 if __name__ == "__main__":

@@ -1,122 +1,67 @@
-"""The same models in PyTorch, of `transformers`' parts, to compare the speed of a training step with."""
+"""Our training step beside PyTorch's: `python experiments/benchmarks/peers.py --scale=paper --models=S --batch_size=8`.
+
+The same models on both sides, in turns, on the same cores; views are made beforehand. Rows go to
+`results/<scale>/peers.csv`, in place of those of the same setting. Every hyper-parameter is a flag. It says first how
+long it takes. Needs PyTorch and transformers: `python -m pip install -r requirements-peers.txt -c requirements.txt`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+import sys
 from typing import Any
 
-import torch
-import transformers
-from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from absl import flags
 
-from can.config import AugmentConfig, ModelConfig, RunConfig
-from can.methods import method_class
-from can.methods.mae import MAESettings
-from can.methods.simclr import SimCLRSettings
-from can.models.positions import sincos_positions
-from can.models.transformer import LAYER_NORM_EPS
-from experiments.harness.timing import Program
+from can.errors import ConfigError
+from can.machine import usable_cpus
+from experiments.benchmarks import measurement, subjects
+from experiments.benchmarks.measurement import Measurement
+from experiments.benchmarks.step import TrainingStep
+from experiments.benchmarks.subjects import Configs, Subject, Work
+from experiments.harness import cli
+from experiments.harness.timing import Program, interleaved
 
-METHODS = ("mae", "simclr")
-
-
-def same_model(config: RunConfig) -> RunConfig:
-    """`config` with what its twin has: a cls token, [M] in the decoder's width, and views that are made elsewhere."""
-    model = dataclasses.replace(config.model, cls_token=True, mask_token="decoder")
-    return dataclasses.replace(config, model=model, augment=AugmentConfig(name="none"))
-
-
-def twin(config: RunConfig) -> torch.nn.Module:
-    """Maps views `[views * batch, 3, size, size]` to the loss; positions are not trained."""
-    if isinstance(config.method, MAESettings):
-        return MAE(config.model, config.method)
-    assert isinstance(config.method, SimCLRSettings)
-    return SimCLR(config.model, config.method)
-
-
-def training_step(config: RunConfig, threads: int) -> Program:
-    """Forward, backward and AdamW (PyTorch's fused one) of the twin on made-up views."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    model = twin(config).train()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optim = config.optim
-    adamw = torch.optim.AdamW(
-        parameters, lr=1e-4, betas=(optim.beta1, optim.beta2), weight_decay=optim.weight_decay, fused=True
+try:
+    from experiments.benchmarks import torch_twins
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"error: this benchmark needs {error.name}, which is not installed: "
+        "`python -m pip install -r requirements-peers.txt -c requirements.txt`"
     )
-    size = config.model.image_size
-    views = torch.randn(method_class(config.method.name).num_views * optim.batch_size, 3, size, size)
-
-    def step() -> float:
-        adamw.zero_grad()
-        loss = model(views)
-        loss.backward()
-        adamw.step()
-        return loss.item()
-
-    return step
 
 
-def num_parameters(model: torch.nn.Module) -> int:
-    """How many numbers are trained."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+def measure(configs: Configs, rounds: int) -> dict[Subject, Measurement]:
+    """Times our step and the twin's, both without augmentation."""
+    programs: dict[Any, Program] = {}
+    for subject, config in configs.items():
+        programs[subject, "ours"] = TrainingStep(config).whole
+        programs[subject, "theirs"] = torch_twins.training_step(config, usable_cpus())
+        subjects.say(f"{subject}: compiled")
+    seconds = interleaved(programs, rounds)
+    return {
+        subject: dict(peer="torch") | measurement.peer_speed(seconds[subject, "ours"], seconds[subject, "theirs"])
+        for subject in configs
+    }
 
 
-class MAE(torch.nn.Module):
-    """`transformers.ViTMAEForPreTraining`."""
-
-    def __init__(self, model: ModelConfig, method: MAESettings) -> None:
-        super().__init__()
-        config = transformers.ViTMAEConfig(
-            **_encoder(model),
-            decoder_hidden_size=model.decoder_width,
-            decoder_num_hidden_layers=model.decoder_depth,
-            decoder_num_attention_heads=model.decoder_heads,
-            decoder_intermediate_size=model.decoder_mlp_dim,
-            mask_ratio=method.mask_rate,
-            norm_pix_loss=method.norm_pix,
+def main() -> None:
+    """Measures what the flags name, prints a line of each and writes the rows."""
+    if missing := set(flags.FLAGS.methods) - set(torch_twins.METHODS):
+        raise ConfigError(f"PyTorch's side has no {', '.join(sorted(missing))}: pass --methods=mae,simclr")
+    configs, rounds = subjects.of_flags(), flags.FLAGS.rounds
+    configs = {subject: torch_twins.same_model(config) for subject, config in configs.items()}
+    subjects.say(Work.of(configs).plan(rounds, turns=2))
+    found = measure(configs, rounds)
+    for subject, one in found.items():
+        print(
+            f"{subject}: ours {one['ours_s'] * 1000:.1f} ms a step, PyTorch {one['theirs_s'] * 1000:.1f} ms, "
+            f"{one['speedup']:.2f} ± {one['speedup_iqr']:.2f} times as long"
         )
-        self.mae = transformers.ViTMAEForPreTraining(config)
-
-    def forward(self, views: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
-        """Eq. 2; the order of `noise` `[batch, tokens]` says which patches are visible, None draws it."""
-        return self.mae(views, noise=noise).loss
+    subjects.save("peers", configs, found)
 
 
-class SimCLR(torch.nn.Module):
-    """`transformers.ViTModel`, the paper's projection head and InfoNCE on two views."""
-
-    def __init__(self, model: ModelConfig, method: SimCLRSettings) -> None:
-        super().__init__()
-        self.temperature = method.temperature
-        self.vit = transformers.ViTModel(transformers.ViTConfig(**_encoder(model)), add_pooling_layer=False)
-        positions = self.vit.embeddings.position_embeddings.requires_grad_(False)
-        positions.zero_()
-        positions[0, 1:] = torch.from_numpy(sincos_positions(model.image_size // model.patch_size, model.width))
-        layers: list[torch.nn.Module] = []
-        width = model.width
-        for _ in range(model.head_depth):
-            layers += [torch.nn.Linear(width, model.head_width, bias=False), torch.nn.BatchNorm1d(model.head_width)]
-            layers += [torch.nn.ReLU()]
-            width = model.head_width
-        self.head = torch.nn.Sequential(*layers, torch.nn.Linear(width, model.head_out))
-
-    def forward(self, views: torch.Tensor) -> torch.Tensor:
-        """Eq. 1."""
-        pooled = self.vit(views).last_hidden_state[:, 1:].mean(dim=1)
-        u = F.normalize(self.head(pooled), dim=1)
-        logits = (u @ u.T / self.temperature).fill_diagonal_(-torch.inf)
-        rows = len(u)
-        return F.cross_entropy(logits, (torch.arange(rows) + rows // 2) % rows)
-
-
-def _encoder(model: ModelConfig) -> dict[str, Any]:
-    return dict(
-        image_size=model.image_size,
-        patch_size=model.patch_size,
-        hidden_size=model.width,
-        num_hidden_layers=model.depth,
-        num_attention_heads=model.heads,
-        intermediate_size=model.mlp_dim,
-        layer_norm_eps=LAYER_NORM_EPS,
-    )
+if __name__ == "__main__":
+    subjects.define_flags(methods=torch_twins.METHODS)
+    cli.run(main)

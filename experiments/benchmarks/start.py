@@ -3,14 +3,13 @@
 Starts `pretrain.py` for a single step, once with an empty cache of compiled programs and then three times with the
 cache that the first start filled, for each method and model, each time in a process and a results folder of its own. A
 time is that from the command's start to the line that reports the step: imports, data, compilation, the step. Four
-minutes at `laptop`. Writes `results/<scale>/first_step.csv`.
+minutes at `laptop`. Rows go to `results/<scale>/start.csv`, in place of those of the same method and model.
 """
 
 from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-import importlib
 import os
 import statistics
 import subprocess
@@ -22,10 +21,8 @@ from pathlib import Path
 from absl import flags
 
 from can.errors import UserError
-from can.machine import usable_cpus
-from can.runs.provenance import LOADED, cpu_model
-from experiments.benchmarks import rows as benchmark_rows
-from experiments.benchmarks.rows import Row
+from experiments.benchmarks import measurement
+from experiments.benchmarks.measurement import Measurement
 from experiments.harness import cli, scales
 from experiments.harness import flags as setting_flags
 from experiments.harness.setting import REPOSITORY
@@ -33,7 +30,7 @@ from experiments.harness.setting import REPOSITORY
 WARM_STARTS = 3
 
 
-def measure(method: str, model: str, scale: str, data_dir: str) -> Row:
+def measure(method: str, model: str, scale: str, data_dir: str) -> Measurement:
     """Seconds of a cold start, and the median of the warm ones. Raises UserError if the run does not start."""
     with tempfile.TemporaryDirectory() as folder:
         cold, *warm = (
@@ -61,17 +58,15 @@ def _start(method: str, model: str, scale: str, data_dir: str, folder: Path, att
 
 
 def main() -> None:
-    """Measures what the flags name, writes the rows and prints the table."""
+    """Measures what the flags name, prints a line of each and writes the rows."""
     values = flags.FLAGS
-    models = values.models or scales.scale_named(values.scale).models
-    circumstances = dict(cpus=usable_cpus(), cpu=cpu_model(), **LOADED)
-    path = Path(values.results_dir) / values.scale / "first_step.csv"
-    for model in models:
+    path = Path(values.results_dir) / values.scale / "start.csv"
+    for model in values.models or scales.scale_named(values.scale).models:
         for method in values.methods:
-            row = measure(method, model, values.scale, values.data_dir) | circumstances
-            benchmark_rows.add_rows(path, [row], ("method", "model"))
-    tables = importlib.import_module("analysis.lib.benchmark_tables")
-    print(tables.TABLES["first_step"](Path(values.results_dir), values.scale))
+            found = measure(method, model, values.scale, values.data_dir)
+            print(f"{method}/{model}: first start {found['cold_s']:.1f} s, second {found['warm_s']:.1f} s", flush=True)
+            measurement.save(path, [found | measurement.circumstances()], ("method", "model"))
+    print(measurement.told(path))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ MATMUL_SIZES = (1024, 1536, 2048, 3072)
 
 
 class Summary(NamedTuple):
-    """Of one program's times: the median, and the distance of the quartiles."""
+    """Of one program's times: the median, and the interquartile range."""
 
     median: float
-    spread: float
+    iqr: float
 
 
 class Matmul(NamedTuple):

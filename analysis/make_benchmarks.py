@@ -1,0 +1,39 @@
+"""Prints the tables of speed, start, memory and input: `python analysis/make_benchmarks.py`.
+
+The reader's own numbers, of `results/`, stand beside the published ones, of `results/published/`. Two long tables of
+memory are printed only if --tables names them.
+"""
+
+from __future__ import annotations
+
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+from pathlib import Path
+
+from absl import flags
+
+from analysis.lib import resource_tables, speed_tables
+from can.errors import check_choice
+from experiments.harness import cli
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+TABLES = speed_tables.TABLES | resource_tables.TABLES
+LONG = ("memory_options", "memory_pod")
+
+
+def main() -> None:
+    """Prints the tables that the flags name."""
+    values = flags.FLAGS
+    for name in values.tables:
+        check_choice("table", name, TABLES)
+    for name in values.tables:
+        table = TABLES[name]
+        print(f"## {table.title}\n")
+        print(table.side_by_side(Path(values.results_dir), RESULTS / "published", values.scale), end="\n\n")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("scale", "laptop", "whose speed and starts: a folder of --results_dir")
+    flags.DEFINE_list("tables", [name for name in TABLES if name not in LONG], f"which tables, of {', '.join(TABLES)}")
+    flags.DEFINE_string("results_dir", str(RESULTS), "where your own measurements are")
+    cli.run(main)
