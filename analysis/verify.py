@@ -23,8 +23,11 @@ from experiments.harness.setting import Setting
 LEVELS = (EQUAL, WITHIN, OUTSIDE, UNKNOWN)
 
 
-def render(setting: Setting) -> str:
-    """How many of the reader's numbers agree, and which do not. Raises DataError if a file is damaged."""
+def render(setting: Setting, *, brief: bool = False) -> str:
+    """How many of the reader's numbers agree, and which do not, or only how many if `brief`.
+
+    Raises DataError if a file is damaged.
+    """
     found = read(all_needs(), setting)
     compared = compare(found)
     page = Page(head.title("Your results against the published ones", setting))
@@ -37,6 +40,8 @@ def render(setting: Setting) -> str:
     )
     words = ", ".join(f"{int(counts[level].sum()):,} {level}" for level in LEVELS)
     page.add(f"Of your {len(compared):,} numbers: {words}.")
+    if brief:
+        return page.text
     page.add(to_markdown(counts.rename_axis(None, axis="columns").reset_index().rename(columns={"eval": "Evaluation"})))
     page.add(f"{UNKNOWN}: no published row has this number with two seeds or more.")
     outside = compared[compared["level"] == OUTSIDE]

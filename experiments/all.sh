@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Everything that the tables and figures need, each run once; then how many numbers agree with the published ones.
+#
+#   bash experiments/all.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#
+# The flags are those of table2_jft.sh; --dry_run prints the plan with its cost.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+exec python "$CAN_ROOT/experiments/all.py" --scale="${SCALE:-laptop}" "$@"
