@@ -213,7 +213,7 @@ def test_speed_measures_writes_and_says_so(checkout: Checkout) -> None:
 
 
 def test_jobs_compares_runs_at_a_time_with_one(checkout: Checkout) -> None:
-    done = run(checkout, "jobs", "--methods=mae", "--models=nano", "--depth=1", "--jobs=2")
+    done = run(checkout, "jobs", "--methods=mae", "--models=nano", "--depth=1", "--augmentation=none", "--jobs=2")
     assert done.returncode == 0, done.stderr
     results = checkout.root / "results"
     with (results / "smoke" / "jobs.csv").open(newline="") as file:
