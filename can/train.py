@@ -18,7 +18,7 @@ from absl import logging
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from can import methods
+from can import keys, methods
 from can.augment import augment, normalize
 from can.augment.rand_augment import rand_augment
 from can.checkpoint import Checkpoints
@@ -54,7 +54,7 @@ def new_method(config: RunConfig, num_classes: int | None = None, key: PRNGKeyAr
     methods.check_batch_size(config.method.name, config.optim.batch_size)
     if config.optim.accumulate > 1 and not methods.method_class(config.method.name).divisible:
         raise ConfigError(f"{config.method.name} needs its batch in one piece: leave --accumulate at 1")
-    rngs = nnx.Rngs(config.seed if key is None else key)
+    rngs = nnx.Rngs(keys.key(config.seed, "initialisation") if key is None else key)
     return methods.build(config.model, config.method, rngs=rngs, num_classes=num_classes or 0)
 
 
@@ -73,7 +73,7 @@ def init_state(
         _, params, batch_stats = _split(new_method(config, num_classes, key))
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, adamw(config.optim).init(params))
 
-    return graphdef, jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
+    return graphdef, jax.jit(init, out_shardings=shardings)(keys.key(config.seed, "initialisation"))
 
 
 def abstract_state(
@@ -104,14 +104,13 @@ def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., 
     def train_step(
         state: TrainState, batch: dict[str, Array], learning_rate: Float[Array, ""], key: PRNGKeyArray
     ) -> tuple[TrainState, dict[str, Array]]:
-        augment_key, loss_key = jax.random.split(jax.random.fold_in(key, state.step))
+        augment_key, operations_key, loss_key = jax.random.split(jax.random.fold_in(key, state.step), 3)
         views = augment(
             augment_key, batch["image"], config.augment, image_size=config.model.image_size, views=num_views
         )
         if config.augment.rand_augment_layers:
-            key_of_views = jax.random.fold_in(augment_key, 1)
             layers, magnitude = config.augment.rand_augment_layers, config.augment.rand_augment_magnitude
-            views = rand_augment(key_of_views, views, layers, magnitude)
+            views = rand_augment(operations_key, views, layers, magnitude)
         augmented = Batch(views=normalize(views))
         if "label" in batch:
             augmented["label"] = batch["label"]
@@ -181,7 +180,7 @@ def pretrain(
     graphdef, shapes = abstract_state(config, images.num_classes, mesh)
     train_step = jit_train_step(graphdef, config, shapes, mesh)
     schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
-    key = jax.random.key(config.seed)
+    key = keys.key(config.seed, "training")
 
     with Checkpoints(run.checkpoints) as checkpoints:
         restored = checkpoints.restore(shapes)
@@ -191,7 +190,7 @@ def pretrain(
         source = batches(
             images,
             batch_size=optim.batch_size,
-            seed=config.seed,
+            seed=keys.int_seed(config.seed, "order"),
             start_step=start_step,
             views=cls.num_views,
             image_size=config.model.image_size,

@@ -25,7 +25,9 @@ def test_unpatchify_is_the_inverse():
     np.testing.assert_array_equal(unpatchify(patchify(images, 4), 4), images)
 
 
-@pytest.mark.parametrize(("tokens", "rate", "visible"), [(196, 0.5, 98), (196, 0.75, 49), (10, 0.7, 3), (49, 0.5, 24), (16, 0, 16)])
+@pytest.mark.parametrize(
+    ("tokens", "rate", "visible"), [(196, 0.5, 98), (196, 0.75, 49), (10, 0.7, 3), (49, 0.5, 24), (16, 0, 16)]
+)
 def test_the_number_of_visible_patches(tokens, rate, visible):
     assert num_visible(tokens, rate) == visible
 
