@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from can import train_log
 from can.errors import ConfigError, DataError, UserError
+from can.runs import log as train_log
 from can.runs.log import TrainLog
 
 
