@@ -264,6 +264,24 @@ def load_encoder(config: RunConfig, run: RunDir) -> ViT:
     return nnx.merge(graphdef, restored[0])
 
 
+def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) -> Method:
+    """The trained run's whole method: encoder, decoder, head, batch statistics.
+
+    `num_classes` is needed by methods that learn from labels. Raises UserError if the run's checkpoint is not on this
+    machine.
+    """
+    graphdef, params, batch_stats = _split(nnx.eval_shape(partial(new_method, config, num_classes)))
+    with Checkpoints(run.checkpoints) as checkpoints:
+        restored = checkpoints.restore_part("params", example=params)
+        if restored is None:
+            raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
+        if jax.tree.leaves(batch_stats):
+            statistics = checkpoints.restore_part("batch_stats", example=batch_stats)
+            assert statistics is not None
+            batch_stats = statistics[0]
+    return nnx.merge(graphdef, restored[0], batch_stats)
+
+
 class Clock:
     """Seconds of training over all restarts of a run, kept beside its checkpoints."""
 
