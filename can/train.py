@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +18,11 @@ from absl import logging
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from can import methods
+from can import keys, methods
 from can.augment import augment, normalize
 from can.augment.rand_augment import rand_augment
 from can.checkpoint import Checkpoints
-from can.config import RunConfig
+from can.config import OptimConfig, RunConfig
 from can.data import ImageSet, batches
 from can.errors import ConfigError, UserError
 from can.files import read_json, write_json
@@ -54,7 +54,7 @@ def new_method(config: RunConfig, num_classes: int | None = None, key: PRNGKeyAr
     methods.check_batch_size(config.method.name, config.optim.batch_size)
     if config.optim.accumulate > 1 and not methods.method_class(config.method.name).divisible:
         raise ConfigError(f"{config.method.name} needs its batch in one piece: leave --accumulate at 1")
-    rngs = nnx.Rngs(config.seed if key is None else key)
+    rngs = nnx.Rngs(keys.key(config.seed, "initialisation") if key is None else key)
     return methods.build(config.model, config.method, rngs=rngs, num_classes=num_classes or 0)
 
 
@@ -73,7 +73,7 @@ def init_state(
         _, params, batch_stats = _split(new_method(config, num_classes, key))
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, adamw(config.optim).init(params))
 
-    return graphdef, jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
+    return graphdef, jax.jit(init, out_shardings=shardings)(keys.key(config.seed, "initialisation"))
 
 
 def abstract_state(
@@ -96,7 +96,8 @@ def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., 
     """The update: `(state, batch, learning_rate, key) -> (state, metrics)`, for the whole, global batch.
 
     `batch` holds uint8 images; augmentation is part of the step. The learning rate and the key are arguments, so that
-    runs of other lengths and seeds share one compiled program.
+    runs of other lengths and seeds share one compiled program. The metrics are the method's, and two global norms: of
+    the gradients before they are clipped, and of what is added to the parameters.
     """
     optimizer = adamw(config.optim)
     num_views = methods.method_class(config.method.name).num_views
@@ -104,14 +105,13 @@ def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., 
     def train_step(
         state: TrainState, batch: dict[str, Array], learning_rate: Float[Array, ""], key: PRNGKeyArray
     ) -> tuple[TrainState, dict[str, Array]]:
-        augment_key, loss_key = jax.random.split(jax.random.fold_in(key, state.step))
+        augment_key, operations_key, loss_key = jax.random.split(jax.random.fold_in(key, state.step), 3)
         views = augment(
             augment_key, batch["image"], config.augment, image_size=config.model.image_size, views=num_views
         )
         if config.augment.rand_augment_layers:
-            key_of_views = jax.random.fold_in(augment_key, 1)
             layers, magnitude = config.augment.rand_augment_layers, config.augment.rand_augment_magnitude
-            views = rand_augment(key_of_views, views, layers, magnitude)
+            views = rand_augment(operations_key, views, layers, magnitude)
         augmented = Batch(views=normalize(views))
         if "label" in batch:
             augmented["label"] = batch["label"]
@@ -121,6 +121,8 @@ def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., 
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = descend(state.params, updates, learning_rate)
+        metrics["grad_norm"] = optax.tree.norm(grads)
+        metrics["update_norm"] = learning_rate * optax.tree.norm(updates)
         return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
     return train_step
@@ -166,14 +168,17 @@ def pretrain(
       images: what it is trained on; labels are dropped unless the method needs them.
       mesh: the devices; None takes all of them for data parallelism.
       workers: processes that decode images, for sets that do not fit decoded in memory.
-      checkpoint_every: steps between checkpoints; changes no number.
-      log_every: steps between rows of `train.csv`.
+      checkpoint_every: steps between checkpoints, rounded up to a multiple of `log_every`, so that a row is never of
+        two processes; changes no number.
+      log_every: steps between rows of `train.csv`, which hold the means over them; `param_norm` is that of the last.
 
     Raises:
       ConfigError: the settings cannot work.
-      UserError: the loss is no longer finite (the last good checkpoint stays), or the disk is full.
+      UserError: loss, gradients or parameters are no longer finite (the last good checkpoint stays), or the disk is
+        full.
     """
     optim, last_step = config.optim, config.optim.last_step
+    checkpoint_every = -(-checkpoint_every // log_every) * log_every
     cls = methods.method_class(config.method.name)
     if not cls.needs_labels:
         images = images.without_labels()
@@ -181,7 +186,8 @@ def pretrain(
     graphdef, shapes = abstract_state(config, images.num_classes, mesh)
     train_step = jit_train_step(graphdef, config, shapes, mesh)
     schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
-    key = jax.random.key(config.seed)
+    key = keys.key(config.seed, "training")
+    global_norm = jax.jit(optax.tree.norm)
 
     with Checkpoints(run.checkpoints) as checkpoints:
         restored = checkpoints.restore(shapes)
@@ -191,7 +197,7 @@ def pretrain(
         source = batches(
             images,
             batch_size=optim.batch_size,
-            seed=config.seed,
+            seed=keys.int_seed(config.seed, "order"),
             start_step=start_step,
             views=cls.num_views,
             image_size=config.model.image_size,
@@ -203,25 +209,33 @@ def pretrain(
         with log, contextlib.closing(source):
             if last_step == 0 and restored is None:
                 checkpoints.save(0, state)
-            pending: list[tuple[int, dict[str, Array]]] = []
+            pending: list[dict[str, Array]] = []  # metrics of the steps that the host has not waited for
+            rows: list[dict[str, float]] = []  # metrics of the steps since the last row of the log
             since = time.perf_counter()
+            batch = put_batch(next(source), mesh) if start_step < last_step else {}
             for step in range(start_step, last_step):
-                batch = put_batch(next(source), mesh)
                 state, metrics = train_step(state, batch, np.float32(schedule(step)), key)
-                pending.append((step + 1, metrics))
-                done = step + 1 == last_step
-                save = done or (step + 1) % checkpoint_every == 0
-                if not (save or (step + 1) % log_every == 0 or step == start_step):
+                pending.append(metrics)
+                done = step + 1
+                ends = done == last_step
+                if not ends:
+                    batch = put_batch(next(source), mesh)  # before the host waits: the device finds it there
+                if not (ends or done % log_every == 0 or step == start_step):
                     continue
                 # Only now does the host wait for the device: it dispatches up to log_every steps ahead.
-                values = _check_finite(pending, config)
+                values, param_norm = jax.device_get((pending, global_norm(state.params)))
+                values = [{name: float(value) for name, value in each.items()} for each in values]
+                check_finite(values, float(param_norm), done, optim)
+                rows += values
                 speed = len(pending) * optim.batch_size / (time.perf_counter() - since)
-                if (step + 1) % log_every == 0 or done:
-                    log.write(step + 1, values | {"lr": schedule(step), "images_per_second": speed})
                 pending.clear()
-                if save:
+                if ends or done % log_every == 0:
+                    last = {"param_norm": float(param_norm), "lr": schedule(step), "images_per_second": speed}
+                    log.write(done, mean_metrics(rows) | last)
+                    rows.clear()
+                if ends or done % checkpoint_every == 0:
                     clock.save()
-                    checkpoints.save(step + 1, state)
+                    checkpoints.save(done, state)
                 since = time.perf_counter()
         checkpoints.wait()
         log.publish(run.results)
@@ -250,6 +264,24 @@ def load_encoder(config: RunConfig, run: RunDir) -> ViT:
     if restored is None:
         raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
     return nnx.merge(graphdef, restored[0])
+
+
+def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) -> Method:
+    """The trained run's whole method: encoder, decoder, head, batch statistics.
+
+    `num_classes` is needed by methods that learn from labels. Raises UserError if the run's checkpoint is not on this
+    machine.
+    """
+    graphdef, params, batch_stats = _split(nnx.eval_shape(partial(new_method, config, num_classes)))
+    with Checkpoints(run.checkpoints) as checkpoints:
+        restored = checkpoints.restore_part("params", example=params)
+        if restored is None:
+            raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
+        if jax.tree.leaves(batch_stats):
+            statistics = checkpoints.restore_part("batch_stats", example=batch_stats)
+            assert statistics is not None
+            batch_stats = statistics[0]
+    return nnx.merge(graphdef, restored[0], batch_stats)
 
 
 class Clock:
@@ -283,14 +315,22 @@ def _split(method: Method) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
     return graphdef, params, batch_stats
 
 
-def _check_finite(pending: list[tuple[int, dict[str, Array]]], config: RunConfig) -> dict[str, float]:
-    """The last step's metrics, as floats. Raises UserError naming the first step whose loss is not finite."""
-    for step, metrics in pending:
-        loss = float(metrics["loss"])
-        if not math.isfinite(loss):
+def mean_metrics(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of each metric over steps."""
+    return {name: float(np.mean([row[name] for row in rows], dtype=np.float64)) for name in rows[0]}
+
+
+def check_finite(rows: Sequence[dict[str, float]], param_norm: float, done: int, optim: OptimConfig) -> None:
+    """Raises UserError, naming the step, if something of the steps up to `done`, or after them, is not finite."""
+    watched = [
+        (title, row[name], step)
+        for step, row in enumerate(rows, start=done - len(rows) + 1)
+        for name, title in (("loss", "loss"), ("grad_norm", "norm of the gradients"))
+    ]
+    for title, value, step in (*watched, ("norm of the parameters", param_norm, done)):
+        if not math.isfinite(value):
             raise UserError(
-                f"the loss became {loss} at step {step} of {config.optim.last_step} "
-                f"(base_lr {config.optim.base_lr:g}): lower --base_lr or pass --clip_norm=1; "
+                f"the {title} became {value} at step {step} of {optim.last_step} "
+                f"(base_lr {optim.base_lr:g}): lower --base_lr or pass --clip_norm=1; "
                 "the last good checkpoint is kept"
             )
-    return {name: float(value) for name, value in pending[-1][1].items()}

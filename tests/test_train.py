@@ -12,16 +12,20 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from can import data, train
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import UserError
 from can.evals.encoder import Encoder
+from can.gradients import gradients
 from can.methods import settings_class
 from can.models import model_config
 from can.runs import RunDir
+from can.runs.log import TrainLog
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL = model_config(
@@ -172,22 +176,114 @@ def test_a_run_killed_at_step_10_and_resumed_ends_bit_for_bit_like_one_that_was_
     assert len(log_rows(whole)) == 20
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_names_the_step_and_keeps_the_last_good_checkpoint(
-    tmp_path, monkeypatch
-):
-    config = tiny_config("mae", total_steps=8, base_lr=1.0)
-    run = RunDir(tmp_path / "results", tmp_path / "checkpoints", "smoke", "run")
+@pytest.fixture
+def run(tmp_path):
+    return RunDir(tmp_path / "results", tmp_path / "checkpoints", "smoke", "run")
+
+
+def rows_of(run: RunDir) -> list[dict[str, float]]:
+    rows = csv.DictReader((run.results / "train.csv").open())
+    return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def test_rows_are_means_over_the_interval_after_an_interruption_too(tmp_path, monkeypatch):
+    """A checkpoint is asked for every 2 steps, a row every 3; the last interval is shorter."""
+    config = tiny_config("can", total_steps=8)
     images = data.load("smoke", "train", data_dir=tmp_path)
-    schedule = train.learning_rate_schedule
+    single, means, resumed = (RunDir(tmp_path / name, tmp_path / name, "smoke", "run") for name in "abc")
+    train.pretrain(config, single, images, log_every=1)
+    train.pretrain(config, means, images, log_every=3, checkpoint_every=2)
+    steps, found = rows_of(single), rows_of(means)
+    assert [row["step"] for row in found] == [3, 6, 8]
+    names = ["denoise", "infonce", "loss", "reconstruct", "grad_norm", "update_norm"]
+    assert set(found[0]) == {"step", *names, "param_norm", "lr", "images_per_second"}
+    for row, interval in zip(found, (slice(0, 3), slice(3, 6), slice(6, 8)), strict=True):
+        for name in names:
+            expected = np.mean([step[name] for step in steps[interval]])
+            np.testing.assert_allclose(row[name], expected, rtol=1e-7, err_msg=name)
+        assert row["param_norm"] == steps[interval][-1]["param_norm"]
 
-    def explode(*arguments):
-        return lambda step: float("nan") if step == 4 else schedule(*arguments)(step)
+    write = TrainLog.write
 
-    monkeypatch.setattr(train, "learning_rate_schedule", explode)
-    with pytest.raises(UserError, match=r"the loss became nan at step 6 of 8.*lower --base_lr"):
-        train.pretrain(config, run, images, checkpoint_every=2, log_every=8)
+    def stop_at_the_end(log, step, row):
+        if step == 8:
+            raise Stopped
+        write(log, step, row)
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(TrainLog, "write", stop_at_the_end)
+        train.pretrain(config, resumed, images, log_every=3, checkpoint_every=2)
+    with train.Checkpoints(resumed.checkpoints) as checkpoints:
+        assert checkpoints.latest_step == 6
+    train.pretrain(config, resumed, images, log_every=3, checkpoint_every=2)
+    for ours, theirs in zip(rows_of(resumed), found, strict=True):
+        assert {**ours, "images_per_second": 0} == {**theirs, "images_per_second": 0}
+
+
+def test_the_norms_are_those_of_gradients_and_updates():
+    config = tiny_config("can", clip_norm=1e-3)
+    graphdef, before = train.init_state(config)
+    images = np.random.default_rng(0).integers(0, 256, (16, 20, 20, 3), np.uint8)
+    step = jax.jit(train.make_train_step(graphdef, config))
+    after, metrics = step(before, {"image": images}, np.float32(0.1), jax.random.key(1))
+
+    def norm(tree):
+        return np.sqrt(sum(np.sum(np.square(np.asarray(leaf, np.float64))) for leaf in jax.tree.leaves(tree)))
+
+    difference = jax.tree.map(lambda a, b: np.asarray(a, np.float64) - b, after.params, before.params)
+    np.testing.assert_allclose(metrics["update_norm"], norm(difference), rtol=1e-4)
+    assert metrics["grad_norm"] > 10 * config.optim.clip_norm  # before the clip
+    moments = optax.tree_utils.tree_get(after.opt_state, "mu")
+    clipped = norm(moments) / (1 - config.optim.beta1)
+    np.testing.assert_allclose(clipped, config.optim.clip_norm, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [("loss", "the loss became nan"), ("gradients", "the norm of the gradients became"), ("rate", "of the parameters")],
+)
+def test_what_is_not_finite_is_never_saved(broken, message, run, tmp_path, monkeypatch):
+    """At step 4, at which a checkpoint falls due: the run ends, names the step, and has the checkpoint of step 2."""
+    config = tiny_config("mae", total_steps=8)
+    images = data.load("smoke", "train", data_dir=tmp_path)
+    make, bad = train.make_train_step, []
+
+    def breaking_step(graphdef, config):
+        step = make(graphdef, config)
+
+        def train_step(state, batch, learning_rate, key):
+            bad.append(jnp.where(state.step == 3, jnp.nan, 0.0))
+            after, metrics = step(state, batch, learning_rate + (bad[-1] if broken == "rate" else 0), key)
+            return after, metrics | ({"loss": metrics["loss"] + bad[-1]} if broken == "loss" else {})
+
+        return train_step
+
+    def breaking_gradients(*args):
+        grads, metrics, batch_stats = gradients(*args)
+        return jax.tree.map(lambda leaf: leaf + bad[-1], grads), metrics, batch_stats
+
+    monkeypatch.setattr(train, "make_train_step", breaking_step)
+    if broken == "gradients":
+        monkeypatch.setattr(train, "gradients", breaking_gradients)
+    with pytest.raises(UserError, match=rf"{message}.* at step 4 of 8.*lower --base_lr"):
+        train.pretrain(config, run, images, checkpoint_every=2, log_every=2)
     with train.Checkpoints(run.checkpoints) as checkpoints:
         state, step = checkpoints.restore(train.init_state(config)[1])
-    assert step == 4
+    assert step == 2
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
     assert not run.pretrained
+
+
+def test_the_next_batch_is_on_the_device_before_the_host_waits(run, tmp_path, monkeypatch):
+    config = tiny_config("mae", total_steps=4)
+    events = []
+    put, get = train.put_batch, jax.device_get
+    monkeypatch.setattr(train, "put_batch", lambda *args: (events.append("put"), put(*args))[1])
+    monkeypatch.setattr(train.jax, "device_get", lambda tree: (events.append("wait"), get(tree))[1])
+    train.pretrain(config, run, data.load("smoke", "train", data_dir=tmp_path), log_every=2)
+    # The first step is looked at by itself.
+    assert events == ["put", "put", "wait", "put", "wait", "put", "wait"]

@@ -17,7 +17,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from can.errors import ConfigError, DataError, UserError
-from can.runs import log
+from can.runs import log as train_log
 from can.runs.log import TrainLog
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from can import keys
 from can.config import FewShotConfig
 from can.data import ArrayImages, EncodedImages, ImageSet
 from can.data.decode import decode_rgb
@@ -80,7 +81,8 @@ def accuracies(
     check_same_classes("few-shot classification", train, test)
     assert train.num_classes is not None
     # Read before anything is encoded: the choice needs the labels alone.
-    ranks = [class_ranks(labels_of(train), np.random.default_rng((seed, choice))) for choice in range(config.choices)]
+    generators = [np.random.default_rng(keys.int_seed(seed, "few-shot choice", i)) for i in range(config.choices)]
+    ranks = [class_ranks(labels_of(train), rng) for rng in generators]
     used = np.flatnonzero(np.min(ranks, axis=0) < max(config.shots))
     resize = None
     if config.rule == "sgd" and config.resolution == "bit":
@@ -97,7 +99,8 @@ def accuracies(
             if config.rule == "lsr":
                 logits = ridge_logits(x, y, test_features, train.num_classes, l2s)
             else:
-                logits = sgd_logits(x, y, test_features, train.num_classes, config, seed=choice)[None]
+                order_seed = keys.int_seed(seed, "few-shot order", choice)
+                logits = sgd_logits(x, y, test_features, train.num_classes, config, seed=order_seed)[None]
             rows.append((logits.argmax(-1) == test_labels).mean(-1))
         found[shots] = np.array(rows)
     return found

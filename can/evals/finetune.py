@@ -22,6 +22,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
+from can import keys
 from can.augment import eval_view
 from can.checkpoint import Checkpoints
 from can.config import FinetuneConfig, OptimConfig
@@ -86,7 +87,9 @@ def evaluate(
     last_step = optim.last_step
     claim(work_dir, model, train, test, config, seed, last_step)
     encoder = nnx.clone(model)
-    graphdef, params = nnx.split(FinetunedViT(encoder, train.num_classes, rngs=nnx.Rngs(seed)))
+    graphdef, params = nnx.split(
+        FinetunedViT(encoder, train.num_classes, rngs=nnx.Rngs(keys.key(seed, "finetuning classifier")))
+    )
     state = FinetuneState(jnp.zeros((), jnp.int32), params, adamw(optim).init(params))
     shardings = state_sharding(state, mesh)
     state = jax.device_put(state, shardings)
@@ -97,7 +100,7 @@ def evaluate(
         donate_argnums=0,
     )
     schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
-    key = jax.random.key(seed)
+    key = keys.key(seed, "finetuning")
     curve_path = work_dir / "curve.csv"
 
     with Checkpoints(work_dir / "state") as checkpoints:
@@ -105,7 +108,7 @@ def evaluate(
         source = batches(
             train,
             batch_size=optim.batch_size,
-            seed=seed,
+            seed=keys.int_seed(seed, "finetuning order"),
             start_step=start_step,
             image_size=model.config.image_size,
             crop_area=(config.crop_area_min, 1.0),

@@ -23,6 +23,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
+from can import keys
 from can.augment import augment, normalize
 from can.config import AugmentConfig, LinearProbeConfig
 from can.data import ImageSet, batches
@@ -121,7 +122,11 @@ def evaluate(
     else:
         rounds = streamed_rounds(encoder, train, schedule.batch_size, seed)
     classifier, losses, hits = _fit(
-        Classifier(encoder.num_features, train.num_classes, rngs=nnx.Rngs(seed)), rounds, config, schedule, log
+        Classifier(encoder.num_features, train.num_classes, rngs=nnx.Rngs(keys.key(seed, "probe classifier"))),
+        rounds,
+        config,
+        schedule,
+        log,
     )
     last_epoch = slice(-schedule.steps_per_epoch, None)
     fitted = {"train_top1": float(np.mean(hits[last_epoch])), "loss": float(np.mean(losses[last_epoch]))}
@@ -228,8 +233,9 @@ def cached_rounds(
     """A round an epoch: all the images, un-augmented, in a new order."""
     features, labels = map(jnp.asarray, extract_features(encoder, train, cache_dir=cache_dir))
     steps = len(labels) // batch_size
+    order_seed = keys.int_seed(seed, "probe order")
     for epoch in itertools.count():
-        order = np.random.default_rng((seed, epoch)).permutation(len(labels)).astype(np.int32)
+        order = np.random.default_rng((order_seed, epoch)).permutation(len(labels)).astype(np.int32)
         yield Round(features, labels, order[: steps * batch_size].reshape(steps, batch_size))
 
 
@@ -237,8 +243,9 @@ def streamed_rounds(encoder: Encoder, train: ImageSet, batch_size: int, seed: in
     """A round a step: a batch of augmented images, read and encoded `encoder.batch_size` at a time to bound memory."""
     part_size = min(encoder.batch_size, batch_size)
     crop_area = (AUGMENTATION.crop_area_min, AUGMENTATION.crop_area_max)
-    parts = batches(train, batch_size=part_size, seed=seed, image_size=encoder.image_size, crop_area=crop_area)
-    key = jax.random.key(seed)
+    order_seed = keys.int_seed(seed, "probe order")
+    parts = batches(train, batch_size=part_size, seed=order_seed, image_size=encoder.image_size, crop_area=crop_area)
+    key = keys.key(seed, "probe augmentation")
     pending: list[tuple[np.ndarray, np.ndarray]] = []
     for index, part in enumerate(parts):
         views = _augmented(jax.random.fold_in(key, index), part["image"], encoder.image_size)

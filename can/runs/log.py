@@ -14,7 +14,8 @@ from tqdm import tqdm
 from can.errors import ConfigError, DataError
 from can.files import write_atomic, write_error
 
-LAST_COLUMNS = ("lr", "images_per_second")  # of train.csv; the losses stand before them
+NORMS = ("grad_norm", "param_norm", "update_norm")
+LAST_COLUMNS = (*NORMS, "lr", "images_per_second")  # of train.csv; the losses stand before them
 QUIET_INTERVAL_S = 30.0  # between two lines of progress where stderr is not a terminal
 
 
@@ -51,7 +52,7 @@ class TrainLog:
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Logs the metrics of `step` (the number of steps done, counted from 1).
 
-        The first row of a run fixes the columns: step, each loss, `lr`, `images_per_second`.
+        The first row of a run fixes the columns: step, each loss, the norms, `lr`, `images_per_second`.
         """
         row = {name: float(value) for name, value in metrics.items()}
         if not self._columns:

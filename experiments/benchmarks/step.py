@@ -16,6 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from can.augment import augment, normalize
 from can.config import RunConfig
 from can.methods import method_class
+from can.runs.log import NORMS
 from can.train import init_state, make_train_step
 from experiments.harness.timing import Program
 
@@ -73,12 +74,15 @@ class TrainingStep:
             size = self._config.model.image_size
             return normalize(augment(key, batch["image"], self._config.augment, image_size=size, views=self._views))
 
+        def losses(metrics: Any) -> Any:  # the norms need what comes after
+            return {name: value for name, value in metrics.items() if name not in NORMS}
+
         def forward(*args: Any) -> Any:
-            return self._step(*args)[1]
+            return losses(self._step(*args)[1])
 
         def backward(*args: Any) -> Any:
             state, metrics = self._step(*args)
-            return optax.tree_utils.tree_get(state.opt_state, "mu"), metrics
+            return optax.tree_utils.tree_get(state.opt_state, "mu"), losses(metrics)
 
         def program(function: Any) -> Program:
             compiled = jax.jit(function).lower(self._state, *self._arguments).compile()
