@@ -23,6 +23,12 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 # Every annotated function of the library checks the shapes and types of its arguments and result; an int is a float.
 install_import_hook("can", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
+from can.machine import usable_cpus  # noqa: E402  behind the hook
+
+# Workers of pytest-xdist share the cores: XLA and `usable_cpus` read NPROC, torch and BLAS the other variable.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ["NPROC"] = os.environ["OMP_NUM_THREADS"] = str(max(usable_cpus() // workers, 1))
+
 # A second run of the tests, and the scripts that they start, find programs compiled: the scripts' own folder.
 import experiments.harness.environment  # noqa: E402, F401
 
@@ -101,7 +107,7 @@ def run_python(tmp_path: Path) -> RunPython:
         devices: int = 1,
         env: Mapping[str, str] | None = None,
         check: bool = True,
-        timeout: float = 300,
+        timeout: float = 900,  # seconds; programs that take one here take minutes on a machine that others use
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *(["-c", program] if isinstance(program, str) else [str(program)]), *arguments]
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"

@@ -2,6 +2,9 @@
 # Every check, as CI runs them: lint, format, types, tests.
 #
 #   bash tests/run.sh [pytest arguments]      for example: bash tests/run.sh -k linear_probe
+#   bash tests/run.sh -n 0 --pdb              in one process
+#
+# Tests run in one process a core, at most four; worksteal gives each a row of neighbours, which share fixtures.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../experiments/setup.sh"
 # The constraints keep the run-time pins where a peer would move them.
@@ -11,4 +14,4 @@ cd "$CAN_ROOT"
 python -m ruff check .
 python -m ruff format --check .
 python -m mypy
-exec python -m pytest "$@"
+exec python -m pytest -n auto --maxprocesses 4 --dist worksteal "$@"

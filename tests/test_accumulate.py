@@ -13,12 +13,11 @@ from flax import nnx
 from test_train import REPOSITORY, tiny_config
 
 from can import train
-from can.config import AugmentConfig, OptimConfig
+from can.config import OptimConfig
 from can.errors import ConfigError
 from can.gradients import gradients
 from can.methods import settings_class
 from can.run_flops import module_flops, step_flops
-from can.sharding import make_mesh
 
 KEY = jax.random.key(5)
 SETTINGS = [  # as many random draws as a method can have
@@ -56,49 +55,40 @@ def test_gradients_metrics_and_statistics_of_four_parts_are_those_of_the_whole(m
 
 
 ON_EIGHT_DEVICES = """
-import dataclasses, sys
+import sys
 from functools import partial
 import jax, jax.numpy as jnp, numpy as np
 sys.path.insert(0, {tests!r})
 from test_train import tiny_config
 from can import train
-from can.config import AugmentConfig
 from can.gradients import gradients
-from can.methods import settings_class
-from can.sharding import batch_sharding, make_mesh, state_sharding
-
-def compiled(mesh, parts, batch):
-    config = tiny_config("can", batch_size=batch, accumulate=parts)
-    config = dataclasses.replace(config, augment=AugmentConfig("none"))  # views are given: quicker to compile
-    graphdef, state = train.abstract_state(config)
-    image = jax.ShapeDtypeStruct((batch, 2, 14, 14, 3), jnp.uint8)
-    step = train.jit_train_step(graphdef, config, state, mesh)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    return step.lower(state, {{"image": image}}, jax.ShapeDtypeStruct((), jnp.float32), key).compile()
+from can.sharding import AXES, make_mesh, state_sharding
 
 graphdef, state = train.init_state(tiny_config("can"))
+
+def in_parts(mesh):
+    def found(*operands):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return gradients(graphdef, *operands, parts=2)
+
+    shards = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, AXES))
+    return jax.jit(found, in_shardings=(state_sharding(state.params, mesh), None, {{"views": shards}}, None))
+
+def temporaries(mesh):
+    views = jax.ShapeDtypeStruct((2, 512, 14, 14, 3), jnp.float32)
+    program = in_parts(mesh).lower(state.params, state.batch_stats, {{"views": views}}, jax.random.key(2)).compile()
+    return program.memory_analysis().temp_size_in_bytes
+
 views = jax.random.normal(jax.random.key(1), (2, 32, 14, 14, 3))
 operands = state.params, state.batch_stats, {{"views": views}}, jax.random.key(2)
 expected = jax.tree.leaves(jax.jit(partial(gradients, graphdef))(*operands))
-mesh = make_mesh(fsdp=4)
-sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, ("data", "fsdp")))
-placed = (
-    jax.device_put(state.params, state_sharding(state.params, mesh)),
-    state.batch_stats,
-    {{"views": jax.device_put(views, sharding)}},
-    operands[3],
-)
-
-def in_parts(*operands):
-    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        return gradients(graphdef, *operands, parts=2)
-
-found = jax.tree.leaves(jax.jit(in_parts)(*placed))
+found = jax.tree.leaves(in_parts(make_mesh(fsdp=4))(*operands))
 for a, b in zip(found, expected, strict=True):
     np.testing.assert_allclose(a, b, atol=1e-5)
 
-one = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("data", "fsdp"))
-alone, shared = (compiled(mesh, 2, 512).memory_analysis().temp_size_in_bytes for mesh in (one, make_mesh()))
+one = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), AXES)
+alone, shared = temporaries(one), temporaries(make_mesh())
+print(shared, alone)
 assert shared < alone / 5, (shared, alone)
 """
 
@@ -109,14 +99,12 @@ def test_on_eight_devices_gradients_are_the_same_and_each_device_keeps_its_own_i
 
 
 def test_parts_save_memory():
+    graphdef, *state = nnx.split(train.new_method(tiny_config("can")), nnx.Param, nnx.BatchStat)
+    batch = {"views": jax.ShapeDtypeStruct((2, 512, 14, 14, 3), jnp.float32)}
+
     def temporaries(parts):
-        config = tiny_config("can", batch_size=512, accumulate=parts)
-        config = dataclasses.replace(config, augment=AugmentConfig("none"))
-        graphdef, state = train.abstract_state(config)
-        image, rate = jax.ShapeDtypeStruct((512, 2, 14, 14, 3), jnp.uint8), jax.ShapeDtypeStruct((), jnp.float32)
-        step = train.jit_train_step(graphdef, config, state, make_mesh())
-        lowered = step.lower(state, {"image": image}, rate, jax.eval_shape(lambda: KEY))
-        return lowered.compile().memory_analysis().temp_size_in_bytes
+        program = jax.jit(partial(gradients, graphdef, parts=parts)).lower(*state, batch, KEY).compile()
+        return program.memory_analysis().temp_size_in_bytes
 
     assert temporaries(8) < temporaries(1) / 2
 

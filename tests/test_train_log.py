@@ -171,7 +171,7 @@ def test_a_terminal_shows_a_bar_with_losses_speed_and_time_left(monkeypatch: pyt
 
 def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(log.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(train_log.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     progress = log._Progress(100, 0)

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 
 from can.errors import ConfigError
 from can.views import num_visible, patchify, random_order, random_sigma, shuffle, unpatchify
+
+
+def test_shapes_in_signatures_are_checked_while_the_tests_run():
+    with pytest.raises(TypeCheckError):
+        patchify(jnp.zeros((2, 4, 6)), 2)
 
 
 def test_patches_are_cut_row_by_row_and_flattened_as_row_column_channel():
