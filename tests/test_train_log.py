@@ -158,7 +158,7 @@ def test_a_full_disk_is_a_user_error_and_keeps_the_rows_before(tmp_path: Path, t
 def test_a_terminal_shows_a_bar_with_losses_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    progress = log._Progress(20, 10)
+    progress = train_log._Progress(20, 10)
     for step in range(11, 21):
         progress.show(step, metrics(step))
     progress.close()
@@ -174,7 +174,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.Mon
     monkeypatch.setattr(train_log.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    progress = log._Progress(100, 0)
+    progress = train_log._Progress(100, 0)
     for step in range(1, 101):
         progress.show(step, metrics(step))
         now[0] += 1.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from experiments.harness.evaluations.evaluation import Evaluation
 from experiments.harness.evaluations.few_shot import FewShot, FewShotMeanRank
+from experiments.harness.evaluations.final_losses import FinalLosses
 from experiments.harness.evaluations.finetune import Finetune
 from experiments.harness.evaluations.linear_probe import LinearProbe
 from experiments.harness.evaluations.robustness import Robustness
@@ -15,6 +16,7 @@ EVALS: dict[str, Evaluation] = {
     "few_shot": FewShot("lsr"),
     "few_shot_mean_rank": FewShotMeanRank(),
     "few_shot_sgd": FewShot("sgd"),
+    "final_losses": FinalLosses(),
     "finetune": Finetune("paper"),
     "finetune_mae": Finetune("mae"),
     "finetune_scratch": Finetune("scratch"),
