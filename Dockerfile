@@ -7,8 +7,8 @@
 #     -v "$PWD/checkpoints:/can/checkpoints" can bash experiments/table2_jft.sh
 FROM python:3.12-slim-bookworm
 
-# git: a run's provenance names the commit that it was made by.
-RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
+# git: a run's provenance names the commit that it was made by. npm: some pictures are published as its packages.
+RUN apt-get update && apt-get install --yes --no-install-recommends git npm && rm -rf /var/lib/apt/lists/*
 
 ARG CAN_JAX=cpu
 WORKDIR /can

@@ -47,6 +47,12 @@ def test_wnids_keep_imagenets_labels_and_bytes_are_kept_as_they_are(tmp_path):
     assert "tensorflow" not in sys.modules
 
 
+def test_every_class_is_held_out_in_proportion(tmp_path):
+    write(tmp_path / "photos", {f"{label}/{index}.jpg": photo(index) for index in range(5) for label in "abcdef"})
+    make_imagenet(tmp_path / "photos", tmp_path / "data", validation_every=5)
+    assert sorted(label for _, label in contents(tmp_path / "data", "validation")) == [0, 1, 2, 3, 4, 5]
+
+
 def test_other_subfolders_get_labels_in_sorted_order_and_png_becomes_jpeg(tmp_path):
     write(tmp_path / "photos", {"b/0.png": photo(0, "PNG"), "a/1.jpg": photo(1), "n02123045/2.jpg": photo(2)})
     make_imagenet(tmp_path / "photos", tmp_path / "data", validation_every=3)

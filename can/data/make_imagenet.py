@@ -37,7 +37,7 @@ def make_imagenet(folder: Path, data_dir: Path, validation_every: int = 5) -> Pa
     Args:
       folder: a folder or .zip file of photos, see above for the labels.
       data_dir: where `load("imagenet2012", ...)` will look.
-      validation_every: one photo in so many goes to `validation`.
+      validation_every: one photo in so many goes to `validation`, of every class in proportion.
 
     Raises:
       DataError: a set is there already, the photos are missing or damaged, or there are over 1000 classes.
@@ -51,8 +51,9 @@ def make_imagenet(folder: Path, data_dir: Path, validation_every: int = 5) -> Pa
     if validation_every < 2 or len(photos) < validation_every:
         raise DataError(f"validation_every {validation_every} must lie in 2..{len(photos)}, the number of photos")
     labels = _imagenet_labels(photos.class_names)
-    held_out = range(validation_every - 1, len(photos), validation_every)
-    parts = {"train": sorted({*range(len(photos))} - {*held_out}), "validation": list(held_out)}
+    by_class = sorted(range(len(photos)), key=lambda index: photos.label(index) or 0)
+    held_out = set(by_class[validation_every - 1 :: validation_every])
+    parts = {"train": sorted({*range(len(photos))} - held_out), "validation": sorted(held_out)}
     features = tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(encoding_format="jpeg"),
