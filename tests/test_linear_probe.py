@@ -18,6 +18,7 @@ from sklearn.metrics import top_k_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 import can.evals.encoder
+import can.evals.linear_probe
 from can.augment import eval_view
 from can.config import LinearProbeConfig, ModelConfig
 from can.data import ArrayImages, EncodedImages
@@ -217,7 +218,7 @@ def test_streamed_and_cached_training_agree_where_augmentation_changes_nothing(b
     encoder = pixel_encoder(6, batch_size)
     cached = evaluate(encoder, train, test, COLORS, seed=0)  # whole-batch: the order does not matter
     streamed = evaluate(encoder, train, test, dataclasses.replace(COLORS, cache_features=False), seed=0)
-    assert cached["loss"] < 0.9  # it has learned something: chance is ln 3
+    assert cached["loss"] < 1.0  # it has learned something: chance is ln 3, 1.099
     assert numbers(streamed) == pytest.approx(numbers(cached), rel=1e-4)
 
 
