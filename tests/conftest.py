@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import hypothesis
 import pytest
+from commands import Commands
 from jaxtyping import install_import_hook
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -58,3 +59,11 @@ def run_python(tmp_path: Path) -> RunPython:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """`commands("experiments/pretrain.py", *flags)`, all in one process; see `Commands`."""
+    process = Commands()
+    yield process
+    process.close()
