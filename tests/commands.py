@@ -31,9 +31,8 @@ class Commands:
     """`commands("experiments/pretrain.py", "--scale=smoke")` does what the command line does; closed, it ends."""
 
     def __init__(self) -> None:
-        env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen([sys.executable, __file__], stdin=pipe, stdout=pipe, text=True, env=env)
+        self._process = subprocess.Popen([sys.executable, __file__], stdin=pipe, stdout=pipe, text=True)
 
     def __call__(self, script: str, *arguments: str) -> Done:
         assert self._process.stdin is not None

@@ -23,12 +23,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY)] if __name__ == "__main__" else []
+from can.files import read_json
 
-from can.files import read_json  # noqa: E402  behind the path
-
-TABLE = REPOSITORY / "experiments" / "table2_jft.py"
+TABLE = Path(__file__).resolve().parent.parent / "experiments" / "table2_jft.py"
 OF_THE_MAKING = ("images_per_second",)  # columns of train.csv that no two trainings share
 
 
@@ -147,7 +144,6 @@ def main() -> None:
     parser.add_argument("--rows", default="", help="of the table; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     asked = parser.parse_args()
-    os.environ["PYTHONPATH"] = str(REPOSITORY)
     with tempfile.TemporaryDirectory() as folder:
         alone = Table(Path(folder) / "undisturbed", asked.jobs, asked.rows)
         alone.start()

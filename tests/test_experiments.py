@@ -39,8 +39,8 @@ def run_script(script: str, folder: Path, *flags: str) -> subprocess.CompletedPr
 
 
 def row(table: str, encoder: str, method: str, epochs: str) -> list[str]:
-    """The cells of one line of the first table of a text."""
-    for line in table.splitlines():
+    """The cells of one row of the last table of a text that has it."""
+    for line in reversed(table.splitlines()):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if cells[:3] == [method, encoder, epochs]:
             return cells
@@ -116,7 +116,7 @@ def assert_one_line(done: Done | subprocess.CompletedProcess[str], message: str,
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
     assert message in lines[0]
-    assert not (folder / "results").exists()
+    assert not list(folder.rglob("config.json"))
 
 
 def test_a_mistake_is_one_line_of_a_process_of_its_own_too(tmp_path):
