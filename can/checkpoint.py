@@ -261,7 +261,7 @@ def _check_same_leaves(folder: Path, example: PyTree, whole: bool) -> None:
         raise UserError(
             f"the checkpoint {folder} is of another model: {name} is {saved.get(name, 'missing')} there and "
             f"{asked.get(name, 'missing')} here{f' ({others} more differ)' if others else ''}; "
-            "pass another --name or --workdir, or --force to start anew"
+            "pass another --name or --workdir, or --force=train to start anew"
         )
 
 

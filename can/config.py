@@ -38,6 +38,9 @@ class ModelConfig:
     scan_unroll: int = 1  # how many blocks the scan over depth unrolls
 
     def __post_init__(self) -> None:
+        for what, value in dataclasses.asdict(self).items():
+            if isinstance(value, int):
+                check_range(what, value, 0 if what in ("cls_token", "decoder_depth", "head_depth") else 1, float("inf"))
         if self.image_size % self.patch_size:
             raise ConfigError(
                 f"patch_size {self.patch_size} does not divide image_size {self.image_size}: "

@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import hypothesis
 import pytest
+from commands import Commands
 from jaxtyping import install_import_hook
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -120,3 +121,11 @@ def run_python(tmp_path: Path) -> RunPython:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """`commands("experiments/pretrain.py", *flags)`, all in one process; see `Commands`."""
+    process = Commands()
+    yield process
+    process.close()

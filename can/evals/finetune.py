@@ -196,7 +196,7 @@ def claim(
     if different:
         raise ConfigError(
             f"{work_dir} holds a finetuning with other settings ({'; '.join(different)}): "
-            "delete that folder, or pass --force to start it anew"
+            "delete that folder, or pass --force with the name of this evaluation"
         )
 
 

@@ -62,7 +62,7 @@ class TrainLog:
             old, new = ", ".join(self._columns), ", ".join(_columns(row))
             raise ConfigError(
                 f"{self.path} has the columns {old}, but {new} are to be logged: "
-                "another version of the code began it; start the run anew with --force"
+                "another version of the code began it; start the run anew with --force=train"
             )
         self._append([str(step), *(_number(name, row[name]) for name in self._columns[1:])])
         if self._events is not None:
@@ -165,5 +165,5 @@ def _rows_until(path: Path, step: int) -> list[list[str]]:
         header, *rows = list(csv.reader(line for line in lines if line.endswith("\n"))) or [[]]
         kept = [row for row in rows if int(row[0]) <= step]
     except (ValueError, IndexError, csv.Error) as error:
-        raise DataError(f"{path} is damaged ({error}): start the run anew with --force") from error
+        raise DataError(f"{path} is damaged ({error}): start the run anew with --force=train") from error
     return [header, *kept] if kept else []

@@ -27,7 +27,7 @@ def complete(setting: Setting, run: Run, evals: Iterable[str]) -> None:
         if reason := reason_to_train(setting, run, evals):
             logging.info("%s", reason)
             _pretrain(setting, run)
-        _evaluate(setting, run, evals)
+        _evaluate(setting, run, evals, trained=reason is not None)
 
 
 def pretrain(setting: Setting, run: Run) -> None:
@@ -43,7 +43,7 @@ def pretrain(setting: Setting, run: Run) -> None:
 def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
     """Makes the evaluations that the run does not have yet; it must be pre-trained."""
     with run.folder.locked():
-        _evaluate(setting, run, evals)
+        _evaluate(setting, run, evals, trained=False)
 
 
 def is_done(setting: Setting, run: Run, evals: Iterable[str]) -> bool:
@@ -102,13 +102,15 @@ def _pretrain(setting: Setting, run: Run) -> None:
     )
 
 
-def _evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
+def _evaluate(setting: Setting, run: Run, evals: Iterable[str], *, trained: bool) -> None:
+    """`trained`: whether this command has pre-trained the run: evaluations of older weights are then outdated."""
     run.folder.claim(run.config)
     if not run.folder.pretrained:
         raise ConfigError(f"{run.folder.name} is not pre-trained: pre-train it with the same flags first")
     for name in evals:
         evaluation, started = EVALS[name], time.time()
-        if not (_is_of_replaced_weights(setting, run, name) or missing_evals(setting, run, [name])):
+        outdated = trained and _is_of_other_weights(run, name)
+        if not (outdated or missing_evals(setting, run, [name])):
             logging.info("%s has its %s already", run.folder.name, name)
             continue
         protocol, images = evaluation.protocol(setting, run), evaluation.images(setting)
@@ -120,11 +122,8 @@ def _evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
         made.write(run.folder.eval_path(name))
 
 
-def _is_of_replaced_weights(setting: Setting, run: Run, name: str) -> bool:
-    """Whether a forced pre-training ended with other weights than those that the evaluation is of."""
-    if "train" not in setting.force or not run.folder.has_eval(name):
-        return False
-    return run.folder.read_eval(name).fingerprints.get("weights") != run.folder.weights
+def _is_of_other_weights(run: Run, name: str) -> bool:
+    return run.folder.has_eval(name) and run.folder.read_eval(name).fingerprints.get("weights") != run.folder.weights
 
 
 def _fingerprints(images: Mapping[str, Fingerprinted]) -> dict[str, str]:

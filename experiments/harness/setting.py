@@ -12,6 +12,7 @@ from can.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig
 from can.errors import ConfigError
 from can.methods import settings_class
 from can.runs import RunDir, run_name
+from experiments.harness.methods import preset
 from experiments.harness.scales import SCALES, Scale
 from experiments.harness.spec import Need, Spec, resolve
 
@@ -115,4 +116,5 @@ def _fields(method: str) -> frozenset[str]:
     """Every override that a run of the method takes."""
     configs = (ModelConfig, AugmentConfig, OptimConfig, settings_class(method))
     names = {f.name for config in configs for f in dataclasses.fields(config)} - {"name", "size"}
-    return frozenset(names | {"augmentation", "warmup_epochs"})
+    untrained = {"total_steps"} if preset(method).base_lr is None else set()
+    return frozenset((names | {"augmentation", "warmup_epochs"}) - untrained)

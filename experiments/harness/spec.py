@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
-from can.errors import ConfigError
+from can.errors import ConfigError, check_range
 from can.methods import check_batch_size, method_class, settings_class
 from can.models import model_config
 from experiments.harness.methods import preset
@@ -79,7 +79,7 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
     chosen = preset(spec.method)
 
     def take(config: type, **base: Any) -> Any:
-        names = {f.name for f in dataclasses.fields(config)} - {"name"}
+        names = {f.name for f in dataclasses.fields(config)} - {"name", "total_steps"}
         return config(**base | {name: given.pop(name) for name in list(given) if name in names})
 
     size = scale.models.get(spec.model, spec.model)
@@ -92,8 +92,8 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
     augment = take(AugmentConfig, name=augmentation, **(crop | scale.augment | chosen.augment))
 
     batch_size = given.pop("batch_size", scale.batch_size)
-    trained = chosen.base_lr is not None
-    total_steps = given.pop("total_steps", scale.schedule.images(spec.epochs) // batch_size if trained else 0)
+    check_range("batch_size", batch_size, 1, float("inf"))
+    total_steps = _total_steps(scale, spec, batch_size, given)
     if (warmup_epochs := given.pop("warmup_epochs", None)) is None:
         warmup_steps = round(scale.schedule.warmup_images(spec.epochs) / batch_size)
     else:
@@ -119,6 +119,21 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
         raise ConfigError(f"{spec.method} has no setting {', '.join(map(repr, given))}")
     check_batch_size(method.name, batch_size)
     return config
+
+
+def _total_steps(scale: Scale, spec: Spec, batch_size: int, given: dict[str, Any]) -> int:
+    """The length of a run, taken out of `given` if it is there. Raises ConfigError for one that would not learn."""
+    if preset(spec.method).base_lr is None:  # untrained
+        return 0
+    if "total_steps" in given:
+        return given.pop("total_steps")
+    images = scale.schedule.images(spec.epochs)
+    if images < batch_size:
+        raise ConfigError(
+            f"{spec.epochs:g} epochs are {images} images at the scale {scale.name}, less than a batch of {batch_size}: "
+            "pass a smaller --batch_size or more --epochs"
+        )
+    return images // batch_size
 
 
 def _rates(scale: Scale, spec: Spec, size: str) -> dict[str, float]:
