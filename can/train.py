@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -25,13 +24,14 @@ from can.checkpoint import Checkpoints
 from can.config import OptimConfig, RunConfig
 from can.data import ImageSet, batches
 from can.errors import ConfigError, UserError
-from can.files import read_json, write_json
+from can.files import write_json
 from can.gradients import gradients
 from can.methods import Batch, Method
 from can.models import ViT
 from can.models.fingerprint import fingerprint_of
 from can.optim import adamw, descend, learning_rate_schedule
 from can.runs import RunDir
+from can.runs.clock import Clock
 from can.runs.log import TrainLog
 from can.runs.provenance import peak_memory_mb, provenance
 from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
@@ -282,24 +282,6 @@ def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) 
             assert statistics is not None
             batch_stats = statistics[0]
     return nnx.merge(graphdef, restored[0], batch_stats)
-
-
-class Clock:
-    """Seconds of training over all restarts of a run, kept beside its checkpoints."""
-
-    def __init__(self, path: Path, start_step: int) -> None:
-        self._path = path
-        self._begun = time.time()
-        saved = read_json(path) if start_step and path.exists() else {"started": self._begun, "seconds": 0.0}
-        self.started, self._before = saved["started"], saved["seconds"]
-
-    def elapsed(self) -> float:
-        """Seconds so far."""
-        return self._before + time.time() - self._begun
-
-    def save(self) -> None:
-        """Keeps the time for a later restart."""
-        write_json(self._path, {"started": self.started, "seconds": self.elapsed()})
 
 
 def _encoder_fingerprint(graphdef: nnx.GraphDef, state: TrainState, config: RunConfig, mesh: jax.sharding.Mesh) -> str:
