@@ -105,7 +105,8 @@ def evaluate(
 
     Returns:
       `top1` and, from 10 classes on, `top5`: shares of the test images, in [0, 1]; `n`: the number of test images;
-      `correct`, bool [n]: which of them top-1 counts;
+      `correct`, bool [n]: which of them top-1 counts; `chance`: the share of the test images that are of their most
+      frequent class, which a constant guess gets;
       `train_top1` and `loss` (cross-entropy in nats): means over the training batches of the last epoch.
 
     Raises:
@@ -126,7 +127,8 @@ def evaluate(
     last_epoch = slice(-schedule.steps_per_epoch, None)
     fitted = {"train_top1": float(np.mean(hits[last_epoch])), "loss": float(np.mean(losses[last_epoch]))}
     features, labels = extract_features(encoder, test, cache_dir=cache_dir)
-    return accuracy(classifier, features, labels) | {"n": len(labels)} | fitted
+    chance = float(np.bincount(labels).max() / len(labels))
+    return accuracy(classifier, features, labels) | {"n": len(labels), "chance": chance} | fitted
 
 
 def resolve_schedule(config: LinearProbeConfig, num_images: int) -> Schedule:
