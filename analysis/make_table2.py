@@ -26,6 +26,7 @@ from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
 from experiments.table2_jft import NEEDS, RUNS, UNTRAINED
 
+COMMAND = "table2_jft"  # of experiments/
 EVAL, METRIC = "linear_probe", "top1"
 
 
@@ -45,28 +46,31 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     table = frame(rows, found)
     claims, judged = judge(rows, found)
     page = Page(head.title("Table 2: linear probe after pre-training on uncurated images", setting))
-    page.add(f"Top-1 accuracy in %, mean ± standard deviation (seeds). {scores.test_images(found, EVAL, METRIC)}")
+    what = "Top-1 accuracy in %, mean ± standard deviation (seeds)."
+    tested_on = scores.tested_on(found, EVAL, METRIC)
+    page.add(f"{what} {tested_on}".strip())
     page.add(
-        "Paper: on IN-1K, as printed. Published: what this repository gives. Yours: what this machine made. "
+        f"Paper: on IN-1K, as printed. {head.whose(found, setting, COMMAND)} "
         "Rows with a citation are the paper's quotations and are not run here."
     )
-    page.bullets(head.describe(found, setting))
-    page.add(to_markdown(table))
-    page.bullets(head.missing(found, NEEDS, setting, "table2_jft"), "Not measured, and the command that does:")
+    description = head.describe(found, setting)
+    page.bullets(description)
+    page.table(
+        table,
+        caption=" ".join(filter(None, [f"{page.title.lstrip('# ')}.", what, tested_on, *description])),
+        rules_before=[next(place for place, row in enumerate(rows) if row.spec), len(rows) - len(UNTRAINED)],
+    )
+    page.bullets(head.missing(found, NEEDS, setting, COMMAND), head.how_to_measure(setting, COMMAND))
     page.bullets([*found.left_out, *head.warnings(found)], "**Left out, or not comparable:**")
-    page.add("## Do the paper's orderings hold here?")
-    for source, verdicts in judged.items():
-        ours = verdicts["paper"].notna()
-        page.add(f"{source.capitalize()}: {statistics.in_words(verdicts[ours]['verdict'], 'orderings of the paper')}")
-    page.add(orderings.RULE)
-    page.add(to_markdown(orderings.table(claims, judged)))
+    if judged:
+        page.add("## Do the paper's orderings hold here?")
+        page.bullets(f"{source.capitalize()}: {in_words(verdicts)}" for source, verdicts in judged.items())
+        page.add(orderings.RULE)
+        claimed = orderings.table(claims, judged)
+        page.add(to_markdown(claimed) if len(claimed) else "")
+    page.add("## The paper's own contradictions")
     page.bullets(caveats(rows))
-    captions = [
-        f"{page.title.lstrip('# ')}. Top-1 in %, mean ± standard deviation (seeds).",
-        *head.describe(found, setting),
-    ]
-    rules = [next(place for place, row in enumerate(rows) if row.spec), len(rows) - len(UNTRAINED)]
-    page.write(setting, "table2", table, caption=" ".join(captions), rules_before=rules)
+    page.write(setting, "table2", numbers(rows, found))
     return to_markdown(table) if brief else page.text
 
 
@@ -82,18 +86,34 @@ def table_rows(values: Sequence[PaperValue]) -> list[Row]:
 
 def frame(rows: Sequence[Row], found: Results) -> pd.DataFrame:
     """The table, as text."""
-    names = [str(row.spec) if row.spec else "" for row in rows]
-    images = found.records.drop_duplicates("row").set_index("row")["images"]
+    images = _of_rows(found, "images")
     return pd.DataFrame(
         {
             "Method": [_method(row) for row in rows],
             "Encoder": [_encoder(row) for row in rows],
-            "Epochs": [row.printed.epochs if row.printed else "0" for row in rows],
-            "Images seen": [f"{images[name]:,}" if name in images else None for name in names],
+            "Epochs": [_epochs(row) for row in rows],
+            "Images seen": [f"{images[row.spec]:,}" if row.spec in images else None for row in rows],
             "Paper": [row.printed.value if row.printed else None for row in rows],
-            **scores.columns(found, EVAL, METRIC, names),
+            **scores.columns(found, EVAL, METRIC, [row.spec for row in rows]),
         }
     )
+
+
+def numbers(rows: Sequence[Row], found: Results) -> pd.DataFrame:
+    """The table, as numbers."""
+    images, steps, tested = (_of_rows(found, column) for column in ("images", "steps", "n"))
+    return pd.DataFrame(
+        {
+            "method": [_method(row) for row in rows],
+            "encoder": [_encoder(row) for row in rows],
+            "epochs": [_epochs(row) for row in rows],
+            "images_seen": [images.get(row.spec) for row in rows],
+            "steps": [steps.get(row.spec) for row in rows],
+            "test_images": [tested.get(row.spec) for row in rows],
+            "paper": [row.printed.value if row.printed else None for row in rows],
+            **scores.numbers(found, EVAL, METRIC, [row.spec for row in rows]),
+        }
+    ).convert_dtypes()
 
 
 def judge(rows: Sequence[Row], found: Results) -> tuple[list[Claim], dict[str, pd.DataFrame]]:
@@ -104,15 +124,36 @@ def judge(rows: Sequence[Row], found: Results) -> tuple[list[Claim], dict[str, p
     return claims, judged
 
 
+def in_words(verdicts: pd.DataFrame) -> str:
+    """How many of the paper's orderings hold, and of the claims that training helps at all."""
+    papers = verdicts["paper"].notna()
+    return " ".join(
+        [
+            statistics.in_words(verdicts[papers]["verdict"], "orderings of the paper"),
+            statistics.in_words(verdicts[~papers]["verdict"], "comparisons with an untrained encoder"),
+        ]
+    )
+
+
 def caveats(rows: Sequence[Row]) -> list[str]:
     """Where the paper contradicts a number of this table."""
     return [
-        f"The paper contradicts itself: {row.printed.method} {row.printed.architecture} {row.printed.epochs} has "
-        f"{row.printed.value} in {row.printed.place} and {other.value} in {other.place}."
+        f"{row.printed.method} {row.printed.architecture} {row.printed.epochs} has {row.printed.value} in "
+        f"{row.printed.place} and {other.value} in {other.place}."
         for row in rows
         if row.printed
         for other in contradictions(paper_values(), row.printed)
     ]
+
+
+def _of_rows(found: Results, column: str) -> dict[Spec | None, int]:
+    """What all runs of a row share."""
+    of_metric = found.records[(found.records["eval"] == EVAL) & (found.records["metric"] == METRIC)]
+    return dict(zip(of_metric["row"], of_metric[column], strict=True))
+
+
+def _epochs(row: Row) -> str:
+    return row.printed.epochs if row.printed else "0"
 
 
 def _encoder(row: Row) -> str:

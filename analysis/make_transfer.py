@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -23,8 +23,9 @@ from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
 from experiments.transfer import NEEDS, TRAINED, UNTRAINED
 
-SPECS = {str(spec): spec for spec in TRAINED + UNTRAINED}
+COMMAND = "transfer"  # of experiments/
 SHOTS_BY_SET = 10  # of the table with a column for each data set
+TUNED = ("finetune", "finetune_scratch")
 
 
 def render(setting: Setting, *, brief: bool = False) -> str:
@@ -34,7 +35,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """
     found = read(NEEDS, setting)
     tables = {
-        "Linear probe and finetuning, top-1 in %": by_source(found, finetuning),
+        "Linear probe and finetuning, top-1 in %": by_source(found, finetuning, "linear_probe", *TUNED),
         "Few-shot by ridge regression, top-1 in %, mean over the data sets": by_source(found, few_shot, "few_shot"),
         "Few-shot by SGD, top-1 in %, mean over the data sets": by_source(found, few_shot, "few_shot_sgd"),
         f"Few-shot by ridge regression with {SHOTS_BY_SET} images a class, top-1 in %": by_source(
@@ -43,50 +44,52 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         "Robustness of the finetuned model, top-1 in %": by_source(found, robustness, "robustness"),
     }
     tables = {title: table for title, table in tables.items() if not table.empty}
-    parts = [part for title, table in tables.items() for part in (f"## {title}", to_markdown(table))]
     page = Page(head.title("Transfer of the encoders of Table 2", setting))
-    page.add("Mean ± standard deviation (seeds). Published: what this repository gives. Yours: what this machine made.")
+    page.add(f"Mean ± standard deviation (seeds). {head.whose(found, setting, COMMAND)}")
+    page.add(scores.tested_on(found, "linear_probe", "top1"))
     page.bullets(head.describe(found, setting))
-    page.bullets(head.missing(found, NEEDS, setting, "transfer"), "Not measured, and the command that does:")
+    page.bullets(head.missing(found, NEEDS, setting, COMMAND), head.how_to_measure(setting, COMMAND))
     page.bullets([*found.left_out, *head.warnings(found)], "**Left out, or not comparable:**")
-    for part in parts:
-        page.add(part)
-    if not found.records.empty:
-        page.add("## What they say")
-        page.add(orderings.RULE)
-        page.add(to_markdown(gains(found)))
-    numbers = found.records.drop(columns="correct")
-    page.write(setting, "transfer", numbers[numbers["metric"] == "top1"], caption=page.title.lstrip("# "))
-    return "\n\n".join(parts) if brief else page.text
-
-
-def by_source(found: Results, make: Callable[..., pd.DataFrame], *arguments: str) -> pd.DataFrame:
-    """The tables that `make(runs of a source, ...)` returns by row, one under the other, with whose they are."""
-    made = []
-    for source in found.sources:
-        runs = found.records[found.records["source"] == source]
-        cells = make(per_cent(runs), *arguments)
-        names = [row for row in SPECS if row in cells.index]
-        specs = [SPECS[row] for row in names]
-        front = pd.DataFrame(
-            {
-                "Method": [preset(spec.method).title for spec in specs],
-                "Encoder": [MODEL_ROLES[spec.model] for spec in specs],
-                "Epochs": [f"{spec.epochs:g}" for spec in specs],
-                "Whose": source,
-            },
-            index=names,
+    for title, table in tables.items():
+        page.add(f"## {title}")
+        page.table(table, caption=f"{page.title.lstrip('# ')}. {title}, mean ± standard deviation (seeds).")
+    claims, judged = gains(found)
+    measured = orderings.with_verdicts(claims, judged)
+    if len(measured):
+        page.add("## Does finetuning gain?")
+        page.bullets(
+            f"{source.capitalize()}: {statistics.in_words(verdicts['verdict'], 'gains of finetuning')}"
+            for source, verdicts in judged.items()
         )
-        made.append(front.join(cells))
-    whole = pd.concat(made) if made else pd.DataFrame()
-    return whole.sort_values("Whose", key=lambda _: [list(SPECS).index(row) for row in whole.index], kind="stable")
+        page.add(orderings.RULE)
+        page.add(to_markdown(measured))
+    page.write(setting, "transfer", found.records.drop(columns="correct"))
+    return "\n\n".join(f"{title}\n\n{to_markdown(table)}" for title, table in tables.items()) if brief else page.text
 
 
-def finetuning(runs: pd.DataFrame) -> pd.DataFrame:
+def by_source(found: Results, make: Callable[..., pd.DataFrame], *evals: str) -> pd.DataFrame:
+    """What `make(runs of one source, *evals)` returns by row, under each other: each row, and of it each source's.
+
+    Rows that nobody measured are without cells; the frame is empty if that is so of all.
+    """
+    by_source = {source: make(per_cent(_of_source(found, source)), *evals) for source in found.sources}
+    lines: list[dict[str, str]] = []
+    for spec in (need.spec for need in NEEDS if set(evals) & set(need.evals)):
+        line = {
+            "Method": preset(spec.method).title,
+            "Encoder": MODEL_ROLES[spec.model],
+            "Epochs": f"{spec.epochs:g}",
+        }
+        have = [source for source, cells in by_source.items() if spec in cells.index]
+        lines += [line | {"Whose": source} | by_source[source].loc[spec].to_dict() for source in have] or [line]
+    return pd.DataFrame(lines) if any("Whose" in line for line in lines) else pd.DataFrame()
+
+
+def finetuning(runs: pd.DataFrame, *evals: str) -> pd.DataFrame:
     """Linear probe, and all weights: finetuned, or trained from scratch for an untrained encoder."""
-    trained = runs[runs["eval"].isin(("finetune", "finetune_scratch"))]
-    columns = {"Linear probe": _top1(runs, "linear_probe"), "All weights": dict(scores.cells(_metric(trained, "top1")))}
-    return pd.DataFrame(columns).dropna(subset="All weights")
+    top1 = runs[runs["metric"] == "top1"]
+    probed, tuned = top1[top1["eval"] == "linear_probe"], top1[top1["eval"].isin(TUNED)]
+    return _side_by_side({"Linear probe": probed, "All weights": tuned})
 
 
 def few_shot(runs: pd.DataFrame, evaluation: str) -> pd.DataFrame:
@@ -95,57 +98,63 @@ def few_shot(runs: pd.DataFrame, evaluation: str) -> pd.DataFrame:
     of_run = shots.groupby(["shots", "row", "seed"], as_index=False, sort=False).agg(
         value=("value", "mean"), n=("n", "sum")
     )
-    columns = {f"{k}-shot": dict(scores.cells(group)) for k, group in of_run.groupby("shots")}
-    return pd.DataFrame(columns)
+    return _side_by_side({f"{k}-shot": group for k, group in of_run.groupby("shots")})
 
 
 def few_shot_sets(runs: pd.DataFrame, evaluation: str) -> pd.DataFrame:
     """A column for each data set."""
     shots = _shots(runs, evaluation)
     chosen = shots[shots["shots"] == SHOTS_BY_SET]
-    return pd.DataFrame({name: dict(scores.cells(group)) for name, group in chosen.groupby("set", sort=False)})
+    return _side_by_side({str(name): group for name, group in chosen.groupby("set", sort=False)})
 
 
 def robustness(runs: pd.DataFrame, evaluation: str) -> pd.DataFrame:
-    """A column for each test set."""
-    mine = runs[(runs["eval"] == evaluation) & runs["metric"].str.endswith("/top1")]
-    sets = mine.assign(set=mine["metric"].str.removesuffix("/top1"))
-    return pd.DataFrame({name: dict(scores.cells(group)) for name, group in sets.groupby("set", sort=False)})
+    """A column for each test set; of damaged images one for the mean over the kinds of damage, which the CSV has."""
+    sets = runs.assign(set=runs["metric"].str.extract(r"^([^/]*)/top1$")[0])[runs["eval"] == evaluation]
+    return _side_by_side({str(name): group for name, group in sets.groupby("set", sort=False)})
 
 
-def gains(found: Results) -> pd.DataFrame:
-    """Whether finetuning beats the linear probe and training from scratch: claims about one table of all top-1."""
+def gains(found: Results) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Whether finetuning beats the linear probe and training from scratch: the claims, and what each source says.
+
+    All top-1 of a source are one table, whose rows are a spec and an evaluation.
+    """
     scratch = {spec.model: spec for spec in UNTRAINED}
     pairs = [
-        (spec, what, (str(spec), "finetune"), other)
+        (spec, what, (spec, "finetune"), other)
         for spec in TRAINED
         for what, other in (
-            ("the linear probe", (str(spec), "linear_probe")),
-            ("training from scratch", (str(scratch[spec.model]), "finetune_scratch")),
+            ("the linear probe", (spec, "linear_probe")),
+            ("training from scratch", (scratch[spec.model], "finetune_scratch")),
         )
     ]
-    columns: dict[str, Sequence[object]] = {
-        "Finetuning of": [_name(spec) for spec, _, _, _ in pairs],
-        "beats": [what for _, what, _, _ in pairs],
-    }
+    claims = pd.DataFrame(
+        {"Finetuning of": [_name(spec) for spec, *_ in pairs], "beats": [what for _, what, *_ in pairs]}
+    )
+    judged = {}
     for source in found.sources:
-        runs = found.records[(found.records["source"] == source) & (found.records["metric"] == "top1")]
+        runs = _of_source(found, source)
+        runs = runs[runs["metric"] == "top1"]
         rows = pd.Series(list(zip(runs["row"], runs["eval"], strict=True)), index=runs.index, dtype=object)
-        verdicts = statistics.compare(per_cent(runs).assign(row=rows), [(above, below) for _, _, above, below in pairs])
-        columns |= orderings.verdict_columns(source, verdicts)
-    return pd.DataFrame(columns)
+        of_table = per_cent(runs).assign(row=rows)
+        judged[source] = statistics.compare(of_table, [(above, below) for _, _, above, below in pairs])
+    return claims, judged
 
 
 def _name(spec: Spec) -> str:
     return f"{preset(spec.method).title} {MODEL_ROLES[spec.model]}"
 
 
-def _metric(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    return runs[runs["metric"] == metric]
+def _of_source(found: Results, source: str) -> pd.DataFrame:
+    return found.records[found.records["source"] == source]
 
 
-def _top1(runs: pd.DataFrame, evaluation: str) -> Mapping[str, str]:
-    return dict(scores.cells(_metric(runs[runs["eval"] == evaluation], "top1")))
+def _side_by_side(runs: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The scores of each group of runs as a column, by row."""
+    columns = {name: scores.cells(group) for name, group in runs.items()}
+    rows = list(dict.fromkeys(row for cells in columns.values() for row in cells))
+    by_row = {name: [cells.get(row) for row in rows] for name, cells in columns.items()}
+    return pd.DataFrame(by_row, index=pd.Index(rows, dtype=object))
 
 
 def _shots(runs: pd.DataFrame, evaluation: str) -> pd.DataFrame:

@@ -3,7 +3,7 @@
     python analysis/publish.py --scale=laptop                 the tables of published results, and the pages
     python analysis/publish.py --scale=laptop --runs          first copies the finished runs of results/<scale>/
 
-A run is published only if it was made by one clean commit. `smoke` aside, each row needs three seeds.
+What is published was made by one clean commit, evaluations too. `smoke` aside, each row needs three seeds.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import dataclasses
 import importlib
 import pkgutil
 import shutil
-from collections.abc import Callable
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from absl import flags
 
 import analysis
-from analysis.lib.results import YOURS, Results, read
-from can.errors import DataError
+from analysis.lib.results import YOURS, read
+from can.errors import ConfigError, DataError
 from can.files import read_json
 from can.runs import RunDir
 from experiments.harness import cli
@@ -29,74 +33,95 @@ from experiments.harness.declared import all_needs
 from experiments.harness.setting import Setting
 
 SEEDS = 3
-KEPT = ("config.json", "train.csv", "provenance.json")
+CONFIG = "config.json"
+OF_EACH_RUN = (CONFIG, "train.csv", "provenance.json")
 
 
 def publish_runs(setting: Setting) -> list[str]:
-    """Copies the reader's finished runs to the published ones; returns their names.
+    """Copies the reader's finished runs, with the evaluations that tables read, to the published ones.
 
-    Raises DataError, before anything is copied, if one was made by changed sources or a row has too few seeds.
+    Returns what was done, and what was left out, as lines. Raises DataError, before anything is copied, if a row has
+    too few seeds, or something was made by changed sources or by another commit than the rest.
     """
     found = read(all_needs(), setting)
     runs = [run for source, run in found.runs if source == YOURS]
-    _check_seeds(found, setting)
-    commits = {_clean_commit(run.folder) for run in runs}
+    if not runs:
+        raise DataError(f"no finished runs in {setting.results_dir / setting.scale.name}")
+    yours = found.records[found.records["source"] == YOURS]
+    _check_seeds(yours, setting)
+    evals = {key: list(group.unique()) for key, group in yours.groupby(["row", "seed"], sort=False)["eval"]}
+    files = {run.folder: _files(run.folder, evals[run.spec, run.config.seed]) for run in runs}
+    made = [path for path in chain.from_iterable(files.values()) if path.suffix == ".json" and path.name != CONFIG]
+    commits = sorted({_clean_commit(path) for path in made})
     if len(commits) != 1:
-        raise DataError(f"the runs are of {len(commits)} commits ({', '.join(sorted(commits))}): make them all by one")
-    for run in runs:
-        target = setting.published(run.spec, run.config.seed).results
+        raise DataError(f"the results are of {len(commits)} commits ({', '.join(commits)}): make them all by one")
+    for folder, paths in files.items():
+        target = setting.published_dir / setting.scale.name / folder.name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        for path in sorted(run.folder.results.iterdir()):
-            if path.name in KEPT or path.suffix in (".json", ".csv"):
-                shutil.copy(path, target)
-    return [run.folder.name for run in runs]
+        for path in paths:
+            shutil.copy(path, target)
+    return [f"published {len(runs)} runs", *found.left_out]
 
 
 def remake_tables(setting: Setting) -> list[str]:
-    """Remakes the tables of the published results alone, beside them; returns their modules' names."""
+    """Remakes the tables of the published results alone, beside them; returns their modules' names.
+
+    A table of which nothing is published is not made.
+    """
     alone = dataclasses.replace(setting, results_dir=setting.published_dir)
     made = []
-    for name, render in tables().items():
-        render(alone)
-        made.append(name)
+    for name, module in tables().items():
+        if read(module.NEEDS, alone).sources:
+            module.render(alone)
+            made.append(name)
     return made
 
 
-def tables() -> dict[str, Callable[[Setting], str]]:
-    """What makes each table or figure of declared runs: the modules of this folder that have NEEDS and `render`."""
+def tables() -> dict[str, Any]:
+    """The modules of this folder that make a table or figure of declared runs, which have NEEDS and `render`."""
     found = {}
     for script in pkgutil.iter_modules(analysis.__path__):
         if script.name.startswith("make_"):
             module = importlib.import_module(f"analysis.{script.name}")
             if hasattr(module, "NEEDS"):
-                found[script.name] = module.render
+                found[script.name] = module
     return found
 
 
-def _check_seeds(found: Results, setting: Setting) -> None:
+def _check_seeds(records: pd.DataFrame, setting: Setting) -> None:
     if setting.scale.name == "smoke":
         return
-    yours = found.records[found.records["source"] == YOURS]
-    seeds = yours.groupby(["row", "eval"])["seed"].nunique()
-    if not seeds.empty and seeds.min() < SEEDS:
-        row, evaluation = seeds.idxmin()
-        raise DataError(f"{evaluation} of {row} has {seeds.min()} seeds: publish {SEEDS} or more, with --seeds=0,1,2")
+    for (row, evaluation), seeds in records.groupby(["row", "eval"], sort=False)["seed"]:
+        if (count := seeds.nunique()) < SEEDS:
+            raise DataError(f"{evaluation} of {row} has {count} seeds: publish {SEEDS} or more, with --seeds=0,1,2")
 
 
-def _clean_commit(run: RunDir) -> str:
-    git = read_json(run.results / "provenance.json")["git"]
+def _files(run: RunDir, evals: Sequence[str]) -> list[Path]:
+    """What of a run is published: what pre-training left, and these evaluations with their curves."""
+    if not run.pretrained:
+        raise DataError(f"{run.name} is not pre-trained to its end: start its table again")
+    curves = [path for name in evals if (path := run.results / f"{name}.csv").exists()]
+    return [*(run.results / name for name in OF_EACH_RUN), *map(run.eval_path, evals), *curves]
+
+
+def _clean_commit(path: Path) -> str:
+    """By which commit a file was made, as it says itself."""
+    values = read_json(path)
+    git = values.get("provenance", values)["git"]
     if git["commit"] is None or git["dirty"]:
-        raise DataError(f"{run.name} was not made by a clean commit: make it from a fresh clone")
+        raise DataError(f"{path} was not made by a clean commit: make it from a fresh clone")
     return git["commit"]
 
 
 def main() -> None:
     """Publishes what the flags name."""
     setting = setting_flags.setting()
+    if setting.given:
+        raise ConfigError(f"a scale is published as it is, without {' '.join(setting.given)}")
     if flags.FLAGS.runs:
-        print(f"published {len(publish_runs(setting))} runs")
-    print(f"remade {', '.join(remake_tables(setting))}")
+        print("\n".join(publish_runs(setting)))
+    print(f"remade {', '.join(remake_tables(setting)) or 'nothing: nothing is published at this scale'}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Compares your results with those that this repository publishes: `python analysis/verify.py [--scale=...]`.
 
-A number is `equal` if it is the published one of the same run to the last digit. Else it is `within` or `outside` the
-95 % interval in which one more run of the published row would lie. At `laptop`, on another machine of the same kind
+See MEANINGS for what is said of a number. At `laptop`, on another machine of the same kind
 of processor, all numbers of Table 2 came out equal. Trains nothing.
 """
 
@@ -20,7 +19,13 @@ from analysis.lib.tables import to_markdown
 from experiments.harness.declared import all_needs
 from experiments.harness.setting import Setting
 
-LEVELS = (EQUAL, WITHIN, OUTSIDE, UNKNOWN)
+LEVELS = [EQUAL, WITHIN, OUTSIDE, UNKNOWN]
+MEANINGS = {
+    EQUAL: "equal: the published number of the same run, to the last digit.",
+    WITHIN: "within: in the 95 % interval in which one more run of the published row would lie.",
+    OUTSIDE: "outside: not in that interval, as one number in 20 would be by chance.",
+    UNKNOWN: "unknown: nothing is published of this row, or no published row has two seeds.",
+}
 
 
 def render(setting: Setting, *, brief: bool = False) -> str:
@@ -32,21 +37,21 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     compared = compare(found)
     page = Page(head.title("Your results against the published ones", setting))
     if compared.empty:
-        command = f"bash experiments/table2_jft.sh --scale={setting.scale.name}"
-        page.add(f"There are no results of yours at this scale: make some with `{command}`.")
-        return page.text
-    counts = (
-        compared.groupby(["eval", "level"]).size().unstack(fill_value=0).reindex(columns=list(LEVELS), fill_value=0)
-    )
-    words = ", ".join(f"{int(counts[level].sum()):,} {level}" for level in LEVELS)
-    page.add(f"Of your {len(compared):,} numbers: {words}.")
-    if brief:
-        return page.text
-    page.add(to_markdown(counts.rename_axis(None, axis="columns").reset_index().rename(columns={"eval": "Evaluation"})))
-    page.add(f"{UNKNOWN}: no published row has this number with two seeds or more.")
-    outside = compared[compared["level"] == OUTSIDE]
-    page.bullets((_line(number) for number in outside.itertuples()), "Outside:")
-    page.bullets(found.left_out, "**Left out:**")
+        page.add(f"There are no results of yours here: make some with {head.command_line(setting, 'table2_jft')}.")
+    else:
+        if PUBLISHED not in found.sources:
+            page.add("There are no published results to compare them with.")
+        counts = compared.groupby(["eval", "level"]).size().unstack(fill_value=0).reindex(columns=LEVELS, fill_value=0)
+        words = ", ".join(f"{int(counts[level].sum()):,} {level}" for level in LEVELS)
+        page.add(f"Of your {len(compared):,} numbers: {words}.")
+        if brief:
+            return page.text
+        page.add(to_markdown(counts.rename_axis(None, axis="columns").rename_axis("Evaluation").reset_index()))
+        page.bullets(MEANINGS[level] for level in LEVELS if counts[level].any())
+        outside = compared[compared["level"] == OUTSIDE]
+        page.add("" if outside.empty else "## Outside")
+        page.add("" if outside.empty else to_markdown(_as_text(outside)))
+    page.bullets([*found.left_out, *head.warnings(found)], "**Left out, or not comparable:**")
     return page.text
 
 
@@ -60,9 +65,18 @@ def compare(found: Results) -> pd.DataFrame:
     return pd.concat(compared, ignore_index=True) if compared else pd.DataFrame()
 
 
-def _line(number: pd.Series) -> str:
-    interval = f"[{number.low:.4f}, {number.high:.4f}]"
-    return f"{number.row} seed {number.seed}, {number.eval} {number.metric}: {number.value:.4f}, expected in {interval}"
+def _as_text(numbers: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Row": [f"{spec} ({spec.data})" for spec in numbers["row"]],
+            "Seed": numbers["seed"],
+            "Evaluation": numbers["eval"],
+            "Metric": numbers["metric"],
+            "Yours": [f"{value:.4f}" for value in numbers["value"]],
+            "Expected from": [f"{low:.4f}" for low in numbers["low"]],
+            "to": [f"{high:.4f}" for high in numbers["high"]],
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ def test_digits_are_classified_as_well_as_by_logistic_regression():
     assert metrics["top1"] == pytest.approx(reference, abs=0.02)
     assert metrics["top1"] < metrics["top5"] < 1.0
     assert metrics["n"] == 597
+    assert metrics["chance"] == max(np.mean(test.labels == label) for label in range(10))
 
 
 def test_accuracies_equal_scikit_learns():

@@ -1,79 +1,48 @@
+"""Table 2: the paper's rows, what is published and what the reader made beside each other, and what they say."""
+
 from __future__ import annotations
 
 import csv
+import dataclasses
+import re
 import shutil
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from invented import add, cells, contents, published, setting
 
 from analysis import make_table2
-from analysis.lib.formats import Table, escape_latex, to_markdown
-from analysis.lib.orderings import Entry, Score, paper_claims
+from analysis.lib.orderings import RULE
 from analysis.lib.paper import paper_values, printed_at
-from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
-from can.errors import DataError
-from can.methods import settings_class
-from can.runs import RunDir
+from analysis.lib.tables import to_latex, to_markdown
+from experiments.harness.setting import Setting
 
-PROTOCOL = {"name": "linear_probe", "train": "pictures train", "test": "pictures test", "base_lr": 0.1}
 TABLE_2 = """
 MoCLR R50 5000 67.6 / BYOL R50 5000 67.9 / DnC R50 1000 67.9 / DnC R50 4500 70.7 / MoCLR R200×2 5000 74.2 /
 DnC R200×2 3000 77.3 / MAE ViT-L 1600 50.5 / MAE ViT-L 5000 64.1 / SimCLR ViT-B 800 65.8 / SimCLR ViT-L 800 72.6 /
 SimCLR ViT-L 1600 73.1 / SimCLR ViT-L 5000 73.4 / CAN ViT-B 800 67.1 / CAN ViT-L 800 72.8 / CAN ViT-L 1600 74.3 /
 CAN ViT-L 3000 75.3 / CAN ViT-L 5000 75.4
 """
-
-
-def config(epochs: float, seed: int, scale: str = "laptop") -> RunConfig:
-    return RunConfig(
-        scale=scale,
-        epochs=epochs,
-        seed=seed,
-        model=ModelConfig("micro", image_size=28, patch_size=4, width=128, depth=6, heads=4, mlp_dim=512),
-        method=settings_class("can")(),
-        augment=AugmentConfig(),
-        data=DataConfig("offline_mix"),
-        optim=OptimConfig(1e-3, 0.05, batch_size=100, total_steps=int(epochs), warmup_steps=0),
-    )
-
-
-def add_run(
-    results: Path,
-    row: str,
-    top1: float,
-    seed: int = 0,
-    *,
-    scale: str = "laptop",
-    n: int = 10_000,
-    changed: RunConfig | None = None,
-    protocol: object = PROTOCOL,
-) -> None:
-    """Writes the results of a run of `row`, such as can/vit_l/800, with `top1` in per cent."""
-    method, model, epochs = row.split("/")
-    run = RunDir(results, results.parent / "work", scale, f"{method}-{model.replace('_', '')}-jft-e{epochs}-s{seed}")
-    run.claim(changed or config(float(epochs), seed, scale))
-    others = [{"metric": "top5", "value": 0.99}, {"metric": "loss", "value": 1.25}]
-    records = [{"metric": "top1", "value": top1 / 100}, *others]
-    run.write_eval("linear_probe", [record | dict(n=n, seed=seed, protocol=protocol) for record in records])
-
-
-def cells(markdown: str, *start: str) -> list[str]:
-    """The cells of the one table row that starts with these cells."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
-    (found,) = [row for row in rows if row[: len(start)] == list(start)]
-    return found
-
-
-def sentence(markdown: str, start: str) -> str:
-    (found,) = [line for line in markdown.splitlines() if line.removeprefix("- ").startswith(start)]
-    return found.removeprefix("- ")
+# What the numbers of the paper in each unit can be at all.
+RANGES = {"%": (0.5, 100), "epochs": (1, 5000), "images": (64, 2e6), "million": (1, 1000), "hours": (1, 100)}
+RANGES |= {"TPUs": (1, 1024), "data sets": (1, 20), "classes": (2, 1e5), "models": (1, 100), "views": (1, 100)}
+RANGES |= {"steps": (1e3, 1e6), "pixels": (14, 1024), "times": (0.01, 10), "blocks": (1, 48), "heads": (1, 48)}
+RANGES |= {"layers": (1, 48), "unit": (1, 1)}
+# Of the metrics without a unit: losses, widths, and otherwise rates and shares.
+LARGE = {"contrastive_loss": (1, 10), "decoder_mlp_dim": (64, 1e4), "decoder_width": (64, 1e4)}
+LARGE |= {"head_width": (64, 1e4), "head_out": (64, 1e4), "finetune_rand_augment_layers": (1, 10)}
+LARGE |= {"finetune_rand_augment_magnitude": (1, 30)}
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
-    return tmp_path / "results"
+def here(tmp_path: Path) -> Setting:
+    return setting(tmp_path)
+
+
+def heading(markdown: str) -> list[str]:
+    return cells(markdown, "Method", "Encoder")
 
 
 def test_the_values_of_table_2_are_the_papers_in_its_order() -> None:
@@ -84,10 +53,11 @@ def test_the_values_of_table_2_are_the_papers_in_its_order() -> None:
     assert ours == [row.strip() for row in TABLE_2.replace("\n", " ").split("/")]
 
 
-def test_every_paper_value_is_a_number_with_a_place_and_none_is_given_twice() -> None:
+def test_every_paper_value_has_a_place_and_is_possible_in_its_unit_and_none_is_given_twice() -> None:
     values = paper_values()
-    assert all(value.place and value.metric for value in values)
-    assert sum(value.number for value in values) > 0  # every one parses
+    assert [value for value in values if not (value.place and value.metric)] == []
+    ranges = {value: RANGES[value.unit] if value.unit else LARGE.get(value.metric, (0, 1)) for value in values}
+    assert [value for value, (low, high) in ranges.items() if not low <= value.number <= high] == []
     assert {f"Table {number}" for number in range(1, 11)} <= {value.place for value in values}
     twice = Counter(value._replace(value="", unit="", note="") for value in values)
     assert [value for value, count in twice.items() if count > 1] == []
@@ -100,212 +70,219 @@ def test_table_3_has_sixteen_rows_with_the_papers_probes() -> None:
     assert " ".join(probes) == "76.7 78.2 68.6 70.4 37.6 56.7 68.0 74.0 74.8 73.9 73.5 71.4 76.2"
 
 
-def test_a_row_is_the_mean_and_sample_deviation_over_its_seeds_beside_the_papers_value(results: Path) -> None:
+def test_published_and_own_results_stand_beside_the_papers_value(here: Setting) -> None:
     for seed, top1 in enumerate((80.0, 81.0, 83.0)):
-        add_run(results, "can/vit_l/800", top1, seed)
-    row = cells(make_table2.render(results, "laptop"), "CAN", "ViT-L", "800")
+        add(published(here), "can/vit_l/800", seed, top1=top1)
+    add(here, "can/vit_l/800", 0, top1=77.25)
+    text = make_table2.render(here)
+    assert heading(text)[3:] == ["Images seen", "Paper", "Published", "Yours"]
     # mean 81.333, deviations -1.333, -.333, 1.667: sqrt((1.778 + .111 + 2.778) / 2) = 1.528
-    assert row == ["CAN", "ViT-L", "800", "72.8", "81.3 ± 1.5", "3", "10,000"]
+    assert cells(text, "CAN", "ViT-L", "800") == ["CAN", "ViT-L", "800", "24,000", "72.8", "81.3 ± 1.5 (3)", "77.2 (1)"]
+    assert "Published: what this repository gives. Yours: what this machine made." in text
 
 
-def test_one_seed_has_no_deviation_and_the_table_says_what_follows(results: Path) -> None:
-    add_run(results, "mae/vit_l/1600", 77.25)
-    markdown = make_table2.render(results, "laptop")
-    assert cells(markdown, "MAE", "ViT-L", "1600")[3:] == ["50.5", "77.2", "1", "10,000"]
-    assert "Rows of one seed have no spread" in markdown
+def test_a_fresh_clone_prints_what_is_published_and_how_the_readers_own_are_made(here: Setting) -> None:
+    add(published(here), "can/vit_l/800", 0, top1=80)
+    text = make_table2.render(here)
+    assert heading(text)[5:] == ["Published"]
+    assert "Published: what this repository gives. Yours will stand beside it: `bash experiments/table2_jft.sh" in text
+    assert "- Published: Of the 16" in text and "- Yours: Of" not in text
 
 
-def test_a_missing_row_is_a_dash_and_the_command_that_makes_it(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    markdown = make_table2.render(results, "laptop")
-    assert cells(markdown, "CAN", "ViT-L", "5000")[3:] == ["75.4", "–", "–", "–"]
-    command = "bash experiments/table2_jft.sh --scale=laptop --rows=can/vit_l/5000"
-    assert f"- can/vit_l/5000: `{command} --results_dir={results}`" in markdown
-    assert "--rows=random/vit_b/0" in markdown
-    assert "--rows=can/vit_l/800" not in markdown
+def test_own_results_alone_say_so(here: Setting) -> None:
+    add(here, "can/vit_l/800", 0, top1=80)
+    text = make_table2.render(here)
+    assert heading(text)[5:] == ["Yours"]
+    assert "Yours: what this machine made." in text and "Published" not in text
 
 
-def test_quoted_rows_stay_quoted_whatever_was_run(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    markdown = make_table2.render(results, "laptop")
-    assert cells(markdown, "DnC, Tian et al. (2021)", "R200×2")[3:] == ["77.3", "quoted", "–", "–"]
-    assert sum(" quoted |" in line for line in markdown.splitlines()) == 6
+def test_without_any_result_there_are_dashes_and_a_command_for_all_rows_and_for_each(here: Setting) -> None:
+    text = make_table2.render(here)
+    assert heading(text)[5:] == ["Yours"]
+    assert [cells(text, "CAN", "ViT-L", epochs)[3:] for epochs in ("800", "5000")] == [
+        ["–", "72.8", "–"],
+        ["–", "75.4", "–"],
+    ]
+    command = f"bash experiments/table2_jft.sh --scale=laptop --results_dir={here.results_dir}"
+    assert f"Not measured. `{command}` makes all of it; one row:" in text
+    commands = re.findall(r"^- (\S+): `(.*)`$", text, re.M)
+    assert len(commands) == len(make_table2.NEEDS)
+    assert {line for row, line in commands} == {f"{command} --rows={row}" for row, _ in commands}
+    assert "Nothing is measured yet." in text and RULE not in text and "not measured" not in text
 
 
-def test_untrained_encoders_are_rows_without_a_value_of_the_paper(results: Path) -> None:
-    add_run(results, "random/vit_b/0", 69.0)
-    row = cells(make_table2.render(results, "laptop"), "random init", "ViT-B")
-    assert row == ["random init", "ViT-B", "0", "–", "69.0", "1", "10,000"]
+def test_what_is_measured_has_no_command(here: Setting) -> None:
+    add(here, "can/vit_l/800", 0, top1=80)
+    add(published(here), "can/vit_b/800", 0, top1=80)
+    text = make_table2.render(here)
+    assert "--rows=random/vit_b/0`" in text
+    assert "--rows=can/vit_l/800`" not in text and "--rows=can/vit_b/800`" not in text
 
 
-def test_the_header_reads_roles_and_images_from_the_runs(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    add_run(results, "can/vit_l/5000", 82)
-    markdown = make_table2.render(results, "laptop")
-    assert "ViT-L is played by `micro` (width 128, depth 6, 49 patches of 4 px in images of 28 px)." in markdown
-    assert "JFT-300M is played by `offline_mix`." in markdown
-    assert "trains on `pictures train` and tests on `pictures test`, in the role of IN-1K." in markdown
-    assert "800 → 80,000; 5000 → 500,000." in markdown  # total_steps x batch_size of each configuration
-    assert "ViT-B is played" not in markdown
+def test_quoted_rows_are_not_run(here: Setting) -> None:
+    add(here, "can/vit_l/800", 0, top1=80)
+    text = make_table2.render(here)
+    assert cells(text, "DnC, Tian et al. (2021)", "R200×2")[3:] == ["–", "77.3", "–"]
+    assert len(re.findall(r"^\| \w+, .* et al\.", text, re.M)) == 6
+    assert "Rows with a citation are the paper's quotations" in text
 
 
-def test_an_ordering_holds_fails_or_is_undecided_by_the_spread_of_the_seeds(results: Path) -> None:
-    for row, scores in {
-        "can/vit_b/800": (80.0, 80.2),  # 79.9 -> 80.1, deviation .141
-        "simclr/vit_b/800": (79.0, 79.2),
-        "can/vit_l/800": (80.0, 82.0),  # deviation 1.414
-        "simclr/vit_l/800": (80.5, 82.5),
-        "can/vit_l/1600": (81.0, 81.2),
-        "simclr/vit_l/1600": (82.0, 82.2),
-    }.items():
-        for seed, top1 in enumerate(scores):
-            add_run(results, row, top1, seed)
-    markdown = make_table2.render(results, "laptop")
-    assert sentence(markdown, "CAN above SimCLR") == (
-        "CAN above SimCLR at equal size and epochs: holds in 1 of 3. ViT-B 800 +1.0 (spread 0.2, paper +1.3); "
-        "ViT-L 800 −0.5 (spread 2.0, paper +0.2) **undecided**; "
-        "ViT-L 1600 −1.0 (spread 0.2, paper +1.2) **does not hold**; ViT-L 5000 not measured."
+def test_untrained_encoders_are_rows_without_a_value_of_the_paper_and_chance_is_said(here: Setting) -> None:
+    add(here, "random/vit_b/0", 0, top1=69, chance=10)
+    text = make_table2.render(here)
+    assert cells(text, "untrained", "ViT-B") == ["untrained", "ViT-B", "0", "0", "–", "69.0 (1)"]
+    assert "Chance, which is always naming the most frequent class: 10.0 %." in text
+
+
+def test_the_head_says_roles_test_images_and_what_an_epoch_of_the_paper_is_here(here: Setting) -> None:
+    add(here, "can/vit_l/800", 0, top1=80)
+    add(here, "can/vit_l/5000", 0, top1=82)
+    text = make_table2.render(here)
+    assert "mean ± standard deviation (seeds). Test images: 10,000." in text
+    assert "- ViT-L is played by `micro` (width 128, depth 4, 16 patches of 7 px in images of 28 px).\n" in text
+    assert (
+        "IN-1K is played by `fashion_mnist`: classifiers are trained on its `train` and tested on its `test`." in text
     )
-    assert sentence(markdown, "CAN above MAE") == "CAN above MAE at equal size and epochs: not measured."
-    assert "SimCLR 800 +2.4 (spread 1.4, paper +6.8)" in sentence(markdown, "The larger encoder")
+    assert "JFT-300M in pre-training is played by `offline_mix`." in text
+    # 24,000 images at 800 epochs, and × (5000 / 800) ** .55 = 65,754, in batches of 64
+    assert "images seen here: 800 → 24,000 (375 steps); 5000 → 65,728 (1,027 steps)." in text
+    assert "ViT-B is played" not in text
 
 
-def test_the_summary_counts_the_papers_orderings(results: Path) -> None:
-    for row, top1 in {"can/vit_l/800": 80, "can/vit_l/1600": 79, "simclr/vit_l/800": 78}.items():
-        add_run(results, row, top1)
-    # measured: CAN above SimCLR at 800 (holds), CAN longer 800 -> 1600 (does not)
-    assert sentence(make_table2.render(results, "laptop"), "Of the paper's").startswith(
-        "Of the paper's 16 orderings between two rows, 2 can be judged here. Holds: 1. Does not hold: 1. Undecided"
+def test_a_recast_table_shows_the_rows_that_were_run_and_says_what_was_recast(here: Setting) -> None:
+    add(published(here), "can/vit_l/800", 0, top1=80)
+    scale = dataclasses.replace(here.scale, data=here.scale.data | {"jft": "folder:/home/someone/my photos"})
+    given = ("--uncurated=folder:/home/someone/my photos", "--batch_size=32")
+    recast = dataclasses.replace(here, scale=scale, overrides={"batch_size": 32}, given=given)
+    add(recast, "can/vit_l/800", 0, top1=55)
+    text = make_table2.render(recast)
+    assert "- **Recast with `--uncurated=folder:/home/someone/my photos --batch_size=32`.**" in text
+    assert "played by `folder:my photos`" in text and "800 → 24,000 (750 steps)" in text
+    assert heading(text)[5:] == ["Yours"]  # nothing of the kind is published
+    assert cells(text, "CAN", "ViT-L", "800")[5:] == ["55.0 (1)"]
+    assert "--scale=laptop '--uncurated=folder:/home/someone/my photos' --batch_size=32" in text  # the missing rows
+
+
+def test_what_was_made_with_other_settings_is_left_out_and_said(here: Setting) -> None:
+    add(published(here), "can/vit_l/800", 0, top1=80)
+    add(here, "can/vit_l/800", 0, top1=90, protocol={"base_lr": 0.1})
+    text = make_table2.render(here)
+    assert cells(text, "CAN", "ViT-L", "800")[5:] == ["80.0 (1)"]
+    said = text.partition("**Left out, or not comparable:**")[2]
+    assert "- linear_probe of yours can-vitl-jft-e800-s0 was made with other settings:\n  - base_lr: 0.1 (on" in said
+
+
+def test_the_papers_orderings_are_counted_for_each_source(here: Setting) -> None:
+    for row, top1 in {"can/vit_l/800": 80, "can/vit_l/1600": 70, "simclr/vit_l/800": 75, "random/vit_l/0": 60}.items():
+        for seed in range(3):
+            add(published(here), row, seed, top1=top1 + 0.1 * seed)
+    add(here, "can/vit_l/800", 0, top1=80)
+    add(here, "simclr/vit_l/800", 0, top1=10)
+    text = make_table2.render(here)
+    assert (  # CAN above SimCLR at 800; longer CAN
+        "- Published: Of the 16 orderings of the paper, 1 holds, 1 does not hold, 0 are undecided and 14 are not "
+        "measured. Of the 11 comparisons with an untrained encoder, 3 hold,"
+    ) in text
+    assert "- Yours: Of the 16 orderings of the paper, 0 hold, 0 do not hold, 1 is undecided and 15 are not" in text
+    above, longer = (
+        cells(text, "CAN above SimCLR at equal size and epochs"),
+        cells(text, "Longer pre-training is better"),
     )
+    assert above[1:3] + above[4:] == ["ViT-L 800", "+0.2", "holds", "+70.0 (one seed)", "undecided"]
+    assert longer[1:3] + longer[4:] == ["CAN ViT-L 800 → 1600", "+1.5", "does not hold", "–", "not measured"]
+    difference, low, high = map(float, re.findall(r"[+-][\d.]+", longer[3].replace("−", "-")))
+    assert low < difference == -10 < high < -7
+    assert "| Trained above untrained                   | MAE" not in text  # nobody measured it
 
 
-def test_every_trained_row_is_held_against_the_untrained_encoder_of_its_size(results: Path) -> None:
-    for row, top1 in {"random/vit_b/0": 70, "random/vit_l/0": 75, "can/vit_b/800": 72, "can/vit_l/800": 74}.items():
-        add_run(results, row, top1)
-    line = sentence(make_table2.render(results, "laptop"), "Trained above randomly initialised")
-    assert "holds in 1 of 2." in line
-    assert "CAN ViT-B 800 +2.0;" in line
-    assert "CAN ViT-L 800 −1.0 **does not hold**" in line
+def test_the_papers_own_contradiction_is_shown(here: Setting) -> None:
+    assert "- SimCLR ViT-L 5000 has 73.4 in Table 2 and 71.8 in Sec. 4.1.\n" in make_table2.render(here)
 
 
-def test_orderings_follow_the_papers_numbers_not_the_methods_names() -> None:
-    entries = [Entry("CAN", "ViT-L", 800, 60.0, Score(50, None, 1, 10)), Entry("MAE", "ViT-L", 800, 61.0, None)]
-    assert [claim.title for claim in paper_claims(entries)] == ["MAE above CAN at equal size and epochs"]
+def test_smoke_says_in_markdown_and_latex_that_it_is_not_a_result(here: Setting, tmp_path: Path) -> None:
+    smoke = setting(tmp_path, "smoke")
+    add(smoke, "can/vit_l/800", 0, top1=20)
+    assert make_table2.render(smoke).splitlines()[0].endswith("scale `smoke` (smoke: not a result)")
+    assert "smoke: not a result" in (smoke.results_dir / "smoke" / "table2.tex").read_text(encoding="utf-8")
+    assert "not a result" not in make_table2.render(here)
 
 
-def test_the_papers_own_contradiction_is_shown(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    assert "SimCLR ViT-L 5000 has 73.4 in Table 2 and 71.8 in Sec. 4.1." in make_table2.render(results, "laptop")
-
-
-def test_smoke_says_in_every_form_that_it_is_not_a_result(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 20, scale="smoke")
-    add_run(results, "can/vit_l/800", 80)
-    assert make_table2.render(results, "smoke").splitlines()[0].endswith("scale `smoke` (smoke: not a result)")
-    assert "smoke: not a result" in (results / "smoke" / "table2.tex").read_text()
-    assert "not a result" not in make_table2.render(results, "laptop")
-
-
-def test_runs_with_overrides_unfinished_runs_and_other_folders_are_left_out(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    shutil.copytree(results / "laptop" / "can-vitl-jft-e800-s0", results / "laptop" / "can-vitl-jft-e800-mask0.75-s1")
-    shutil.copytree(results / "laptop" / "can-vitl-jft-e800-s0", results / "laptop" / "can-vitl-in1k-e800-s1")
-    (results / "laptop" / "can-vitl-jft-e800-s2").mkdir()
-    assert cells(make_table2.render(results, "laptop"), "CAN", "ViT-L", "800")[5] == "1"
-
-
-def test_settings_that_changed_between_seeds_or_rows_are_flagged(results: Path) -> None:
-    first, second = config(800, 0), config(800, 1)
-    add_run(results, "can/vit_l/800", 80, 0)
-    add_run(results, "can/vit_l/1600", 80, 0)
-    assert "not comparable" not in make_table2.render(results, "laptop")
-    add_run(results, "can/vit_l/800", 81, 1, changed=replace(second, optim=replace(first.optim, base_lr=2e-3)))
-    add_run(results, "mae/vit_l/1600", 75, 0, protocol=PROTOCOL | {"base_lr": 0.2})
-    markdown = make_table2.render(results, "laptop")
-    assert "- The seeds of can/vit_l/800 have different settings: optim.base_lr: 0.001, 0.002.\n" in markdown
-    assert "- The runs were evaluated under different settings: base_lr: 0.2, 0.1." in markdown
-
-
-def test_the_csv_has_the_unrounded_numbers_and_the_commands(results: Path) -> None:
+def test_the_csv_has_numbers_of_six_digits_and_nothing_where_nothing_was_measured(here: Setting) -> None:
     for seed, top1 in enumerate((80.01, 80.04)):
-        add_run(results, "simclr/vit_l/1600", top1, seed)
-    make_table2.render(results, "laptop")
-    rows = list(csv.DictReader((results / "laptop" / "table2.csv").open(encoding="utf-8")))
-    (row,) = [row for row in rows if row["kind"] == "measured"]
-    assert len(rows) == 19
-    assert float(row["top1_mean"]) == pytest.approx(80.025, abs=1e-4)
-    assert float(row["top1_sd"]) == pytest.approx(0.0212, abs=1e-4)
-    assert (row["paper_top1"], row["seeds"], row["test_images"], row["images_seen"]) == ("73.1", "2", "10000", "160000")
-    assert Counter(row["kind"] for row in rows) == {"quoted": 6, "measured": 1, "missing": 12}
-    assert all(("--rows=" in row["command"]) == (row["kind"] == "missing") for row in rows)
+        add(here, "simclr/vit_l/1600", seed, top1=top1)
+    make_table2.render(here)
+    lines = list(csv.DictReader((here.results_dir / "laptop" / "table2.csv").open(encoding="utf-8")))
+    assert len(lines) == 19
+    (line,) = [line for line in lines if line["yours_mean"]]
+    assert line == dict(
+        method="SimCLR",
+        encoder="ViT-L",
+        epochs="1600",
+        images_seen=line["images_seen"],
+        steps=line["steps"],
+        test_images="10000",
+        paper="73.1",
+        yours_mean="80.025",
+        yours_sd="0.021213",  # .03 / sqrt(2)
+        yours_seeds="2",
+    )
+    assert int(line["images_seen"]) == 64 * int(line["steps"]) == 35_136  # 24,000 × 2 ** .55 in batches of 64
+    assert {line["yours_sd"] for line in lines} == {"0.021213", ""}
 
 
-def test_the_latex_has_a_line_a_row_and_nothing_that_latex_would_read_as_a_command(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    make_table2.render(results, "laptop")
-    text = (results / "laptop" / "table2.tex").read_text(encoding="utf-8")
+def test_the_latex_has_a_line_a_row_and_no_bare_special_character(here: Setting) -> None:
+    odd = dataclasses.replace(here, given=("--labelled=folder:/a_b/50%~c^d\\e#",))
+    add(odd, "can/vit_l/800", 0, top1=80)
+    make_table2.render(odd)
+    text = (here.results_dir / "laptop" / "table2.tex").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len(lines) == 20  # the heading and 19 rows
-    assert {line.count("&") for line in lines} == {6}
-    assert r"offline\_mix" in text and r"R200$\times$2" in text
-    assert text.isascii()
-    assert text.count("{") == text.count("}")
+    assert {line.count(" & ") for line in lines} == {5}
+    assert r"offline\_mix" in text and "R200×2" in text
+    assert "/a\\_b/50\\%\\textasciitilde{}c\\textasciicircum{}d\\textbackslash{}e\\#" in text
+    caption = next(line for line in text.splitlines() if line.startswith(r"\caption"))
+    assert re.findall(r"(?<!\\)[%$#_&~^`*]", caption) == []
+    assert text.count("{") == text.count("}") and r"\midrule" in text
 
 
-def test_latex_escapes_its_special_characters() -> None:
-    assert escape_latex("a_b & 5% #1 {x} ± –") == r"a\_b \& 5\% \#1 \{x\} $\pm$ --"
+def test_latex_cells_are_escaped_as_captions_are() -> None:
+    text = to_latex(pd.DataFrame({"a_b": ["5% & #1 {x} ±", "–"]}), caption="", label="tab:x")
+    assert r"a\_b \\" in text and r"5\% \& \#1 \{x\} ± \\" in text
 
 
-def test_markdown_columns_line_up() -> None:
-    text = to_markdown(Table(["name", "value"], [False, True], [["a", "1.5"], ["longer", "10"]]))
-    assert text == "| name   | value |\n| ------ | ----: |\n| a      |   1.5 |\n| longer |    10 |"
+def test_markdown_columns_line_up_and_numbers_are_on_the_right() -> None:
+    text = to_markdown(pd.DataFrame({"name": ["a", "longer"], "value": ["1.50", None]}))
+    assert text == "| name   |   value |\n|:-------|--------:|\n| a      |    1.50 |\n| longer |       – |"
 
 
-def test_making_the_table_again_changes_no_byte_and_no_run(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    make_table2.render(results, "laptop")
-    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
-    make_table2.render(results, "laptop")
-    assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
+def test_making_the_table_again_changes_no_byte_and_no_run(here: Setting) -> None:
+    for seed in range(2):
+        add(here, "can/vit_l/800", seed, top1=80 + seed / 3)
+        add(published(here), "can/vit_l/800", seed, top1=81 - seed / 7)
+    runs = contents(here.results_dir.parent)
+    make_table2.render(here)
+    before = contents(here.results_dir.parent)
+    assert {path.name for path in before.keys() - runs.keys()} == {"table2.md", "table2.csv", "table2.tex"}
+    make_table2.render(here)
+    assert contents(here.results_dir.parent) == before and runs.items() <= before.items()
 
 
-def test_a_brief_table_is_the_table_alone_and_writes_the_whole(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    brief = make_table2.render(results, "laptop", brief=True)
+def test_a_brief_table_is_the_table_alone_and_writes_the_whole(here: Setting) -> None:
+    add(here, "can/vit_l/800", 0, top1=80)
+    brief = make_table2.render(here, brief=True)
     assert [line[0] for line in brief.splitlines()] == ["|"] * 21  # heading, rule, 19 rows
-    assert f"\n\n{brief}\n\n" in (results / "laptop" / "table2.md").read_text(encoding="utf-8")
+    assert f"\n\n{brief}\n\n" in (here.results_dir / "laptop" / "table2.md").read_text(encoding="utf-8")
 
 
-def test_a_scale_without_results_is_one_line_that_names_those_with_some(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    with pytest.raises(DataError, match=r"no results at scale 'laptpo' .*\(scales with results: laptop\)"):
-        make_table2.render(results, "laptpo")
-    assert not (results / "laptpo").exists()
-
-
-def test_seeds_on_different_test_sets_are_refused(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80, 0)
-    add_run(results, "can/vit_l/800", 80, 1, n=5000)
-    with pytest.raises(DataError, match=r"can/vit_l/800 were tested on different numbers of images: \[5000, 10000\]"):
-        make_table2.render(results, "laptop")
-
-
-def test_a_damaged_evaluation_is_refused_with_its_name(results: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    (results / "laptop" / "can-vitl-jft-e800-s0" / "eval-linear_probe.json").write_text('[{"metric": "top1"')
-    with pytest.raises(DataError, match="can-vitl-jft-e800-s0/eval-linear_probe.json is damaged"):
-        make_table2.render(results, "laptop")
-
-
-def test_the_command_prints_the_table_it_writes(results: Path, run_python, make_table2_script: Path) -> None:
-    add_run(results, "can/vit_l/800", 80)
-    done = run_python(make_table2_script, f"--results_dir={results}")
-    assert done.stdout == (results / "laptop" / "table2.md").read_text(encoding="utf-8")
-    failed = run_python(make_table2_script, f"--results_dir={results}", "--scale=gpu", check=False)
-    assert failed.returncode == 1
-    assert failed.stderr.startswith("error: no results at scale 'gpu'") and failed.stderr.count("\n") == 1
-
-
-@pytest.fixture
-def make_table2_script() -> Path:
-    return Path(make_table2.__file__)
+def test_the_command_prints_the_table_it_writes_and_names_a_damaged_file(here: Setting, run_python) -> None:
+    run = add(here, "can/vit_l/800", 0, top1=80)
+    flags = [f"--results_dir={here.results_dir}", f"--published_dir={here.published_dir}"]
+    done = run_python(Path(make_table2.__file__), *flags)
+    assert done.stdout == (here.results_dir / "laptop" / "table2.md").read_text(encoding="utf-8")
+    run.eval_path("linear_probe").write_text("[")
+    failed = run_python(Path(make_table2.__file__), *flags, check=False)
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+    assert "can-vitl-jft-e800-s0/eval-linear_probe.json is damaged" in failed.stderr
+    shutil.rmtree(run.results)
+    recast = run_python(Path(make_table2.__file__), *flags, "--batch_size=32")
+    assert "- **Recast with `--batch_size=32`.**" in recast.stdout

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Iterable, Sequence
 
-from analysis.lib.results import Results, differing
+from analysis.lib.results import PUBLISHED, YOURS, Results, differing
 from can.config import ModelConfig
+from can.runs.provenance import without_folder
 from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
 from experiments.harness.setting import RESULTS, Run, Setting
-from experiments.harness.spec import Need
+from experiments.harness.spec import Need, Spec
 
 NOT_A_RESULT = "smoke: not a result"
 # In these the runs of one method and model may differ.
@@ -29,44 +31,76 @@ def describe(found: Results, setting: Setting) -> list[str]:
         sentences.append(f"**Recast with `{' '.join(setting.given)}`.**")
     runs = [run for _, run in found.runs]
     if not runs:
-        return [*sentences, "Nothing is measured at this scale yet."]
+        return [*sentences, "Nothing is measured yet."]
     trained = [run for run in runs if run.config.optim.total_steps]
     for role, name in MODEL_ROLES.items():
         if players := dict.fromkeys(_model(run.config.model) for run in runs if run.spec.model == role):
             sentences.append(f"{name} is played by {' and '.join(players)}.")
+    labelled = f"`{without_folder(setting.labelled)}`"
+    splits = f"trained on its `{setting.train_split}` and tested on its `{setting.scale.test_split}`"
+    sentences.append(f"{DATA_ROLES['in1k']} is played by {labelled}: classifiers are {splits}.")
     for role, name in DATA_ROLES.items():
-        if sets := dict.fromkeys(f"`{run.config.data.name}`" for run in trained if run.spec.data == role):
-            sentences.append(f"{name} is played by {' and '.join(sets)}.")
+        if sets := dict.fromkeys(_data(run) for run in trained if run.spec.data == role):
+            sentences.append(f"{name} in pre-training is played by {' and '.join(sets)}.")
     seen = sorted({(run.spec.epochs, _images(run), run.config.optim.last_step) for run in trained})
     lengths = "; ".join(f"{epochs:g} → {images:,} ({steps:,} steps)" for epochs, images, steps in seen)
     return [*sentences, *([f"Epochs of the paper → images seen here: {lengths}."] if lengths else [])]
 
 
+def whose(found: Results, setting: Setting, command: str) -> str:
+    """Whose numbers stand where."""
+    meanings = {PUBLISHED: "Published: what this repository gives.", YOURS: "Yours: what this machine made."}
+    sentences = [meanings[source] for source in found.shown]
+    remade = setting.results_dir.resolve() == setting.published_dir.resolve()
+    if found.sources == [PUBLISHED] and not remade:
+        sentences.append(f"Yours will stand beside it: {command_line(setting, command)}.")
+    return " ".join(sentences)
+
+
 def warnings(found: Results) -> list[str]:
-    """Sentences about rows that cannot be compared: their settings differ where a table takes them to be equal."""
-    sentences = []
-    groups: dict[tuple[str, str, str], list[Run]] = {}
+    """What cannot be compared: settings or images differ where a table takes them to be equal."""
+    sentences = list(found.mixed)
+    groups: dict[Spec, list[Run]] = {}
     for _, run in found.runs:
-        groups.setdefault((run.spec.method, run.spec.model, str(run.spec.overrides)), []).append(run)
-    for (method, model, _), runs in groups.items():
+        groups.setdefault(dataclasses.replace(run.spec, epochs=0), []).append(run)
+    for spec, runs in groups.items():
         if fields := differing([run.config.to_dict() for run in runs], _LENGTH):
-            sentences.append(f"The rows of {method}/{model} have different settings: {fields}.")
+            sentences.append(f"The rows of {spec.method}/{spec.model} have different settings: {fields}.")
     return sentences
 
 
 def missing(found: Results, needs: Sequence[Need], setting: Setting, command: str) -> list[str]:
-    """A line for each row that nobody has measured: the row and the command that makes it."""
-    there = set(found.records["row"])
-    elsewhere = [] if setting.results_dir.resolve() == RESULTS else [f"--results_dir={setting.results_dir}"]
-    flags = [f"--scale={setting.scale.name}", *setting.given, *elsewhere]
-    asked = " ".join(map(shlex.quote, flags))
-    rows = [str(need.spec) for need in needs if str(need.spec) not in there]
-    return [f"{row}: `bash experiments/{command}.sh {asked} --rows={row}`" for row in rows]
+    """An item for each row that nobody has measured in full: the row and the command that makes it."""
+    there = set(zip(found.records["row"], found.records["eval"], strict=True))
+    lines = []
+    for need in needs:
+        absent = [name for name in need.evals if (need.spec, name) not in there]
+        if absent:
+            part = f" ({', '.join(absent)})" if len(absent) < len(need.evals) else ""
+            lines.append(f"{need.spec}{part}: {command_line(setting, command, f'--rows={need.spec}')}")
+    return lines
+
+
+def how_to_measure(setting: Setting, command: str) -> str:
+    """What introduces `missing`."""
+    return f"Not measured. {command_line(setting, command)} makes all of it; one row:"
+
+
+def command_line(setting: Setting, command: str, *flags: str) -> str:
+    """What makes the results of a setting, as code."""
+    usual = setting.results_dir.resolve() in (RESULTS, setting.published_dir.resolve())
+    elsewhere = [] if usual else [f"--results_dir={setting.results_dir}"]
+    asked = [f"--scale={setting.scale.name}", *setting.given, *elsewhere, *flags]
+    return f"`bash experiments/{command}.sh {' '.join(map(shlex.quote, asked))}`"
 
 
 def bullets(lines: Iterable[str]) -> str:
     """A Markdown list."""
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _data(run: Run) -> str:
+    return f"`{without_folder(run.config.data.name)}`"
 
 
 def _images(run: Run) -> int:

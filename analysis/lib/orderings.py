@@ -73,33 +73,37 @@ def above_untrained(rows: Sequence[Spec], untrained: Sequence[Spec]) -> list[Cla
 
 def judged(claims: Sequence[Claim], runs: pd.DataFrame) -> pd.DataFrame:
     """The claims with what `runs` (of one source, values in per cent) say: see `analysis.lib.statistics.compare`."""
-    verdicts = statistics.compare(runs, [(str(claim.above), str(claim.below)) for claim in claims])
+    verdicts = statistics.compare(runs, [(claim.above, claim.below) for claim in claims])
     return pd.concat([pd.DataFrame(claims, columns=Claim._fields)[["title", "where", "paper"]], verdicts], axis=1)
 
 
 def table(claims: Sequence[Claim], by_source: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """A line a claim: the paper's difference, then difference with its 95 % interval and verdict of each source."""
+    """A line a claim that some source measures: the paper's difference, then `with_verdicts`."""
     columns: dict[str, Any] = {
         "Claim": [claim.title for claim in claims],
         "Where": [claim.where for claim in claims],
         "Paper": [None if claim.paper is None else signed(claim.paper) for claim in claims],
     }
-    for source, found in by_source.items():
-        columns |= verdict_columns(source, found)
-    return pd.DataFrame(columns).convert_dtypes()
+    return with_verdicts(pd.DataFrame(columns, dtype=object), by_source)
 
 
-def verdict_columns(source: str, verdicts: pd.DataFrame) -> dict[str, list[str | None]]:
-    """Difference with its interval, and the verdict, of what `analysis.lib.statistics.compare` returned."""
-    return {
-        source.capitalize(): [_interval(line) for line in verdicts.itertuples()],
-        f"{source.capitalize()}: verdict": list(verdicts["verdict"]),
-    }
+def with_verdicts(claims: pd.DataFrame, by_source: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """A table of claims with each source's difference, its interval and the verdict; without what nobody measures.
+
+    `by_source` has what `analysis.lib.statistics.compare` returned on the claims.
+    """
+    columns: dict[str, list[str | None]] = {}
+    measured = pd.Series(False, index=claims.index)
+    for source, verdicts in by_source.items():
+        columns[source.capitalize()] = [_interval(line) for line in verdicts.itertuples()]
+        columns[f"{source.capitalize()}: verdict"] = list(verdicts["verdict"])
+        measured |= verdicts["verdict"] != statistics.MISSING
+    return claims.assign(**columns)[measured]
 
 
 def signed(points: float) -> str:
-    """`+1.2` or `−1.2`."""
-    return f"{points:+.1f}".replace("-", "−")
+    """`+1.2`, `−1.2` or `0.0`."""
+    return "0.0" if round(points, 1) == 0 else f"{points:+.1f}".replace("-", "−")
 
 
 def _interval(line: Any) -> str | None:

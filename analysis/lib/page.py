@@ -1,4 +1,4 @@
-"""A Markdown page that is put together part by part, and its table as files."""
+"""A Markdown page that is put together part by part, and its tables and numbers as files beside it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from analysis.lib.head import bullets
-from analysis.lib.tables import to_csv, to_latex
+from analysis.lib.tables import to_csv, to_latex, to_markdown
 from can.files import write_atomic
 from experiments.harness.setting import Setting
+
+DIGITS = 6  # of the numbers in CSV files; the last ones of a float depend on the order of a sum
 
 
 class Page:
@@ -18,6 +20,7 @@ class Page:
     def __init__(self, title: str) -> None:
         self.title = title
         self._parts = [title]
+        self._tables: list[tuple[pd.DataFrame, str, Sequence[int]]] = []
 
     def add(self, paragraph: str) -> None:
         """Adds a paragraph, a heading or a table."""
@@ -31,19 +34,25 @@ class Page:
             self.add(introduction)
             self.add(bullets(lines))
 
+    def table(self, frame: pd.DataFrame, *, caption: str, rules_before: Sequence[int] = ()) -> None:
+        """Adds a table; with its caption, and lines before these rows, it is in the LaTeX file too."""
+        self.add(to_markdown(frame))
+        self._tables.append((frame, caption.replace("`", "").replace("*", ""), rules_before))
+
     @property
     def text(self) -> str:
         """The page."""
         return "\n\n".join(self._parts) + "\n"
 
-    def write(
-        self, setting: Setting, name: str, table: pd.DataFrame, *, caption: str, rules_before: Sequence[int] = ()
-    ) -> None:
-        """Writes `<name>.md`, and the table as `<name>.csv` and `<name>.tex`, beside the reader's results."""
+    def write(self, setting: Setting, name: str, numbers: pd.DataFrame) -> None:
+        """Writes `<name>.md`, its tables as `<name>.tex` and `numbers` as `<name>.csv`, beside the reader's results."""
         folder = setting.results_dir / setting.scale.name
-        latex = to_latex(
-            table, caption=caption.replace("`", "").replace("*", ""), label=f"tab:{name}", rules_before=rules_before
-        )
+        floats = [
+            to_latex(
+                frame, caption=caption, label=f"tab:{name}" + (f"-{place}" if place > 1 else ""), rules_before=rules
+            )
+            for place, (frame, caption, rules) in enumerate(self._tables, 1)
+        ]
         write_atomic(folder / f"{name}.md", self.text)
-        write_atomic(folder / f"{name}.csv", to_csv(table))
-        write_atomic(folder / f"{name}.tex", latex)
+        write_atomic(folder / f"{name}.csv", to_csv(numbers.round(DIGITS)))
+        write_atomic(folder / f"{name}.tex", "\n".join(floats))

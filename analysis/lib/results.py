@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,17 @@ from typing import Any
 import pandas as pd
 
 from can.errors import DataError
-from can.runs import RunDir, unpack_correct
+from can.runs import EvalRecord, RunDir, unpack_correct
 from can.runs.name import differences
 from experiments.harness.evaluations import EVALS
 from experiments.harness.setting import Run, Setting
 from experiments.harness.spec import Need, Spec
 
 PUBLISHED, YOURS = "published", "yours"
+Owned = tuple[str, str]  # a source, and a run's name
 COLUMNS = [
     "source",  # PUBLISHED or YOURS
-    "row",  # the spec's text: what the runs of a row share
+    "row",  # the Spec: what the runs of a row share
     "method",
     "model",
     "data",
@@ -42,12 +44,14 @@ class Results:
     Attributes:
       records: a line a number, with COLUMNS.
       runs: the runs that have at least one of the evaluations, with their source.
-      left_out: what was found and is not shown, and why, as lines for the reader.
+      left_out: what was found and is not shown, and why, as items of a list for the reader.
+      mixed: data sets of which not all runs read the same images, as such items.
     """
 
     records: pd.DataFrame
     runs: list[tuple[str, Run]]
     left_out: list[str]
+    mixed: list[str]
 
     def of(self, source: str, evaluation: str, metric: str) -> pd.DataFrame:
         """The runs' numbers of one metric."""
@@ -61,6 +65,11 @@ class Results:
         there = set(self.records["source"])
         return [source for source in (PUBLISHED, YOURS) if source in there]
 
+    @property
+    def shown(self) -> list[str]:
+        """The sources that tables have columns of: those found or, where nothing is measured, the reader's."""
+        return self.sources or [YOURS]
+
 
 def read(needs: Iterable[Need], setting: Setting) -> Results:
     """Every seed's results of the needs that were made with this setting.
@@ -70,17 +79,28 @@ def read(needs: Iterable[Need], setting: Setting) -> Results:
     """
     lines: list[dict[str, Any]] = []
     runs: list[tuple[str, Run]] = []
-    left_out: list[str] = []
+    left_out: dict[tuple[str, str], list[Owned]] = {}  # (what, how it differs) -> of which runs
+    images: dict[str, dict[str, list[Owned]]] = {}  # data set -> fingerprint -> of which runs
     for need, own in setting.for_table(tuple(needs)):
         for source, run in _runs(need.spec, own):
+            name = source, run.folder.name
             if different := differences(run.folder.config.to_dict(), run.config.to_dict()):
-                left_out.append(f"{source} {run.folder.name} was trained with other settings:\n{different}")
+                left_out.setdefault(("pre-training", different), []).append(name)
                 continue
-            found = list(_evaluations(source, run, need, own, left_out))
-            lines += found
+            found = False
+            for evaluation in filter(run.folder.has_eval, need.evals):
+                evaluated = run.folder.read_eval(evaluation)
+                if different := evaluated.differs(EVALS[evaluation].protocol(own, run)):
+                    left_out.setdefault((evaluation, different), []).append(name)
+                    continue
+                found = True
+                lines += _records(source, run, evaluation, evaluated.records)
+                for data, fingerprint in evaluated.fingerprints.items():
+                    if data != "weights":
+                        images.setdefault(data, {}).setdefault(fingerprint, []).append(name)
             if found:
                 runs.append((source, run))
-    return Results(pd.DataFrame(lines, columns=COLUMNS), runs, left_out)
+    return Results(pd.DataFrame(lines, columns=COLUMNS), runs, _left_out(left_out), _mixed(images))
 
 
 def per_cent(runs: pd.DataFrame) -> pd.DataFrame:
@@ -98,7 +118,8 @@ def differing(configs: Sequence[dict[str, Any]], ignore: Iterable[str]) -> str:
 def _runs(spec: Spec, setting: Setting) -> Iterator[tuple[str, Run]]:
     """The runs of a spec on disk, by their seeds."""
     # Where the published results are remade, both folders are one.
-    for results_dir, source in {setting.results_dir: YOURS, setting.published_dir: PUBLISHED}.items():
+    folders = {setting.results_dir.resolve(): YOURS, setting.published_dir.resolve(): PUBLISHED}
+    for results_dir, source in folders.items():
         here = dataclasses.replace(setting, results_dir=results_dir)
         found = []
         for path in _candidates(here.run(spec, 0).folder):
@@ -114,33 +135,54 @@ def _candidates(first: RunDir) -> Iterable[Path]:
     return (path.parent for path in first.results.parent.glob(f"{first.name.removesuffix('0')}*/config.json"))
 
 
-def _evaluations(source: str, run: Run, need: Need, setting: Setting, left_out: list[str]) -> Iterator[dict[str, Any]]:
-    for name in need.evals:
-        if not run.folder.has_eval(name):
-            continue
-        evaluated = run.folder.read_eval(name)
-        if different := evaluated.differs(EVALS[name].protocol(setting, run)):
-            left_out.append(f"{source} {name} of {run.folder.name} was made with other settings:\n{different}")
-            continue
-        optim = run.config.optim
-        for record in evaluated.records:
-            if record["seed"] != run.config.seed:
-                raise DataError(f"{run.folder.eval_path(name)} is of seed {record['seed']}: delete it, evaluate again")
-            correct = record.get("correct")
-            values = (
-                source,
-                str(run.spec),
-                run.spec.method,
-                run.spec.model,
-                run.spec.data,
-                run.spec.epochs,
-                run.config.seed,
-                optim.last_step * optim.batch_size,
-                optim.last_step,
-                name,
-                record["metric"],
-                record["value"],
-                record["n"],
-                None if correct is None else unpack_correct(correct, record["n"]),
-            )
-            yield dict(zip(COLUMNS, values, strict=True))
+def _records(source: str, run: Run, evaluation: str, records: Iterable[EvalRecord]) -> Iterator[dict[str, Any]]:
+    """Lines of `Results.records`."""
+    optim = run.config.optim
+    for record in records:
+        if record["seed"] != run.config.seed:
+            path = run.folder.eval_path(evaluation)
+            raise DataError(f"{path} is of seed {record['seed']}: delete it, evaluate again")
+        correct = record.get("correct")
+        values = (
+            source,
+            run.spec,
+            run.spec.method,
+            run.spec.model,
+            run.spec.data,
+            run.spec.epochs,
+            run.config.seed,
+            optim.last_step * optim.batch_size,
+            optim.last_step,
+            evaluation,
+            record["metric"],
+            record["value"],
+            record["n"],
+            None if correct is None else unpack_correct(correct, record["n"]),
+        )
+        yield dict(zip(COLUMNS, values, strict=True))
+
+
+def _left_out(found: dict[tuple[str, str], list[Owned]]) -> list[str]:
+    """An item for all runs that differ alike, with an item below it for each field."""
+    return [
+        f"{what} of {_together(names)} was made with other settings:\n" + re.sub("^ *", "  - ", different, flags=re.M)
+        for (what, different), names in found.items()
+    ]
+
+
+def _mixed(images: dict[str, dict[str, list[Owned]]]) -> list[str]:
+    return [
+        f"The images of `{data}` are not the same for all runs:\n"
+        + "\n".join(f"  - {fingerprint[:16]}: {_together(names)}" for fingerprint, names in by_fingerprint.items())
+        for data, by_fingerprint in images.items()
+        if len(by_fingerprint) > 1
+    ]
+
+
+def _together(runs: Sequence[Owned]) -> str:
+    """The first run of each source, and how many more."""
+    phrases = []
+    for source in dict.fromkeys(source for source, _ in runs):
+        first, *others = dict.fromkeys(name for owner, name in runs if owner == source)
+        phrases.append(f"{source} {first}" + (f" and {len(others)} more" if others else ""))
+    return ", ".join(phrases)

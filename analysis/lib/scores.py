@@ -1,21 +1,21 @@
-"""A metric over the seeds of rows, as cells of a table."""
+"""A metric over the seeds of rows, as cells of a table and as numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from analysis.lib import statistics
 from analysis.lib.results import Results, per_cent
+from experiments.harness.spec import Spec
 
-Scores = Mapping[str, str]  # row -> "80.7 ± 0.4 (3)"
+CHANCE = "chance"  # the metric of a constant guess
 
 
-def cells(runs: pd.DataFrame) -> Scores:
-    """Mean, standard deviation and number of seeds of each row's runs, whose values are in per cent."""
-    if runs.empty:
-        return {}
+def cells(runs: pd.DataFrame) -> Mapping[Hashable, str]:
+    """`80.7 ± 0.4 (3)` for each row: mean, standard deviation and number of seeds of values in per cent."""
     return {line.row: score(line.mean, line.sd, line.seeds) for line in statistics.summary(runs).itertuples()}
 
 
@@ -25,17 +25,33 @@ def score(mean: float, sd: float | None, seeds: int) -> str:
     return f"{mean:.1f}{deviation} ({seeds})"
 
 
-def columns(found: Results, evaluation: str, metric: str, rows: Sequence[str]) -> dict[str, list[str | None]]:
+def columns(found: Results, evaluation: str, metric: str, rows: Sequence[Spec | None]) -> dict[str, list[str | None]]:
     """A column of each source for one metric, over `rows`."""
     made = {}
-    for source in found.sources:
+    for source in found.shown:
         scores = cells(per_cent(found.of(source, evaluation, metric)))
         made[source.capitalize()] = [scores.get(row) for row in rows]
     return made
 
 
-def test_images(found: Results, evaluation: str, metric: str) -> str:
-    """How many images the numbers are of, as a sentence; empty if there are none."""
-    records = found.records
-    counts = records[(records["eval"] == evaluation) & (records["metric"] == metric)]["n"].unique()
-    return f"Test images: {', '.join(f'{count:,}' for count in sorted(counts))}." if len(counts) else ""
+def numbers(found: Results, evaluation: str, metric: str, rows: Sequence[Spec | None]) -> dict[str, list[Any]]:
+    """What `columns` shows, as numbers in per cent for a CSV file: `<source>_mean`, `_sd` and `_seeds`."""
+    made: dict[str, list[Any]] = {}
+    for source in found.shown:
+        runs = per_cent(found.of(source, evaluation, metric))
+        lines = {line.row: line for line in statistics.summary(runs).itertuples()}
+        for name in ("mean", "sd", "seeds"):
+            made[f"{source}_{name}"] = [getattr(lines[row], name) if row in lines else pd.NA for row in rows]
+    return made
+
+
+def tested_on(found: Results, evaluation: str, metric: str) -> str:
+    """How many images the numbers are of, and what a constant guess gets on them; empty if there are no numbers."""
+    of_eval = found.records[found.records["eval"] == evaluation]
+    counts = sorted(of_eval[of_eval["metric"] == metric]["n"].unique())
+    guesses = sorted(of_eval[of_eval["metric"] == CHANCE]["value"].unique())
+    sentences = [f"Test images: {', '.join(f'{count:,}' for count in counts)}."] if counts else []
+    if guesses:
+        shares = ", ".join(f"{100 * guess:.1f}" for guess in guesses)
+        sentences.append(f"Chance, which is always naming the most frequent class: {shares} %.")
+    return " ".join(sentences)

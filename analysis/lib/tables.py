@@ -13,7 +13,8 @@ import pandas as pd
 
 NONE = "–"
 _NUMBER = re.compile(r"[*+−-]*\d")  # what a cell starts with whose column is aligned right; ** is bold
-_LATEX_SPECIAL = re.compile(r"([&%$#_{}])")
+_LATEX_SPECIAL = re.compile(r"([&%$#_{}\\~^])")
+_LATEX_NAMES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
@@ -34,7 +35,7 @@ def to_latex(frame: pd.DataFrame, *, caption: str, label: str, rules_before: Col
         hrules=True,
         column_format="".join("r" if numeric else "l" for numeric in _numeric(frame)),
         position_float="centering",
-        caption=_LATEX_SPECIAL.sub(r"\\\1", caption),
+        caption=_LATEX_SPECIAL.sub(lambda sign: _LATEX_NAMES.get(sign[1], "\\" + sign[1]), caption),
         label=label,
     ).splitlines()
     first = lines.index(r"\midrule") + 1

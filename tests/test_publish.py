@@ -1,0 +1,229 @@
+"""What is published, what is refused, and that what is committed is remade from itself."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from invented import COMMIT, add, cells, contents, published, setting
+
+import analysis
+import experiments
+from analysis import make_table2, publish, verify
+from can.errors import DataError
+from can.files import read_json, write_json
+from experiments.harness.declared import all_needs
+from experiments.harness.scales import SCALES
+from experiments.harness.setting import PUBLISHED, Setting
+from experiments.harness.spec import Need, Spec
+
+ROW = "can/vit_l/800"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Setting:
+    return setting(tmp_path)
+
+
+def names(here: Setting) -> set[str]:
+    return {str(path) for path in contents(here.published_dir)}
+
+
+def test_finished_runs_are_copied_with_what_belongs_to_them_and_nothing_else(here: Setting) -> None:
+    for seed in range(3):
+        run = add(here, "can/vit_b/800", seed, top1=80 + seed)
+        add(here, "can/vit_b/800", seed, "finetune", top1=90)
+        for name in ("finetune.csv", "notes.csv", "eval-of_no_table.json", ".lock", "loss.png"):
+            (run.results / name).write_text("{}")
+    add(here, "can/vit_b/800", 7, "few_shot", top1=90, protocol={"l2": 9}).eval_path("few_shot")  # by other settings
+    add(here, Spec("can", "vit_b", "jft", 800).but(mask_rate=0.75), 0, top1=70)  # in no table
+    assert publish.publish_runs(here)[0] == "published 3 runs"
+    assert names(here) == {
+        f"laptop/can-vitb-jft-e800-s{seed}/{name}"
+        for seed in range(3)
+        for name in (
+            "config.json",
+            "train.csv",
+            "provenance.json",
+            "eval-linear_probe.json",
+            "eval-finetune.json",
+            "finetune.csv",
+        )
+    }
+    copied = here.published_dir / "laptop" / "can-vitb-jft-e800-s1"
+    assert contents(copied).items() <= contents(here.results_dir / "laptop" / copied.name).items()
+
+
+def test_publishing_again_replaces_a_run_and_keeps_the_others(here: Setting) -> None:
+    for seed in range(3):
+        add(published(here), "can/vit_b/800", seed, top1=10)
+        add(published(here), ROW, seed, top1=10)
+        add(published(here), ROW, seed, "few_shot", top1=10)
+        add(here, ROW, seed, top1=80)
+    publish.publish_runs(here)
+    assert "laptop/can-vitb-jft-e800-s0/config.json" in names(here)
+    assert "laptop/can-vitl-jft-e800-s0/eval-few_shot.json" not in names(here)  # it was of the old weights
+    assert "80.0" in make_table2.render(here)
+
+
+def refused(here: Setting, message: str) -> None:
+    before = contents(here.published_dir.parent)
+    with pytest.raises(DataError, match=message):
+        publish.publish_runs(here)
+    assert contents(here.published_dir.parent) == before
+
+
+def test_a_run_or_an_evaluation_by_changed_sources_is_refused(here: Setting) -> None:
+    for seed in range(3):
+        run = add(here, ROW, seed, top1=80)
+    for path in (run.results / "provenance.json", run.eval_path("linear_probe")):
+        clean = path.read_text()
+        for git in ({"commit": "c0ffee", "dirty": True}, {"commit": None, "dirty": None}):
+            values = read_json(path)
+            values.get("provenance", values)["git"] = git
+            write_json(path, values)
+            refused(here, f"{path.name} was not made by a clean commit: make it from a fresh clone")
+        path.write_text(clean)
+    assert publish.publish_runs(here) == ["published 3 runs"]
+
+
+def test_results_of_two_commits_are_refused(here: Setting) -> None:
+    for seed in range(3):
+        add(here, ROW, seed, top1=80)
+        add(here, "can/vit_b/800", seed, top1=80, git=COMMIT | {"commit": "facade"} if seed == 2 else COMMIT)
+    refused(here, r"the results are of 2 commits \(c0ffee, facade\): make them all by one")
+
+
+def test_a_row_of_two_seeds_is_refused_but_at_smoke(here: Setting, tmp_path: Path) -> None:
+    smoke = setting(tmp_path, "smoke")
+    for seed in range(3):
+        add(here, ROW, seed, top1=80)
+        for scale in (here, smoke):
+            if seed < 2:
+                add(scale, "can/vit_b/800", seed, top1=80)
+    refused(here, "linear_probe of can/vit_b/800 has 2 seeds: publish 3 or more")
+    assert publish.publish_runs(smoke) == ["published 2 runs"]
+
+
+def test_without_finished_runs_nothing_is_published(here: Setting) -> None:
+    add(published(here), ROW, 0, top1=80)
+    refused(here, f"no finished runs in {here.results_dir}/laptop")
+    (add(here, ROW, 0, top1=80).results / "train.csv").unlink()
+    for seed in (1, 2):
+        add(here, ROW, seed, top1=80)
+    refused(here, "can-vitl-jft-e800-s0 is not pre-trained to its end")
+
+
+def test_tables_are_remade_of_the_published_results_alone_and_beside_them(here: Setting) -> None:
+    add(published(here), ROW, 0, top1=80)
+    add(here, ROW, 0, top1=30)
+    before = names(here)
+    assert publish.remake_tables(here) == ["make_table2", "make_training_length"]  # no transfer is published
+    made = {"table2.md", "table2.csv", "table2.tex", "training_length.png"}
+    assert names(here) - before == {f"laptop/{name}" for name in made}
+    text = (here.published_dir / "laptop" / "table2.md").read_text(encoding="utf-8")
+    assert cells(text, "CAN", "ViT-L", "800")[5:] == ["80.0 (1)"]
+    assert str(here.published_dir.parent) not in text  # no folder of the maintainer's machine
+    again = contents(here.published_dir)
+    publish.remake_tables(here)
+    assert contents(here.published_dir) == again
+
+
+def test_a_scale_is_published_as_it_is(here: Setting, run_python) -> None:
+    flags = [f"--published_dir={here.published_dir}", "--batch_size=32"]
+    done = run_python(Path(publish.__file__), *flags, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: a scale is published as it is, without --batch_size=32\n")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_is_committed_is_what_its_results_make(scale: str, tmp_path: Path) -> None:
+    """Every file that remaking writes is committed as it is; drawn figures may differ by a rounding of colours."""
+    here = setting(tmp_path, scale)
+    if (PUBLISHED / scale).exists():
+        shutil.copytree(PUBLISHED / scale, here.published_dir / scale)
+    made = publish.remake_tables(here)
+    assert bool(made) == any((PUBLISHED / scale).glob("*/eval-*.json"))
+    before, after = contents(PUBLISHED / scale), contents(here.published_dir / scale)
+    assert before.keys() == after.keys()
+    for path in before:
+        if path.suffix == ".png":
+            ours, theirs = (cv2.imdecode(np.frombuffer(of[path], np.uint8), 1).astype(int) for of in (before, after))
+            assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 1, path
+        else:
+            assert before[path] == after[path], path
+
+
+def test_every_published_run_is_at_a_scale_which_the_test_above_remakes() -> None:
+    assert {path.parent.parent.name for path in PUBLISHED.glob("*/*/config.json")} <= set(SCALES)
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One declaration and one make_*, in folders that belong to the packages."""
+    for package, name, source in (
+        (
+            experiments,
+            "toy",
+            """
+            from experiments.harness.spec import Need, Spec
+
+            NEEDS = (Need(Spec("mae", "vit_b", "in1k", 50)),)
+            """,
+        ),
+        (
+            analysis,
+            "make_toy",
+            """
+            from analysis.lib import head, scores
+            from analysis.lib.page import Page
+            from analysis.lib.results import read
+            from experiments.toy import NEEDS
+
+            import pandas as pd
+
+            def render(setting, *, brief=False):
+                found = read(NEEDS, setting)
+                page = Page(head.title("A toy", setting))
+                specs = [need.spec for need in NEEDS]
+                table = pd.DataFrame({"Row": map(str, specs), **scores.columns(found, "linear_probe", "top1", specs)})
+                page.table(table, caption="A toy")
+                page.write(setting, "toy", table)
+                return page.text
+            """,
+        ),
+    ):
+        folder = tmp_path / "more" / package.__name__
+        folder.mkdir(parents=True)
+        (folder / f"{name}.py").write_text(textwrap.dedent(source))
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    yield Need(Spec("mae", "vit_b", "in1k", 50))
+    for name in ("experiments.toy", "analysis.make_toy"):
+        sys.modules.pop(name, None)
+    for package, name in ((experiments, "toy"), (analysis, "make_toy")):
+        vars(package).pop(name, None)
+
+
+def test_a_new_table_is_one_declaration_and_one_script(here: Setting, toy: Need) -> None:
+    assert toy in all_needs() and "make_toy" in publish.tables()
+    for seed in range(3):
+        add(here, toy.spec, seed, top1=40 + seed)
+    assert publish.publish_runs(here) == ["published 3 runs"]
+    assert publish.remake_tables(here) == ["make_toy"]
+    text = (here.published_dir / "laptop" / "toy.md").read_text(encoding="utf-8")
+    assert cells(text, "mae/vit_b/50") == ["mae/vit_b/50", "41.0 ± 1.0 (3)"]
+    assert "Of your 3 numbers: 3 equal, 0 within, 0 outside, 0 unknown." in verify.render(here)
+
+
+def test_the_toy_is_gone_and_published_results_are_not_ignored_by_git() -> None:
+    assert "make_toy" not in publish.tables()
+    path = PUBLISHED / "laptop" / "can-vitl-jft-e800-s0" / "config.json"
+    ignored = subprocess.run(
+        ["git", "check-ignore", "-q", str(path)], cwd=PUBLISHED.parents[1], capture_output=True, check=False
+    )
+    assert ignored.returncode == 1

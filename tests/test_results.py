@@ -1,0 +1,162 @@
+"""What tables read: the published and the reader's results of the specs that are asked for, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from invented import add, published, setting, spec
+
+from analysis.lib import head
+from analysis.lib.results import PUBLISHED, YOURS, Results, read
+from can.errors import ConfigError, DataError
+from can.files import read_json, write_json
+from experiments.harness.setting import Setting
+from experiments.harness.spec import Need
+
+ROW = "can/vit_l/800"
+NEEDS = (Need(spec(ROW)),)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Setting:
+    return setting(tmp_path)
+
+
+def numbers(found: Results) -> list[tuple[str, int, float]]:
+    records = found.records[found.records["metric"] == "top1"]
+    return list(zip(records["source"], records["seed"], records["value"], strict=True))
+
+
+def test_a_number_says_whose_it_is_of_what_run_and_of_which_images(here: Setting) -> None:
+    correct = np.array([True, True, False, True])
+    add(published(here), ROW, 1, n=4, top1=75, correct=correct)
+    add(here, ROW, 0, n=4, top1=50)
+    found = read(NEEDS, here)
+    assert numbers(found) == [(YOURS, 0, 0.5), (PUBLISHED, 1, 0.75)]
+    assert found.sources == [PUBLISHED, YOURS] and found.left_out == found.mixed == []
+    mine, theirs = found.records.to_dict("records")
+    assert (mine["row"], mine["method"], mine["model"], mine["data"], mine["epochs"]) == (
+        *(spec(ROW), "can", "vit_l", "jft"),
+        800,
+    )
+    assert (mine["images"], mine["steps"], mine["n"]) == (24_000, 375, 4)  # 24,000 images in batches of 64
+    assert mine["correct"] is None and theirs["correct"].tolist() == correct.tolist()
+
+
+def test_without_any_results_there_is_no_source_and_tables_show_the_readers_empty_column(here: Setting) -> None:
+    found = read(NEEDS, here)
+    assert (found.records.empty, found.runs, found.sources, found.shown) == (True, [], [], [YOURS])
+
+
+def test_a_run_of_another_configuration_is_left_out_with_each_field_that_differs(here: Setting) -> None:
+    add(here, ROW, 0, top1=80)
+    for seed in (1, 2, 3):
+        add(here, ROW, seed, top1=90, config={"base_lr": 0.5})
+    found = read(NEEDS, here)
+    assert numbers(found) == [(YOURS, 0, 0.8)]
+    assert found.left_out == [
+        "pre-training of yours can-vitl-jft-e800-s1 and 2 more was made with other settings:\n"
+        "  - optim.base_lr: 0.5 (on disk) != 0.003 (asked)"
+    ]
+
+
+def test_what_differs_alike_is_one_item_with_the_runs_of_each_source(here: Setting) -> None:
+    for seed in range(3):
+        add(here, ROW, seed, top1=80, protocol={"epochs": 7})
+    add(published(here), ROW, 0, top1=80, protocol={"epochs": 7})
+    (item,) = read(NEEDS, here).left_out
+    assert item.startswith(
+        "linear_probe of yours can-vitl-jft-e800-s0 and 2 more, published can-vitl-jft-e800-s0 was made with"
+    )
+
+
+def test_an_evaluation_by_another_protocol_is_left_out_alone(here: Setting) -> None:
+    both = (Need(spec(ROW), ("linear_probe", "few_shot")),)
+    add(published(here), ROW, 0, top1=90, protocol={"epochs": 7, "test": "cats test"})
+    add(published(here), ROW, 0, "few_shot", metrics={"digits/1shot": 0.3})
+    found = read(both, here)
+    assert list(found.records["metric"]) == ["digits/1shot"]
+    assert found.left_out == [
+        "linear_probe of published can-vitl-jft-e800-s0 was made with other settings:\n"
+        "  - test: cats test (on disk) != fashion_mnist test (asked)\n"
+        "  - epochs: 7 (on disk) != 40 (asked)"
+    ]
+
+
+def test_a_recast_setting_reads_the_runs_that_were_made_so(here: Setting) -> None:
+    add(here, ROW, 0, top1=80)
+    data = here.scale.data | {"jft": "cifar10", "in1k": "cifar10"}
+    recast = dataclasses.replace(here, scale=dataclasses.replace(here.scale, data=data))
+    small = dataclasses.replace(here, overrides={"batch_size": 32, "mask_rate": 0.25})
+    add(recast, ROW, 0, top1=60)
+    add(small, ROW, 0, top1=40)
+    add(small, "random/vit_l/0", 0, top1=20)  # has no mask_rate
+    needs = (*NEEDS, Need(spec("random/vit_l/0")))
+    assert [numbers(read(needs, made)) for made in (here, recast, small)] == [
+        [(YOURS, 0, 0.8)],
+        [(YOURS, 0, 0.6)],
+        [(YOURS, 0, 0.4), (YOURS, 0, 0.2)],
+    ]
+    with pytest.raises(ConfigError, match="no run of this table has the setting --mask_rate"):
+        read((Need(spec("random/vit_l/0")),), small)
+
+
+def test_a_labelled_set_that_is_recast_leaves_out_what_was_probed_on_another(here: Setting) -> None:
+    add(published(here), ROW, 0, top1=80)
+    scale = dataclasses.replace(here.scale, data=here.scale.data | {"in1k": "cifar10"})
+    found = read(NEEDS, dataclasses.replace(here, scale=scale))
+    assert found.sources == []
+    assert "  - train: fashion_mnist train (on disk) != cifar10 train (asked)" in found.left_out[0]
+
+
+def test_pre_training_on_two_data_sets_makes_two_rows(here: Setting) -> None:
+    on = [spec(ROW, data) for data in ("in1k", "jft")]
+    for value, of_run in enumerate(on):
+        add(here, of_run, 0, top1=value)
+    found = read([Need(of_run) for of_run in on], here)
+    assert dict(zip(found.records["row"], found.records["value"], strict=True)) == {on[0]: 0, on[1]: 0.01}
+
+
+def test_other_overrides_unfinished_folders_and_copies_are_no_runs_of_the_row(here: Setting) -> None:
+    run = add(here, ROW, 0, top1=80)
+    add(here, spec(ROW).but(mask_rate=0.75), 1, top1=10)
+    add(here, "can/vit_l/1600", 1, top1=10)
+    (run.results.parent / "can-vitl-jft-e800-s2").mkdir()
+    run.results.parent.joinpath("can-vitl-jft-e800-s0-copy").symlink_to(run.results)
+    assert numbers(read(NEEDS, here)) == [(YOURS, 0, 0.8)]
+
+
+def test_where_both_folders_are_one_its_results_count_once(here: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(published(here), ROW, 0, top1=80)
+    monkeypatch.chdir(here.published_dir.parent)
+    same = dataclasses.replace(here, results_dir=Path("published"))
+    assert numbers(read(NEEDS, same)) == [(PUBLISHED, 0, 0.8)]
+
+
+def test_runs_that_read_other_images_under_the_same_name_are_told(here: Setting) -> None:
+    add(published(here), ROW, 0, top1=80)
+    assert head.warnings(read(NEEDS, here)) == []
+    add(here, ROW, 0, top1=90, fingerprints={"images test": "j", "weights": "v"})
+    assert head.warnings(read(NEEDS, here)) == [
+        "The images of `images test` are not the same for all runs:\n"
+        "  - j: yours can-vitl-jft-e800-s0\n  - i: published can-vitl-jft-e800-s0"
+    ]
+
+
+def test_a_file_of_another_seed_is_refused(here: Setting) -> None:
+    path = add(here, ROW, 0, top1=80).eval_path("linear_probe")
+    values = read_json(path)
+    values["records"][0]["seed"] = 5
+    write_json(path, values)
+    with pytest.raises(DataError, match=r"can-vitl-jft-e800-s0/eval-linear_probe\.json is of seed 5"):
+        read(NEEDS, here)
+
+
+@pytest.mark.parametrize("name", ["eval-linear_probe.json", "config.json"])
+def test_a_damaged_file_is_refused_with_its_name(here: Setting, name: str) -> None:
+    add(here, ROW, 0, top1=80).results.joinpath(name).write_text('{"protocol": {')
+    with pytest.raises(DataError, match=f"can-vitl-jft-e800-s0/{name} is damaged"):
+        read(NEEDS, here)
