@@ -18,13 +18,13 @@ from analysis.lib.command import run
 from analysis.lib.orderings import Claim, Printed
 from analysis.lib.page import Page
 from analysis.lib.paper import OWN, PaperValue, contradictions, paper_values, printed_at
-from analysis.lib.results import Results, per_cent, read
+from analysis.lib.results import PUBLISHED, Results, per_cent, read
 from analysis.lib.tables import to_markdown
 from experiments.harness.methods import preset
 from experiments.harness.scales import MODEL_ROLES
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
-from experiments.table2_jft import NEEDS, RUNS, UNTRAINED
+from experiments.table2_jft import NEEDS, PIXELS, RUNS, UNTRAINED
 
 COMMAND = "table2_jft"  # of experiments/
 EVAL, METRIC = "linear_probe", "top1"
@@ -58,7 +58,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     page.table(
         table,
         caption=" ".join(filter(None, [f"{page.title.lstrip('# ')}.", what, tested_on, *description])),
-        rules_before=[next(place for place, row in enumerate(rows) if row.spec), len(rows) - len(UNTRAINED)],
+        rules_before=[next(place for place, row in enumerate(rows) if row.spec), len(rows) - len(UNTRAINED) - 1],
     )
     page.bullets(head.missing(found, NEEDS, setting, COMMAND), head.how_to_measure(setting, COMMAND))
     page.bullets([*found.left_out, *head.warnings(found)], "**Left out, or not comparable:**")
@@ -75,13 +75,13 @@ def render(setting: Setting, *, brief: bool = False) -> str:
 
 
 def table_rows(values: Sequence[PaperValue]) -> list[Row]:
-    """The paper's 17 rows in its order, then an untrained encoder of each size."""
+    """The paper's 17 rows in its order, then an untrained encoder of each size, then the raw pixels."""
     specs = {(preset(spec.method).title, MODEL_ROLES[spec.model], spec.epochs): spec for spec in RUNS}
     rows = []
     for printed in printed_at(values, "Table 2", "linear_probe_top1"):
         own = printed.source == OWN
         rows.append(Row(printed, specs[printed.method, printed.architecture, float(printed.epochs)] if own else None))
-    return [*rows, *(Row(None, spec) for spec in UNTRAINED)]
+    return [*rows, *(Row(None, spec) for spec in (*UNTRAINED, PIXELS))]
 
 
 def frame(rows: Sequence[Row], found: Results) -> pd.DataFrame:
@@ -119,19 +119,42 @@ def numbers(rows: Sequence[Row], found: Results) -> pd.DataFrame:
 def judge(rows: Sequence[Row], found: Results) -> tuple[list[Claim], dict[str, pd.DataFrame]]:
     """The claims, and what each source says of them."""
     printed = [Printed(row.spec, row.printed.number) for row in rows if row.printed and row.spec]
-    claims = orderings.paper_claims(printed) + orderings.above_untrained(RUNS, UNTRAINED)
+    claims = orderings.paper_claims(printed)
+    claims += orderings.above_untrained(RUNS, UNTRAINED) + orderings.above_pixels(RUNS, PIXELS)
     judged = {source: orderings.judged(claims, per_cent(found.of(source, EVAL, METRIC))) for source in found.sources}
     return claims, judged
 
 
 def in_words(verdicts: pd.DataFrame) -> str:
     """How many of the paper's orderings hold, and of the claims that training helps at all."""
-    papers = verdicts["paper"].notna()
-    return " ".join(
-        [
-            statistics.in_words(verdicts[papers]["verdict"], "orderings of the paper"),
-            statistics.in_words(verdicts[~papers]["verdict"], "comparisons with an untrained encoder"),
-        ]
+    groups = {
+        "orderings of the paper": verdicts["paper"].notna(),
+        "comparisons with an untrained encoder": verdicts["title"] == "Trained above untrained",
+        "comparisons with raw pixels": verdicts["title"] == "Trained above raw pixels",
+    }
+    return " ".join(statistics.in_words(verdicts[group]["verdict"], what) for what, group in groups.items())
+
+
+def finding(setting: Setting) -> str:
+    """What Table 2 says at a scale, in a few sentences of its published numbers."""
+    found = read(NEEDS, setting)
+    runs = per_cent(found.of(PUBLISHED, EVAL, METRIC))
+    if runs.empty:
+        return f"Nothing is published at the scale `{setting.scale.name}` yet."
+    longest = [spec for spec in RUNS if spec.model == "vit_l" and spec.epochs == max(run.epochs for run in RUNS)]
+    means = scores.cells(runs)
+    images = _of_rows(found, "images")
+    best = ", ".join(f"{preset(spec.method).title} {means[spec]}" for spec in reversed(longest) if spec in means)
+    baselines = ", ".join(
+        f"{preset(spec.method).title} {means[spec]}" for spec in (UNTRAINED[-1], PIXELS) if spec in means
+    )
+    _, judged = judge(table_rows(paper_values()), found)
+    papers = judged[PUBLISHED][judged[PUBLISHED]["paper"].notna()]
+    return (
+        f"At `{setting.scale.name}`, after {images[longest[0]]:,} images: {best}; {baselines} (linear probe on "
+        f"`{setting.labelled}`, top-1 in %, mean ± standard deviation, seeds in brackets). "
+        f"{statistics.in_words(papers['verdict'], 'orderings of the paper')} These are small models and few images: an "
+        "ordering that does not hold here says nothing against the paper's at its scale."
     )
 
 
@@ -156,8 +179,10 @@ def _epochs(row: Row) -> str:
     return row.printed.epochs if row.printed else "0"
 
 
-def _encoder(row: Row) -> str:
-    return MODEL_ROLES[row.spec.model] if row.spec else row.printed.architecture if row.printed else ""
+def _encoder(row: Row) -> str | None:
+    if row.spec == PIXELS:
+        return None
+    return MODEL_ROLES[row.spec.model] if row.spec else row.printed.architecture if row.printed else None
 
 
 def _method(row: Row) -> str:

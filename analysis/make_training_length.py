@@ -22,6 +22,7 @@ from experiments.harness.setting import Setting
 from experiments.table2_jft import NEEDS
 
 MODEL = "vit_l"
+BASELINES = {"random": ":", "pixels": "--"}  # and how their lines look
 
 
 def render(setting: Setting, *, brief: bool = False) -> str:
@@ -35,9 +36,10 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     runs = runs[runs["model"] == MODEL]
     figure, (measured, printed) = figures.subplots(2)
     _draw(measured, runs[["method", "images", "value"]])
-    untrained = runs[runs["epochs"] == 0]["value"]
-    if not untrained.empty:
-        measured.axhline(untrained.mean(), color=figures.COLORS["random"], linestyle=":", label="untrained")
+    for method, line in BASELINES.items():
+        baseline = runs[runs["method"] == method]["value"]
+        if not baseline.empty:
+            measured.axhline(baseline.mean(), color=figures.GREY, linestyle=line, label=METHODS[method].title)
     measured.set_title(f"{setting.scale.name}, {source}: {setting.labelled}")
     _draw(printed, _paper())
     printed.set_title("the paper: IN-1K")

@@ -23,6 +23,7 @@ import pandas as pd
 from absl import flags
 
 import analysis
+from analysis import publish_pages
 from analysis.lib.results import YOURS, read
 from can.errors import ConfigError, DataError
 from can.files import read_json
@@ -121,7 +122,7 @@ def main() -> None:
         raise ConfigError(f"a scale is published as it is, without {' '.join(setting.given)}")
     if flags.FLAGS.runs:
         print("\n".join(publish_runs(setting)))
-    print(f"remade {', '.join(remake_tables(setting)) or 'nothing: nothing is published at this scale'}")
+    print(f"remade {', '.join([*remake_tables(setting), *publish_pages.remake()])}")
 
 
 if __name__ == "__main__":

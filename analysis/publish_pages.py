@@ -1,40 +1,31 @@
-"""Remakes what is made of `results/published/`, for maintainers: `python analysis/publish_pages.py`.
+"""What is made of `results/published/`: tables beside their numbers (FLOPs, tuned rates), and those in the pages.
 
-That is the tables beside their numbers (FLOPs, tuned learning rates), and those in README.md and docs/. In a page, a
-table stands between `<!-- table: NAME -->` and `<!-- /table -->`: what was there is replaced by what TABLES[NAME]
-makes. NAME may have an argument, a scale: `<!-- table: speed laptop -->`. To add a table, add a line to TABLES and the
-two markers to the page.
+In README.md and docs/, a table stands between `<!-- table: NAME -->` and `<!-- /table -->`: what was there is replaced
+by what TABLES[NAME] makes. NAME may have an argument, a scale: `<!-- table: speed laptop -->`. To add a table, add a
+line to TABLES and the two markers to the page. `publish.py` is the command.
 """
 
 from __future__ import annotations
-
-import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis import make_flops, make_tuning
+from analysis import make_flops, make_table2, make_tuning
 from analysis.lib import resource_tables, speed_tables
 from analysis.lib.tables import read_csv, to_markdown
 from can.errors import DataError, check_choice
 from can.files import write_atomic
-from experiments.harness import cli
+from experiments.harness.scales import scale_named
+from experiments.harness.setting import PUBLISHED, REPOSITORY, Setting
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-PUBLISHED = REPOSITORY / "results" / "published"
 PAGES = ("README.md", "docs/performance.md", "docs/performance_appendix.md")
 MARKED = re.compile(r"(<!-- table: (\S+)(.*?) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
-def table2(published: Path, scale: str) -> str:
-    """What `<scale>/table2.md` says, without its title."""
-    return _page(published / scale / "table2.md", "bash experiments/table2_jft.sh")
-
-
-def transfer(published: Path, scale: str) -> str:
-    """What `<scale>/transfer.md` says, without its title."""
-    return _page(published / scale / "transfer.md", "bash experiments/transfer.sh")
+def finding(published: Path, scale: str) -> str:
+    """What Table 2 says, in a few sentences."""
+    return make_table2.finding(Setting(scale_named(scale), published_dir=published, results_dir=published))
 
 
 def learning_rates(published: Path, scale: str) -> str:
@@ -43,17 +34,8 @@ def learning_rates(published: Path, scale: str) -> str:
     return "– (not made: `bash experiments/tune_laptop.sh`)" if trials.empty else to_markdown(make_tuning.table(trials))
 
 
-def _page(path: Path, command: str) -> str:
-    """The text of a made page, its title left out and its headings lowered."""
-    if not path.exists():
-        return f"– (not made: `{command}`)"
-    text = re.sub(r"\A# .*\n+", "", path.read_text(encoding="utf-8"))
-    return re.sub(r"^#+ ", "#### ", text, flags=re.MULTILINE).strip()
-
-
 TABLES: dict[str, Callable[..., str]] = {
-    "table2": table2,
-    "transfer": transfer,
+    "finding": finding,
     "learning_rates": learning_rates,
     **{name: table.markdown for name, table in (speed_tables.TABLES | resource_tables.TABLES).items()},
 }
@@ -84,15 +66,11 @@ def tables(published: Path = PUBLISHED) -> dict[Path, str]:
     return made
 
 
-def main() -> None:
-    """Remakes the tables and the pages."""
+def remake() -> list[str]:
+    """Remakes the tables and the pages; returns their names."""
     made = tables() | {
         REPOSITORY / name: fill((REPOSITORY / name).read_text(encoding="utf-8"), PUBLISHED) for name in PAGES
     }
     for path, text in made.items():
         write_atomic(path, text)
-        print(path.relative_to(REPOSITORY))
-
-
-if __name__ == "__main__":
-    cli.run(main)
+    return [str(path.relative_to(REPOSITORY)) for path in made]

@@ -73,15 +73,7 @@ def test_published_tables_are_made_of_the_published_numbers() -> None:
         assert path.read_text(encoding="utf-8") == text, path
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason="table2.md and transfer.md are not in results/published yet"))
-        if name == "README.md"
-        else name
-        for name in publish_pages.PAGES
-    ],
-)
+@pytest.mark.parametrize("name", publish_pages.PAGES)
 def test_pages_have_the_tables_of_the_published_numbers(name: str) -> None:
     page = (REPOSITORY / name).read_text(encoding="utf-8")
     assert publish_pages.fill(page, publish_pages.PUBLISHED) == page

@@ -13,7 +13,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLORS = {"can": "#0b6e4f", "simclr": "#c8553d", "mae": "#3d5a98", "random": "#8d99ae"}
+COLORS = {"can": "#0b6e4f", "simclr": "#c8553d", "mae": "#3d5a98"}
+GREY = "#8d99ae"
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,

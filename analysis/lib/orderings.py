@@ -59,16 +59,12 @@ def paper_claims(rows: Sequence[Printed]) -> list[Claim]:
 def above_untrained(rows: Sequence[Spec], untrained: Sequence[Spec]) -> list[Claim]:
     """Every trained row against the untrained encoder of its size."""
     baseline = {spec.model: spec for spec in untrained}
-    return [
-        Claim(
-            "Trained above untrained",
-            f"{preset(spec.method).title} {MODEL_ROLES[spec.model]} {spec.epochs:g}",
-            spec,
-            baseline[spec.model],
-            None,
-        )
-        for spec in rows
-    ]
+    return [_above(spec, baseline[spec.model], "untrained") for spec in rows]
+
+
+def above_pixels(rows: Sequence[Spec], pixels: Spec) -> list[Claim]:
+    """Every trained row against the raw pixels."""
+    return [_above(spec, pixels, "raw pixels") for spec in rows]
 
 
 def judged(claims: Sequence[Claim], runs: pd.DataFrame) -> pd.DataFrame:
@@ -112,6 +108,11 @@ def _interval(line: Any) -> str | None:
     if line.seeds < 2:
         return f"{signed(line.difference)} (one seed)"
     return f"{signed(line.difference)} [{signed(line.low)}, {signed(line.high)}]"
+
+
+def _above(spec: Spec, baseline: Spec, what: str) -> Claim:
+    where = f"{preset(spec.method).title} {MODEL_ROLES[spec.model]} {spec.epochs:g}"
+    return Claim(f"Trained above {what}", where, spec, baseline, None)
 
 
 def _claim(title: str, where: str, above: Printed, below: Printed) -> Claim:
