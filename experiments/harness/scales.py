@@ -126,7 +126,7 @@ SCALES = {
             few_shot=FewShotConfig(),
             checkpoint_every=250,
             log_every=100,
-            run_memory_gb=2.3,
+            run_memory_gb=3.4,  # the probe of raw pixels; all other runs take 2.3
         ),
         Scale(
             name="overnight",
