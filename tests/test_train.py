@@ -209,16 +209,16 @@ def test_rows_are_means_over_the_interval_after_an_interruption_too(tmp_path, mo
 
     write = TrainLog.write
 
-    def stop_at_the_end(log, step, row):
-        if step == 8:
+    def stop(log, step, row):
+        if step == 6:
             raise Stopped
         write(log, step, row)
 
     with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(TrainLog, "write", stop_at_the_end)
+        patched.setattr(TrainLog, "write", stop)
         train.pretrain(config, resumed, images, log_every=3, checkpoint_every=2)
     with train.Checkpoints(resumed.checkpoints) as checkpoints:
-        assert checkpoints.latest_step == 6
+        assert checkpoints.latest_step == 3
     train.pretrain(config, resumed, images, log_every=3, checkpoint_every=2)
     for ours, theirs in zip(rows_of(resumed), found, strict=True):
         assert {**ours, "images_per_second": 0} == {**theirs, "images_per_second": 0}
