@@ -10,6 +10,7 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from analysis.lib import figures
 from analysis.lib.command import run
@@ -35,31 +36,41 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     runs = per_cent(found.of(source, "linear_probe", "top1"))
     runs = runs[runs["model"] == MODEL]
     figure, (measured, printed) = figures.subplots(2)
-    _draw(measured, runs[["method", "images", "value"]])
+    _draw(measured, runs[["method", "images", "value"]], label=True)
     for method, line in BASELINES.items():
         baseline = runs[runs["method"] == method]["value"]
         if not baseline.empty:
             measured.axhline(baseline.mean(), color=figures.GREY, linestyle=line, label=METHODS[method].title)
     measured.set_title(f"{setting.scale.name}, {source}: {setting.labelled}")
-    _draw(printed, _paper())
+    _draw(printed, _paper(), label=False)
     printed.set_title("the paper: IN-1K")
-    for axes in (measured, printed):
+    for axes, seen in ((measured, runs["images"]), (printed, _paper()["images"])):
         axes.set_xscale("log")
+        axes.set_xticks(sorted(set(seen[seen > 0])), minor=False)
+        axes.xaxis.set_major_formatter(lambda count, _: _short(count))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("images seen in pre-training")
     measured.set_ylabel("linear probe, top-1 in %")
-    measured.legend()
+    figure.legend(loc="outside lower center", ncols=5)
     path = setting.results_dir / setting.scale.name / "training_length.png"
     figures.save(figure, path)
     return f"{path}\n"
 
 
-def _draw(axes: Axes, runs: pd.DataFrame) -> None:
+def _draw(axes: Axes, runs: pd.DataFrame, *, label: bool) -> None:
     """A dot a run, and a line through the means of each method."""
     trained = runs[runs["images"] > 0]
     for method, own in trained.groupby("method"):
         color = figures.COLORS[str(method)]
         axes.plot(own["images"], own["value"], "o", color=color, markersize=3.5, alpha=0.7)
-        axes.plot(own.groupby("images")["value"].mean(), color=color, label=METHODS[str(method)].title)
+        axes.plot(
+            own.groupby("images")["value"].mean(), color=color, label=METHODS[str(method)].title if label else None
+        )
+
+
+def _short(count: float) -> str:
+    """Billions or thousands."""
+    return f"{count / 1e9:.1f} bn" if count >= 1e9 else f"{count / 1e3:.0f} k"
 
 
 def _paper() -> pd.DataFrame:

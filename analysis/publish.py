@@ -68,12 +68,13 @@ def publish_runs(setting: Setting) -> list[str]:
 def remake_tables(setting: Setting) -> list[str]:
     """Remakes the tables of the published results alone, beside them; returns their modules' names.
 
-    A table of which nothing is published is not made.
+    A table is made if some run is published of each evaluation that it reads.
     """
     alone = dataclasses.replace(setting, results_dir=setting.published_dir)
     made = []
     for name, module in tables().items():
-        if read(module.NEEDS, alone).sources:
+        asked = {evaluation for need in module.NEEDS for evaluation in need.evals}
+        if asked <= set(read(module.NEEDS, alone).records["eval"]):
             module.render(alone)
             made.append(name)
     return made
