@@ -14,10 +14,10 @@ import pandas as pd
 from absl import flags
 
 from analysis.lib.tables import NONE, read_csv, to_csv, to_markdown
-from can.config import RunConfig
 from can.errors import DataError
-from can.files import read_json, write_atomic
+from can.files import write_atomic
 from can.runs import RunDir
+from can.runs.config_file import read_config
 from experiments.harness import cli
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -31,7 +31,7 @@ def read_trials(folder: Path) -> pd.DataFrame:
     """
     trials = []
     for path in folder.glob("*/eval-linear_probe.json"):
-        config = RunConfig.from_dict(read_json(path.parent / "config.json"))
+        config = read_config(path.parent / "config.json")
         evaluated = RunDir(folder.parent, folder.parent, folder.name, path.parent.name).read_eval("linear_probe")
         top1 = next(record for record in evaluated.records if record["metric"] == "top1")
         trials.append(

@@ -161,27 +161,6 @@ class RunConfig:
         """Nested plain values, as written to `config.json`."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RunConfig:
-        """The inverse of `to_dict`. Raises ConfigError on fields this version does not know."""
-        from can.methods import settings_class  # here, since the methods' files import this one
-
-        try:
-            method = dict(values["method"])
-            settings = settings_class(method.pop("name"))
-            return cls(
-                scale=values["scale"],
-                epochs=values["epochs"],
-                seed=values["seed"],
-                model=ModelConfig(**values["model"]),
-                method=settings(**method),
-                augment=AugmentConfig(**values["augment"]),
-                data=DataConfig(**values["data"]),
-                optim=OptimConfig(**values["optim"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"this config.json was written by another version of the code: {error}") from error
-
 
 @dataclass(frozen=True)
 class LinearProbeConfig:

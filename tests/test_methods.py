@@ -13,12 +13,12 @@ from test_train import tiny_config
 
 from can import methods, objectives
 from can.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
-from can.config import RunConfig
 from can.errors import ConfigError
 from can.evals.encoder import Encoder
 from can.methods import build, method_class, method_names, settings_class
 from can.methods.pyramid_at import PyramidAT, perturbed, pyramid_levels
 from can.models import model_config
+from can.runs.config_file import config_of
 from can.views import patchify, shuffle
 
 MODEL = model_config("nano", 28, width=16, heads=2, depth=2, mlp_dim=32, decoder_width=8, head_width=24)
@@ -347,9 +347,9 @@ def test_a_method_is_one_file(tmp_path, monkeypatch):
         config = dataclasses.replace(tiny_config("random"), method=settings_class("toy")(strength=3.0))
         values = config.to_dict()
         assert values["method"] == {"name": "toy", "strength": 3.0}
-        assert RunConfig.from_dict(values) == config
+        assert config_of(values) == config
         with pytest.raises(ConfigError, match="another version"):
-            RunConfig.from_dict(values | {"method": {"name": "toy", "mask_rate": 0.5}})
+            config_of(values | {"method": {"name": "toy", "mask_rate": 0.5}})
     finally:
         methods._classes.cache_clear()
         sys.modules.pop("can.methods.toy", None)

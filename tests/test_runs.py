@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from test_run_names import BASE, changed
 
-from can.config import RunConfig
 from can.errors import ConfigError, DataError
 from can.files import write_json
 from can.methods import settings_class
 from can.runs import RunDir
+from can.runs.config_file import config_of
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_claiming_writes_the_config_and_claiming_again_is_harmless(run: RunDir) 
     run.claim(BASE)
     assert (run.work / "kept").exists()
     for folder in (run.results, run.work):
-        assert RunConfig.from_dict(json.loads((folder / "config.json").read_text())) == BASE
+        assert config_of(json.loads((folder / "config.json").read_text())) == BASE
 
 
 @pytest.mark.parametrize("lost", ["results", "work"])

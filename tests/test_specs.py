@@ -16,6 +16,7 @@ from can import data, methods, train
 from can.config import RunConfig
 from can.errors import ConfigError
 from can.runs import run_name
+from can.runs.config_file import config_of
 from experiments.harness import methods as presets
 from experiments.harness import plan
 from experiments.harness.declared import all_needs
@@ -199,7 +200,7 @@ def test_a_run_has_the_same_name_by_its_declaration_and_by_what_is_on_disk(scale
     names = set()
     for spec in [*specs, CAN.but(mask_rate=0.25, lambda_infonce=0.1)]:
         run = setting.run(spec, 3)
-        on_disk = RunConfig.from_dict(run.config.to_dict())
+        on_disk = config_of(run.config.to_dict())
         plain = resolve(setting.scale, dataclasses.replace(spec, overrides=()), on_disk.seed)
         assert run_name(on_disk, plain, spec.model, spec.data) == run.folder.name
         assert setting.published(spec, 3).name == run.folder.name

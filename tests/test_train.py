@@ -25,6 +25,7 @@ from can.gradients import gradients
 from can.methods import settings_class
 from can.models import model_config
 from can.runs import RunDir
+from can.runs.config_file import config_of
 from can.runs.log import TrainLog
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -138,7 +139,7 @@ def pretrain_command(folder: Path, *flags: str) -> list[str]:
 
 
 def final_state(folder: Path) -> dict[str, np.ndarray]:
-    config = RunConfig.from_dict(json.loads((folder / "results/smoke/run/config.json").read_text()))
+    config = config_of(json.loads((folder / "results/smoke/run/config.json").read_text()))
     run = RunDir(folder / "results", folder / "checkpoints", "smoke", "run")
     with train.Checkpoints(run.checkpoints) as checkpoints:
         state, step = checkpoints.restore(train.abstract_state(config)[1])

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from can.config import RunConfig
 from can.errors import ConfigError, DataError, UserError
 from can.files import read_json, write_error, write_json
+from can.runs.config_file import read_config
 from can.runs.evaluation import Evaluated
 from can.runs.name import differences
 
@@ -74,7 +75,7 @@ class RunDir:
         """
         paths = [folder / "config.json" for folder in (self.results, self.work)]
         for path in paths:
-            if path.exists() and (lines := differences(_read(path).to_dict(), _plain(config))):
+            if path.exists() and (lines := differences(read_config(path).to_dict(), _plain(config))):
                 raise ConfigError(
                     f"{path.parent} holds a run of this name with another configuration:\n{lines}\n"
                     "pass another --name or --results_dir and --workdir to keep both, or --force=train,evals"
@@ -89,7 +90,7 @@ class RunDir:
         path = self.results / "config.json"
         if not path.exists():
             raise DataError(f"{path} is missing: nobody can say what this run is; delete {self.results}")
-        return _read(path)
+        return read_config(path)
 
     @property
     def pretrained(self) -> bool:
@@ -103,7 +104,7 @@ class RunDir:
         if not path.exists():
             return False
         # orbax renames a checkpoint to its step once it is whole.
-        return (self.checkpoints / str(_read(path).optim.last_step)).is_dir()
+        return (self.checkpoints / str(read_config(path).optim.last_step)).is_dir()
 
     @property
     def weights(self) -> str:
@@ -157,10 +158,6 @@ class RunDir:
                     path.unlink(missing_ok=True)
             except OSError as error:
                 raise UserError(f"cannot delete {path} ({error.strerror}): make its folder writable") from error
-
-
-def _read(path: Path) -> RunConfig:
-    return RunConfig.from_dict(read_json(path))
 
 
 def _plain(config: RunConfig) -> dict[str, object]:

@@ -1,0 +1,35 @@
+"""A run's `config.json`, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
+from can.errors import ConfigError
+from can.files import read_json
+from can.methods import settings_class
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration in a file. Raises DataError if it is damaged, ConfigError if another version wrote it."""
+    return config_of(read_json(path))
+
+
+def config_of(values: dict[str, Any]) -> RunConfig:
+    """The inverse of `RunConfig.to_dict`. Raises ConfigError on fields that this version does not know."""
+    try:
+        method = dict(values["method"])
+        settings = settings_class(method.pop("name"))
+        return RunConfig(
+            scale=values["scale"],
+            epochs=values["epochs"],
+            seed=values["seed"],
+            model=ModelConfig(**values["model"]),
+            method=settings(**method),
+            augment=AugmentConfig(**values["augment"]),
+            data=DataConfig(**values["data"]),
+            optim=OptimConfig(**values["optim"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"this config.json was written by another version of the code: {error}") from error
