@@ -26,7 +26,8 @@ from experiments.harness.setting import Setting
 from experiments.harness.spec import Need, Spec, grid, resolve
 
 CAN = Spec("can", "vit_b", "in1k", 100)
-TRAINED = sorted(set(METHODS) - {"random"})
+UNTRAINED = {"random", "pixels"}
+TRAINED = sorted(set(METHODS) - UNTRAINED)
 
 
 def at_paper(method: str, model: str, data: str, epochs: float, **overrides: Any) -> RunConfig:
@@ -115,10 +116,10 @@ def test_all_methods_are_trained_for_as_long_and_warm_up_for_as_long(scale, mode
 
 
 @pytest.mark.parametrize("scale", sorted(SCALES))
-def test_every_method_learns_at_every_scale_and_the_untrained_encoder_does_not(scale):
+def test_every_method_learns_at_every_scale_but_the_baselines(scale):
     for method in methods.method_names():
         optim = resolve(SCALES[scale], Spec(method, "vit_b", "jft", 800), 0).optim
-        assert (optim.peak_lr > 0) == (optim.total_steps > 0) == (method != "random")
+        assert (optim.peak_lr > 0) == (optim.total_steps > 0) == (method not in UNTRAINED)
 
 
 def test_methods_differ_in_learning_rate_and_augmentation_alone_at_small_scales():
@@ -250,6 +251,7 @@ class ToySettings(MethodSettings):
 class Toy(Method):
     name = "toy"
     Settings = ToySettings
+    augmentation = "mae"
     num_views = 1
 
     def __init__(self, model, method, *, rngs, num_classes=0):
@@ -272,7 +274,7 @@ def toy_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     (tmp_path / "toy.py").write_text(TOY)
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
     methods._classes.cache_clear()
-    monkeypatch.setitem(METHODS, "toy", MethodPreset("Toy", dict.fromkeys(SCALES, 1e-2), augmentation="mae"))
+    monkeypatch.setitem(METHODS, "toy", MethodPreset("Toy", dict.fromkeys(SCALES, 1e-2)))
     yield
     sys.modules.pop("can.methods.toy", None)
     methods._classes.cache_clear()
