@@ -20,7 +20,7 @@ from experiments.harness import environment, table
 from experiments.harness.plan import both_ends, planned
 from experiments.harness.scales import scale_named
 from experiments.harness.setting import Setting
-from experiments.harness.side_by_side import Processes
+from experiments.harness.side_by_side import Processes, _share_of_cores
 from experiments.harness.spec import Need, Spec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -84,6 +84,12 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) 
     assert parent.pid not in children
     parent.kill()
     parent.communicate(timeout=30)  # returns once nobody is left who could write to the pipe
+
+
+def test_ctrl_c_while_processes_are_started_is_not_lost() -> None:
+    with pytest.raises(KeyboardInterrupt), _share_of_cores(0, 1):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
 
 
 def test_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

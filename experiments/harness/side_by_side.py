@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import Any, Self
 
@@ -108,7 +109,9 @@ def _share_of_cores(place: int, count: int) -> Iterator[None]:
     """Processes that are started meanwhile have the cores of `place`, one of `count`, and leave Ctrl-C to this one."""
     told, cpus = os.environ.get("NPROC"), usable_cpus()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The processes inherit that Ctrl-C is blocked; for this one it only waits until they are started.
+    resource_tracker.ensure_running()  # which unblocks it when it begins
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ["NPROC"] = str(len(range(place, cpus, count)) or cpus)
     try:
         if cores is not None:
@@ -121,7 +124,7 @@ def _share_of_cores(place: int, count: int) -> Iterator[None]:
             os.environ["NPROC"] = told
         if cores is not None:
             os.sched_setaffinity(0, cores)
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _result(future: Future[Any]) -> Any:
