@@ -18,8 +18,9 @@ from absl import logging
 
 from can import checkpoint, data, train
 from can.checkpoint import Checkpoints
-from can.config import AugmentConfig, DataConfig, MethodConfig, OptimConfig, RunConfig
+from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import UserError
+from can.methods import settings_class
 from can.models import model_config
 from can.runs import RunDir
 
@@ -214,7 +215,7 @@ def test_a_training_whose_latest_checkpoint_is_damaged_ends_with_the_same_number
         model=model_config(
             "nano", 14, width=16, heads=2, depth=1, mlp_dim=32, decoder_width=8, decoder_heads=2, decoder_depth=1
         ),
-        method=MethodConfig("mae", mask_rate=0.75),
+        method=settings_class("mae")(),
         augment=AugmentConfig("none"),
         data=DataConfig("smoke"),
         optim=OptimConfig(base_lr=0.1, weight_decay=0.05, batch_size=16, total_steps=4, warmup_steps=1),

@@ -224,7 +224,7 @@ def test_a_table_of_recast_roles_and_overrides_shows_its_rows_with_numbers_and_s
     assert row(done.stdout, "ViT-L", "MAE", "1600")[3] == "32"  # images seen
     assert f"**Recast with `{' '.join(recast[:2])} " in done.stdout
     assert "--batch_size=16" in done.stdout
-    assert f"JFT-300M is played by `folder:{photos}`" in done.stdout
+    assert f"JFT-300M in pre-training is played by `folder:{photos.name}`" in done.stdout
     names = {path.name for path in (tmp_path / "results" / "smoke").iterdir() if path.is_dir()}
     assert not names & {MAE, UNTRAINED}
     # The same folder with another image is another set.

@@ -286,7 +286,7 @@ def test_infonce_is_in_float32_whatever_the_encoder_computes_in(name):
 def test_every_method_starts_from_the_same_encoder():
     """The row of an untrained encoder is the start of the trained ones."""
     reference = jax.tree.leaves(nnx.state(new("random").encoder))
-    for name in method_names():
+    for name in set(method_names()) - {"pixels"}:
         for a, b in zip(reference, jax.tree.leaves(nnx.state(new(name).encoder)), strict=True):
             np.testing.assert_array_equal(a, b)
 
