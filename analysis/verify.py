@@ -1,7 +1,7 @@
 """Compares your results with those that this repository publishes: `python analysis/verify.py [--scale=...]`.
 
-See MEANINGS for what is said of a number. At `laptop`, on another machine of the same kind
-of processor, all numbers of Table 2 came out equal. Trains nothing.
+See MEANINGS for what is said of a number. On a second machine with the same kind of processor, all 13 laptop numbers
+of an earlier Table 2 came out equal. Trains nothing.
 """
 
 from __future__ import annotations
