@@ -111,7 +111,7 @@ def _clean_commit(path: Path) -> str:
     """By which commit a file was made, as it says itself."""
     values = read_json(path)
     git = values.get("provenance", values)["git"]
-    if git["commit"] is None or git["dirty"]:
+    if git["commit"] is None or git["dirty"] is not False:  # null: git did not answer
         raise DataError(f"{path} was not made by a clean commit: make it from a fresh clone")
     return git["commit"]
 

@@ -263,6 +263,7 @@ def load_encoder(config: RunConfig, run: RunDir) -> ViT:
         restored = checkpoints.restore_part("params", "encoder", example=params, step=config.optim.last_step)
     if restored is None:
         raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
+    _check_weights(restored[0], config, run)
     return nnx.merge(graphdef, restored[0])
 
 
@@ -274,14 +275,25 @@ def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) 
     """
     graphdef, params, batch_stats = _split(nnx.eval_shape(partial(new_method, config, num_classes)))
     with Checkpoints(run.checkpoints) as checkpoints:
-        restored = checkpoints.restore_part("params", example=params)
+        restored = checkpoints.restore_part("params", example=params, step=config.optim.last_step)
         if restored is None:
             raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
         if jax.tree.leaves(batch_stats):
-            statistics = checkpoints.restore_part("batch_stats", example=batch_stats)
+            statistics = checkpoints.restore_part("batch_stats", example=batch_stats, step=config.optim.last_step)
             assert statistics is not None
             batch_stats = statistics[0]
-    return nnx.merge(graphdef, restored[0], batch_stats)
+    method = nnx.merge(graphdef, restored[0], batch_stats)
+    _check_weights(nnx.split(method.encoder)[1], config, run)
+    return method
+
+
+def _check_weights(params: nnx.State, config: RunConfig, run: RunDir) -> None:
+    """Raises UserError if the checkpoint's encoder is not the one that the results are of."""
+    if run.pretrained and fingerprint_of(params, config.model, config.model.image_size) != run.weights:
+        raise UserError(
+            f"the checkpoint in {run.checkpoints} is of another training than {run.results}: "
+            "pass the --workdir that belongs to the results, or --force=train,evals"
+        )
 
 
 def _encoder_fingerprint(graphdef: nnx.GraphDef, state: TrainState, config: RunConfig, mesh: jax.sharding.Mesh) -> str:

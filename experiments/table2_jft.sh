@@ -7,7 +7,7 @@
 #   --rows=can/vit_l   some rows only                              --jobs=1     one run after the other
 #   --help             every other flag
 #
-# Time, for one seed: smoke a minute or two; laptop (the default) 11 minutes on two cores, set-up included;
+# Time, for one seed: smoke a minute or two; laptop (the default) a quarter of an hour on two cores, set-up included;
 # overnight one night on eight cores or a GPU; gpu days; paper a TPU or GPU pod. Finished rows are never run again.
 #
 # The paper, IN-1K top-1 in % of a linear probe after pre-training on JFT-300M:

@@ -81,6 +81,7 @@ def table(first: tuple[Path, Done], tmp_path: Path) -> Path:
         (["--image_size=15"], "patch_size 7 does not divide image_size 15"),
         (["--batch_size=1"], "batch_size 1 leaves can without negatives"),
         (["--batch_size=0"], "batch_size must lie in"),
+        (["--checkpoint_every=0"], "--checkpoint_every must lie in"),
         (["--epochs=-1"], "--epochs must be positive"),
         (["--lambda_infonce=2"], "lambda_infonce must lie in [0, 1], not 2"),
         (["--drop_path=0.1"], "can has no setting 'drop_path'"),
@@ -232,7 +233,7 @@ def test_a_table_of_recast_roles_and_overrides_shows_its_rows_with_numbers_and_s
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(changed)
     refused = commands("experiments/table2_jft.py", *asked)
     assert refused.returncode == 1
-    assert re.search(r"folder:photos test: \w+ \(on disk\) != \w+ \(asked\)", refused.stderr)
+    assert re.search(r"folder:photos \(\w+\) test: \w+ \(on disk\) != \w+ \(asked\)", refused.stderr)
 
 
 def start(script: str, folder: Path, *flags: str) -> subprocess.Popen[str]:

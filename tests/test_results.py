@@ -139,11 +139,19 @@ def test_where_both_folders_are_one_its_results_count_once(here: Setting, monkey
 def test_runs_that_read_other_images_under_the_same_name_are_told(here: Setting) -> None:
     add(published(here), ROW, 0, top1=80)
     assert head.warnings(read(NEEDS, here)) == []
-    add(here, ROW, 0, top1=90, fingerprints={"images test": "j", "weights": "v"})
+    add(here, ROW, 0, top1=90, fingerprints={"images test": "j"})
     assert head.warnings(read(NEEDS, here)) == [
         "The images of `images test` are not the same for all runs:\n"
         "  - j: yours can-vitl-jft-e800-s0\n  - i: published can-vitl-jft-e800-s0"
     ]
+
+
+def test_an_evaluation_of_other_weights_than_the_runs_is_left_out_and_told(here: Setting) -> None:
+    add(here, ROW, 0, top1=90, fingerprints={"weights": "those before a second training"})
+    found = read(NEEDS, here)
+    assert found.records.empty
+    (line,) = found.left_out
+    assert "can-vitl-jft-e800-s0" in line and "weights: others than pre-training ended with" in line
 
 
 def test_a_file_of_another_seed_is_refused(here: Setting) -> None:

@@ -27,6 +27,7 @@ from experiments.harness.spec import Need, Spec, grid, resolve
 
 CAN = Spec("can", "vit_b", "in1k", 100)
 UNTRAINED = {"random", "pixels"}
+LABELLED = ("supervised", "pyramid_at")
 TRAINED = sorted(set(METHODS) - UNTRAINED)
 
 
@@ -154,6 +155,15 @@ def test_a_method_without_learning_rates_is_refused_and_never_trains(monkeypatch
     monkeypatch.delitem(presets.METHODS, "simclr")
     with pytest.raises(ConfigError, match=r"'simclr' has no learning rates: .*experiments/harness/methods.py"):
         resolve(SCALES["smoke"], Spec("simclr", "vit_b", "in1k", 100), 0)
+
+
+def test_methods_that_learn_from_labels_have_the_recipes_of_table_9_and_of_pyramid_at():
+    supervised, pyramid = (resolve(SCALES["paper"], Spec(name, "vit_b", "in1k", 300), 0) for name in LABELLED)
+    method = supervised.method
+    assert (method.label_smoothing, method.drop_path, method.dropout, method.mixup) == (0.1, 0.1, 0.0, 0.8)
+    method = pyramid.method
+    assert (method.label_smoothing, method.drop_path, method.dropout, method.mixup) == (0.0, 0.1, 0.1, 0.5)
+    assert supervised.augment.rand_augment_magnitude == 9 and pyramid.augment.rand_augment_magnitude == 15
 
 
 def test_a_tables_override_reaches_the_rows_that_have_such_a_field():

@@ -78,6 +78,12 @@ def test_the_provenance_has_the_fingerprint_of_the_encoder_that_evaluations_load
     weights = json.loads((run.results / "provenance.json").read_text())["weights"]
     assert weights == Encoder.from_model(train.load_encoder(config, run)).fingerprint
     assert weights != Encoder.from_model(train.new_method(config).encoder).fingerprint
+    # Results whose checkpoint was replaced by another training's are not evaluated with it.
+    path = run.results / "provenance.json"
+    path.write_text(path.read_text().replace(weights, "0" * 64))
+    for load in (train.load_encoder, train.load_method):
+        with pytest.raises(UserError, match="is of another training than"):
+            load(config, run)
 
 
 LOSS_AND_GRADIENTS = """

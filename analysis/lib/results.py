@@ -90,7 +90,10 @@ def read(needs: Iterable[Need], setting: Setting) -> Results:
             found = False
             for evaluation in filter(run.folder.has_eval, need.evals):
                 evaluated = run.folder.read_eval(evaluation)
-                if different := evaluated.differs(EVALS[evaluation].protocol(own, run)):
+                different = evaluated.differs(EVALS[evaluation].protocol(own, run))
+                if run.folder.pretrained and evaluated.fingerprints.get("weights") != run.folder.weights:
+                    different = "\n".join(filter(None, [different, "  weights: others than pre-training ended with"]))
+                if different:
                     left_out.setdefault((evaluation, different), []).append(name)
                     continue
                 found = True

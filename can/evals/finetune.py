@@ -200,12 +200,6 @@ def claim(
         )
 
 
-def is_finetuned(work_dir: Path) -> bool:
-    """Whether `evaluate` has trained to its end in `work_dir`, and its weights are still there."""
-    settings = work_dir / "finetune.json"
-    return settings.exists() and (work_dir / "state" / str(read_json(settings)["last_step"])).is_dir()
-
-
 def load_finetuned(model: ViT, num_classes: int, work_dir: Path) -> FinetunedViT:
     """The finetuned model that `evaluate` left in `work_dir`, for an encoder of `model`'s structure.
 

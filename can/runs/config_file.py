@@ -13,7 +13,10 @@ from can.methods import settings_class
 
 def read_config(path: Path) -> RunConfig:
     """The configuration in a file. Raises DataError if it is damaged, ConfigError if another version wrote it."""
-    return config_of(read_json(path))
+    try:
+        return config_of(read_json(path))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}: delete that folder, or use the version that wrote it") from error
 
 
 def config_of(values: dict[str, Any]) -> RunConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from absl import flags
 
 from can.config import AugmentConfig, ModelConfig, OptimConfig
 from can.data import DEFAULT_DATA_DIR
-from can.errors import ConfigError, check_choice
+from can.errors import ConfigError, check_choice, check_range
 from can.methods import method_names, settings_class
 from experiments.harness import scales
 from experiments.harness.evaluations import EVALS
@@ -102,6 +103,9 @@ def setting() -> Setting:
     base = scales.scale_named(values.scale)
     for name in values.force:
         check_choice("thing to --force", name, ("train", "evals", *EVALS))
+    for name in ("checkpoint_every", "log_every"):
+        if (steps := values[name].value) is not None:
+            check_range(f"--{name}", steps, 1, math.inf)
     protocols = {
         name: _given({field: PROTOCOLS[name] + field for field in fields}) for name, fields in _protocols.items()
     }

@@ -20,6 +20,7 @@ class MethodPreset:
       title: what tables call it.
       base_lr: by scale; None for what is not trained.
       crop_area_min: of its views at full resolution; None: SimCLR's. The small scales have one of their own for all.
+      settings: fields of the method's own settings, where a recipe has others than its class.
       augment: other fields of AugmentConfig.
       paper_optim: base_lr and weight_decay at `paper` of (is it ViT-L, is it JFT-300M); None: the scale's.
     """
@@ -27,6 +28,7 @@ class MethodPreset:
     title: str
     base_lr: dict[str, float] | None
     crop_area_min: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     augment: dict[str, Any] = field(default_factory=dict)
     paper_optim: Callable[[bool, bool], dict[str, float]] | None = None
 
@@ -62,11 +64,13 @@ METHODS = {
     "supervised": MethodPreset(  # Table 9 with mixup
         "supervised",
         _CONTRASTIVE,
+        settings=dict(label_smoothing=0.1, drop_path=0.1, mixup=0.8),
         augment=dict(rand_augment_layers=2, rand_augment_magnitude=9.0),
     ),
     "pyramid_at": MethodPreset(  # Herrmann et al. (2022)
         "PyramidAT",
         _CONTRASTIVE,
+        settings=dict(drop_path=0.1, dropout=0.1, mixup=0.5),
         augment=dict(rand_augment_layers=2, rand_augment_magnitude=15.0),
         paper_optim=_herrmann,
     ),

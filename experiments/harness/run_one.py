@@ -114,7 +114,7 @@ def _evaluate(setting: Setting, run: Run, evals: Iterable[str], *, trained: bool
             logging.info("%s has its %s already", run.folder.name, name)
             continue
         protocol, images = evaluation.protocol(setting, run), evaluation.images(setting)
-        if setting.forces(name):
+        if outdated or setting.forces(name):
             run.folder.forget_eval(name)
         records = evaluation.measure(setting, run, images)
         fingerprints = {"weights": run.folder.weights} | _fingerprints(images)

@@ -51,7 +51,8 @@ def make(needs: Sequence[Need], analysis: str) -> None:
         return
     render = importlib.import_module(f"analysis.{analysis}").render
     missing = plan.missing(tasks)
-    for _ in _complete_all(missing, min(at_once, len(missing))):
+    # As many processes whatever is missing: a run's share of the cores decides how its sums round.
+    for _ in _complete_all(missing, at_once if missing else 1):
         print(render(setting, brief=True), flush=True)
     print(render(setting))
 

@@ -12,7 +12,7 @@ from can.data import ImageSet
 from can.errors import ConfigError
 from can.evals import final_losses
 from can.runs import EvalRecord
-from can.runs.provenance import without_folder
+from experiments.harness.evaluations.labelled import name_of
 from experiments.harness.evaluations.records import records_of
 from experiments.harness.setting import Run, Setting
 
@@ -62,4 +62,4 @@ class FinalLosses:
         return AugmentConfig("simclr", **setting.scale.augment)
 
     def _name(self, setting: Setting) -> str:
-        return f"{without_folder(setting.labelled)} {setting.scale.test_split}"
+        return f"{name_of(setting.labelled)} {setting.scale.test_split}"

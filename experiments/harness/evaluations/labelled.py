@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from can import data
 from can.data import ImageSet
+from can.data.image_set import sha256_of
 from can.runs.provenance import without_folder
 from experiments.harness.setting import Setting
 
 
 def described(setting: Setting) -> dict[str, str]:
     """Names of the splits that are trained and tested on."""
-    name = without_folder(setting.labelled)
+    name = name_of(setting.labelled)
     return {"train": f"{name} {setting.train_split}", "test": f"{name} {setting.scale.test_split}"}
+
+
+def name_of(data_set: str) -> str:
+    """A data set's name without this machine's folders; a hash of the whole keeps folders of one name apart."""
+    short = without_folder(data_set)
+    return short if short == data_set else f"{short} ({sha256_of(data_set)[:8]})"
 
 
 def load(setting: Setting) -> dict[str, ImageSet]:
