@@ -159,6 +159,22 @@ def test_a_table_shows_what_it_made_and_a_second_start_makes_nothing(commands, f
     assert (folder / "results" / "smoke" / "table2.md").read_text().strip() in again.stdout
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_table_refuses_runs_that_were_trained_on_other_images_than_their_set_has_now(commands, table, finished):
+    made_by = table / "results" / "smoke" / MAE / "provenance.json"
+    record = read_json(made_by)
+    begun_on = table / "checkpoints" / "smoke" / MAE / "images.json"
+    if finished:
+        write_json(made_by, record | {"data": {"smoke train": "of another day"}})
+    else:
+        made_by.unlink()
+        write_json(begun_on, {"smoke train": "of another day"})
+    done = commands("experiments/table2_jft.py", *smoke_flags(table), "--rows=mae/vit_l/1600")
+    assert done.returncode == 1
+    assert "was trained on other images than its data set has now" in done.stderr
+    assert f"smoke train: of another day (on disk) != {record['data']['smoke train']} (asked)" in done.stderr
+
+
 def test_a_table_refuses_runs_of_another_configuration(commands, table):
     for place in ("results", "checkpoints"):
         path = table / place / "smoke" / MAE / "config.json"

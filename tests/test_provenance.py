@@ -8,13 +8,20 @@ import subprocess
 import time
 from pathlib import Path
 
-from can.runs.provenance import git_state, provenance
+import numpy as np
+
+from can.data import ArrayImages
+from can.runs.provenance import described, git_state, provenance
 
 
 def test_provenance_says_what_made_the_numbers_but_not_who_or_where() -> None:
-    data = {"folder:/home/someone/photos": "0123", "fashion_mnist": "abcd", "/data/tfds/set": "5"}
+    names = {"folder:/home/someone/photos": "0123", "fashion_mnist": "abcd", "/data/tfds/set": "5"}
+    data = {}
+    for name, fingerprint in names.items():
+        images = ArrayImages(name, "train", None, (), fingerprint, np.zeros((1, 2, 2, 3), np.uint8), None)
+        data |= described(images)
     record = provenance(data, started=time.time() - 5, wall_time_s=5.04, steps=10, images_per_second=812.34)
-    assert record["data"] == {"folder:photos": "0123", "fashion_mnist": "abcd", "set": "5"}
+    assert record["data"] == {"folder:photos train": "0123", "fashion_mnist train": "abcd", "set train": "5"}
     assert record["wall_time_s"] == 5.0
     assert record["images_per_second"] == 812.3
     assert record["cpu"]["count"] >= 1

@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 
+from can.data.image_set import ImageSet
 from can.machine import usable_cpus
 
 LIBRARIES = (
@@ -45,12 +46,12 @@ def provenance(
 ) -> dict[str, Any]:
     """What `provenance.json` holds, as plain JSON values.
 
-    `data` maps each data set to its fingerprint, `started` is the run's start in seconds since the epoch
+    `data` is what `described` says of the images, `started` is the run's start in seconds since the epoch
     (`time.time()`), `wall_time_s` the seconds it trained over all its restarts, `steps` what it trained,
     `images_per_second` its mean speed, `weights` the fingerprint of the encoder that came out.
     """
     return _made_by() | {
-        "data": {without_folder(name): fingerprint for name, fingerprint in data.items()},
+        "data": data,
         "weights": weights,
         "started": _utc(started),
         "finished": _utc(time.time()),
@@ -124,6 +125,11 @@ def peak_memory_mb() -> int:
     """The process's largest resident set so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak >> 20 if sys.platform == "darwin" else peak >> 10  # bytes there, KiB on Linux
+
+
+def described(images: ImageSet) -> dict[str, str]:
+    """A set's fingerprint by its name and split, as `provenance.json` has it."""
+    return {without_folder(f"{images.name} {images.split}"): images.fingerprint}
 
 
 def without_folder(name: str) -> str:

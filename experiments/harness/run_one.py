@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping
 from absl import logging
 
 from can import data, train
+from can.data import ImageSet
 from can.errors import ConfigError, check_choice
+from can.files import read_json, write_json
 from can.runs import Evaluated
-from can.runs.provenance import provenance_of_evaluation
+from can.runs.name import differences
+from can.runs.provenance import described, provenance_of_evaluation
 from can.sharding import make_mesh
 from experiments.harness.evaluations import EVALS
 from experiments.harness.evaluations.evaluation import Fingerprinted
@@ -59,6 +62,8 @@ def reason_to_train(setting: Setting, run: Run, evals: Iterable[str]) -> str | N
         return f"{run.folder.name} is pre-trained anew"
     if run.folder.results.joinpath("config.json").exists():
         run.folder.claim(run.config)
+    if run.folder.pretrained and run.config.optim.total_steps:
+        _check_images(run, _images_of(setting, run), read_json(run.folder.results / "provenance.json")["data"])
     return run.folder.reason_to_train(missing)
 
 
@@ -86,11 +91,15 @@ def missing_evals(setting: Setting, run: Run, evals: Iterable[str]) -> list[str]
 
 def _pretrain(setting: Setting, run: Run) -> None:
     # All that can be wrong is found out before the first file is written or deleted.
-    images = data.load(run.config.data.name, run.config.data.split, data_dir=setting.data_dir)
+    images = _images_of(setting, run)
     train.abstract_state(run.config, images.num_classes)
     if "train" in setting.force:
         run.folder.forget_training()
     run.folder.claim(run.config)
+    begun_on = run.folder.work / "images.json"
+    if begun_on.exists():
+        _check_images(run, images, read_json(begun_on))
+    write_json(begun_on, described(images))
     train.pretrain(
         run.config,
         run.folder,
@@ -100,6 +109,19 @@ def _pretrain(setting: Setting, run: Run) -> None:
         checkpoint_every=setting.scale.checkpoint_every,
         log_every=setting.scale.log_every,
     )
+
+
+def _images_of(setting: Setting, run: Run) -> ImageSet:
+    return data.load(run.config.data.name, run.config.data.split, data_dir=setting.data_dir)
+
+
+def _check_images(run: Run, images: ImageSet, there: dict[str, str]) -> None:
+    """Raises ConfigError, with the difference, if a training saw other images than its data set has now."""
+    if lines := differences(there, described(images)):
+        raise ConfigError(
+            f"{run.folder.name} was trained on other images than its data set has now:\n{lines}\n"
+            "pass --force=train,evals to make it anew, or another --results_dir and --workdir to keep both"
+        )
 
 
 def _evaluate(setting: Setting, run: Run, evals: Iterable[str], *, trained: bool) -> None:
