@@ -253,8 +253,15 @@ def test_a_table_of_recast_roles_and_overrides_shows_its_rows_with_numbers_and_s
 
 
 def start(script: str, folder: Path, *flags: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(REPOSITORY / "experiments" / script), *smoke_flags(folder), *flags]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    """As a terminal starts it: Ctrl-C reaches it, even where the tests themselves run in the background."""
+    return subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "experiments" / script), *smoke_flags(folder), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def test_two_commands_at_once_on_one_run_make_it_once(tmp_path):
