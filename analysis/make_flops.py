@@ -24,9 +24,10 @@ from can.methods import method_class, settings_class
 from can.models import model_config
 from can.run_flops import forward_flops, module_flops, step_flops
 from experiments.harness import cli
+from experiments.harness.methods import METHODS
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-NAMES = {"can": "CAN", "simclr": "SimCLR", "mae": "MAE"}
+NAMES = {name: METHODS[name].title for name in ("can", "simclr", "mae")}
 SIZES = ("S", "B", "L")
 RATES = (0.0, 0.25, 0.5, 0.75)
 USUAL_RATE = {"can": 0.5, "simclr": 0.0, "mae": 0.75}  # as the paper compares the methods

@@ -19,9 +19,9 @@ from can.files import write_atomic
 from can.runs import RunDir
 from can.runs.config_file import read_config
 from experiments.harness import cli
+from experiments.harness.methods import METHODS
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-TITLES = {"can": "CAN", "simclr": "SimCLR", "mae": "MAE"}
 
 
 def read_trials(folder: Path) -> pd.DataFrame:
@@ -45,13 +45,13 @@ def read_trials(folder: Path) -> pd.DataFrame:
                 top1=round(100 * top1["value"], 4),
             )
         )
-    return pd.DataFrame(sorted(trials, key=lambda trial: (list(TITLES).index(trial["method"]), trial["base_lr"])))
+    return pd.DataFrame(sorted(trials, key=lambda trial: (list(METHODS).index(trial["method"]), trial["base_lr"])))
 
 
 def table(trials: pd.DataFrame) -> pd.DataFrame:
     """A row a method, a column a rate, the best of each row in bold."""
     top1 = trials.pivot(index=["method", "images"], columns="base_lr", values="top1").sort_index(
-        key=lambda names: names.map(list(TITLES).index) if names.name == "method" else names
+        key=lambda names: names.map(list(METHODS).index) if names.name == "method" else names
     )
     best = top1.max(axis=1)
     cells = {
@@ -61,7 +61,7 @@ def table(trials: pd.DataFrame) -> pd.DataFrame:
         ]
         for rate, values in top1.items()
     }
-    titles = [f"{TITLES[method]}, {images:,} images" for method, images in top1.index]
+    titles = [f"{METHODS[method].title}, {images:,} images" for method, images in top1.index]
     return pd.DataFrame({"held-out top-1, %": titles} | cells)
 
 

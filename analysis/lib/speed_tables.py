@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.lib.benchmark_table import METHODS, BenchmarkTable, table_rows
+from analysis.lib.benchmark_table import BenchmarkTable, table_rows
+from experiments.harness.methods import preset
 
 PARTS = ("augmentation", "forward", "backward", "optimiser")
 
@@ -84,7 +85,7 @@ def start(rows: pd.DataFrame) -> pd.DataFrame:
     return table_rows(
         rows,
         lambda row: {
-            "Method": METHODS[row.method],
+            "Method": preset(row.method).title,
             "Model": row.model,
             "First start, s": f"{row.cold_s:.1f}",
             "Second, s": f"{row.warm_s:.1f}",
@@ -116,7 +117,7 @@ def _setting(row: Any) -> dict[str, object]:
     options += [] if row.remat == "none" else [f"remat {row.remat}"]
     options += [] if row.scan_unroll == 1 else [f"{row.scan_unroll} blocks unrolled"]
     return {
-        "Method": METHODS[row.method],
+        "Method": preset(row.method).title,
         "Model": ", ".join([row.model, *options]),
         "Layers": f"{row.depth}" if row.method == "simclr" else f"{row.depth} + {row.decoder_depth}",
         "Pixels": row.image_size,

