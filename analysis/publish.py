@@ -56,11 +56,11 @@ def publish_runs(setting: Setting) -> list[str]:
     commits = sorted({_clean_commit(path) for path in made})
     if len(commits) != 1:
         raise DataError(f"the results are of {len(commits)} commits ({', '.join(commits)}): make them all by one")
-    for folder, paths in files.items():
-        target = setting.published_dir / setting.scale.name / folder.name
+    for run in runs:
+        target = setting.published(run.spec, run.config.seed).results
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        for path in paths:
+        for path in files[run.folder]:
             shutil.copy(path, target)
     return [f"published {len(runs)} runs", *found.left_out]
 

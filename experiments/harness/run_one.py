@@ -51,13 +51,16 @@ def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
 
 def is_done(setting: Setting, run: Run, evals: Iterable[str]) -> bool:
     """Whether nothing is left to do. Raises ConfigError if what is there was made with other settings."""
-    evals = tuple(evals)
-    return reason_to_train(setting, run, evals) is None and not missing_evals(setting, run, evals)
+    missing = missing_evals(setting, run, evals)
+    return _reason_to_train(setting, run, missing) is None and not missing
 
 
 def reason_to_train(setting: Setting, run: Run, evals: Iterable[str]) -> str | None:
     """Why pre-training must run before `evals` are there, as a line for the user; None if it need not."""
-    missing = missing_evals(setting, run, evals)
+    return _reason_to_train(setting, run, missing_evals(setting, run, evals))
+
+
+def _reason_to_train(setting: Setting, run: Run, missing: list[str]) -> str | None:
     if "train" in setting.force:
         return f"{run.folder.name} is pre-trained anew"
     if run.folder.results.joinpath("config.json").exists():
