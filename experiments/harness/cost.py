@@ -25,8 +25,8 @@ def plan_table(tasks: Sequence[Task]) -> str:
         images = config.optim.last_step * config.optim.batch_size
         per_image = _flops_per_step(_shape_of(config)) / config.optim.batch_size if images else 0.0
         minutes = per_image * images / (speed * UTILISATION) / 60
-        reason = run_one.reason_to_train(task.setting, task.run, task.evals)
         to_evaluate = run_one.missing_evals(task.setting, task.run, task.evals)
+        reason = run_one.reason_to_train(task.setting, task.run, to_evaluate)
         state = reason or (f"to evaluate: {', '.join(to_evaluate)}" if to_evaluate else "done")
         missing += minutes if reason else 0.0
         lines.append(

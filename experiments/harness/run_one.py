@@ -27,7 +27,7 @@ def complete(setting: Setting, run: Run, evals: Iterable[str]) -> None:
     """
     evals = tuple(evals)
     with run.folder.locked():
-        if reason := reason_to_train(setting, run, evals):
+        if reason := reason_to_train(setting, run, missing_evals(setting, run, evals)):
             logging.info("%s", reason)
             _pretrain(setting, run)
         _evaluate(setting, run, evals, trained=reason is not None)
@@ -52,15 +52,11 @@ def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
 def is_done(setting: Setting, run: Run, evals: Iterable[str]) -> bool:
     """Whether nothing is left to do. Raises ConfigError if what is there was made with other settings."""
     missing = missing_evals(setting, run, evals)
-    return _reason_to_train(setting, run, missing) is None and not missing
+    return reason_to_train(setting, run, missing) is None and not missing
 
 
-def reason_to_train(setting: Setting, run: Run, evals: Iterable[str]) -> str | None:
-    """Why pre-training must run before `evals` are there, as a line for the user; None if it need not."""
-    return _reason_to_train(setting, run, missing_evals(setting, run, evals))
-
-
-def _reason_to_train(setting: Setting, run: Run, missing: list[str]) -> str | None:
+def reason_to_train(setting: Setting, run: Run, missing: Iterable[str]) -> str | None:
+    """Why pre-training must run before the `missing_evals` can be made, as a line for the user; None if it need not."""
     if "train" in setting.force:
         return f"{run.folder.name} is pre-trained anew"
     if run.folder.results.joinpath("config.json").exists():
