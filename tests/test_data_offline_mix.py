@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from can.data import ArrayImages, load
+from can.errors import DataError
 from can.offline_data.debian import Unpacked
-from can.offline_data.offline_mix import build, clipart
+from can.offline_data.near_copies import near_any, thumbnails
+from can.offline_data.offline_mix import build, clipart, photos
 from can.offline_data.offline_mix.duplicates import Picture, first_of_each, perceptual_hash, thin_out
 from can.offline_data.offline_mix.overlays import watermarked
 from can.offline_data.offline_mix.views import clipart_view, is_plain, photo_view, pyramid
+from can.offline_data.shifts import build as shifts
 
 
 def scene(height, width, seed):
@@ -124,7 +127,7 @@ def test_watermarks_change_a_part_of_the_view_and_not_the_original():
 
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
-    """Small packages and a small Fashion-MNIST in place of the real ones."""
+    """Small packages and a small CIFAR-10 in place of the real ones; the 60 training images are grey."""
     art, backgrounds = tmp_path / "clipart", tmp_path / "photos"
     for index in range(40):
         drawing = np.zeros((50, 40, 4), np.uint8)
@@ -136,36 +139,48 @@ def sources(tmp_path, monkeypatch):
     (art / "animals" / "copy").mkdir()
     (art / "animals" / "copy" / "x.png").write_bytes((art / "animals" / "30" / "star_30.png").read_bytes())
     (art / "animals" / "link.png").symlink_to(art / "animals" / "31" / "star_31.png")
-    backgrounds.mkdir()
-    for index in range(3):
-        cv2.imwrite(str(backgrounds / f"{index}.png"), scene(200, 300, 100 + index))
-    cv2.imwrite(str(backgrounds / "3.jpg"), cv2.resize(scene(200, 300, 100), (150, 100), interpolation=cv2.INTER_AREA))
+    for index in range(7):
+        folder = backgrounds / ("nature" if index < 5 else "desktop")
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{index}.png"), scene(200, 300, 100 + index))
+    small = cv2.resize(scene(200, 300, 100), (150, 100), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(backgrounds / "nature" / "copy.jpg"), small)
     folders = {"openclipart-png": art, "mate-backgrounds": backgrounds}
 
     @contextlib.contextmanager
     def unpacked(package, data_dir, scratch):
         yield Unpacked(folders[package.name], f"{package.name}_1.0_all.deb")
 
-    clothes = np.stack([np.full((28, 28, 3), index, np.uint8) for index in range(60)])
-    clothes[:, 8:20, 8:20] = 255 - clothes[:, 8:20, 8:20]
-    fashion = ArrayImages("fashion_mnist", "train", 10, tuple("abcdefghij"), "f", clothes, np.zeros(60, np.int32))
-    monkeypatch.setattr(build, "unpacked", unpacked)
-    monkeypatch.setattr(build, "load_fashion_mnist", lambda data_dir: {"train": fashion, "test": None})
-    for name, count in (("CLIPART_IMAGES", 110), ("PHOTO_IMAGES", 50), ("FASHION_IMAGES", 40)):
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.integers(0, 256, (60, 32, 32, 1), dtype=np.uint8), 3, axis=3)
+    grey[:, 0, 0] = np.arange(60)[:, None]
+    tested = np.stack([grey[5], np.clip(grey[7].astype(int) + 3, 0, 255).astype(np.uint8), 255 - grey[9]])
+    cifar10 = {
+        split: ArrayImages("cifar10", split, 10, tuple("abcdefghij"), split, images, np.zeros(len(images), np.int32))
+        for split, images in (("train", grey), ("test", tested))
+    }
+    for module in (build, shifts):
+        monkeypatch.setattr(module, "unpacked", unpacked)
+    monkeypatch.setattr(build, "load_cifar10", lambda data_dir: cifar10)
+    for name, count in (("CLIPART_IMAGES", 110), ("PHOTO_IMAGES", 50), ("CIFAR10_IMAGES", 40)):
         monkeypatch.setattr(build, name, count)
     return tmp_path
 
 
 def test_a_mix_is_unlabelled_without_duplicates_listed_with_counts_and_licences(sources):
     mix = load("offline_mix", "train", data_dir=sources / "a")
-    manifest = json.loads((sources / "a" / "offline_mix" / "1" / "manifest.json").read_text())
+    manifest = json.loads((sources / "a" / "offline_mix" / "2" / "manifest.json").read_text())
     assert mix.images.shape[1:] == (32, 32, 3)
     assert (mix.labels, mix.num_classes) == (None, None)
     assert 190 <= len(mix) <= 200
     assert manifest["images"] == len(mix)
     assert manifest["fingerprint"] == mix.fingerprint
     parts = manifest["sources"]
-    assert sum(part["views"] for part in parts.values()) - manifest["equal_images_dropped"] == len(mix)
+    dropped = manifest["equal_images_dropped"] + manifest["like_a_test_image_dropped"]
+    assert sum(part["views"] for part in parts.values()) - dropped == len(mix)
+    assert sum(part["images"] for part in parts.values()) == len(mix)
+    for part in parts.values():
+        assert part["share"] == pytest.approx(part["images"] / len(mix), abs=1e-4)
     assert parts["openclipart-png"]["families"] == {"shapes/stars star": 12} | {
         f"animals/{index} star": 1 for index in range(31, 40)
     } | ({"animals/30 star": 1} if "animals/30 star" in parts["openclipart-png"]["families"] else {"animals/copy x": 1})
@@ -180,17 +195,46 @@ def test_a_mix_is_the_same_again_and_its_slices_are_fair_samples(sources):
     one, other = (load("offline_mix", "train", data_dir=sources / place) for place in "ab")
     np.testing.assert_array_equal(one.images, other.images)
     assert one.fingerprint == other.fingerprint
-    grey = (one.images[..., :1] == one.images).all((1, 2, 3))  # the clothes
+    grey = (one.images[..., :1] == one.images).all((1, 2, 3))  # CIFAR-10's
     assert 30 <= grey.sum() <= 42
     half = load("offline_mix", "train[:100]", data_dir=sources / "a")
     assert len(half) == 100
     assert 10 <= grey[:100].sum() <= 30
 
 
-def test_only_the_first_training_images_of_fashion_mnist_are_in_the_mix(sources):
+def test_the_mix_has_the_first_training_images_of_cifar10_and_nothing_like_a_test_image(sources):
     mix = load("offline_mix", "train", data_dir=sources / "a")
-    grey = (mix.images[..., :1] == mix.images).all((1, 2, 3))
-    shades = set(mix.images[grey][:, 2, 2, 0].tolist())
-    unmarked = {shade for shade in shades if shade < 60}
-    assert len(unmarked) >= 30
-    assert max(unmarked) < 40  # images 40 to 59 stay unseen
+    cifar10 = build.load_cifar10(sources)
+    found = {image.tobytes() for image in mix.images}
+    there = {index for index, image in enumerate(cifar10["train"].images) if image.tobytes() in found}
+    assert len(there) >= 30  # the others have watermarks
+    assert max(there) < 40  # images 40 to 59 stay unseen
+    assert not there & {5, 7}  # a test image, and nearly one; 9 is another's negative
+    assert not near_any(thumbnails(mix.images), thumbnails(cifar10["test"].images)).any()
+    manifest = json.loads((sources / "a" / "offline_mix" / "2" / "manifest.json").read_text())
+    assert manifest["sources"]["cifar10"]["views"] == 40
+    assert manifest["sources"]["cifar10"]["like_a_test_image_dropped"] == 2
+
+
+def test_photographs_are_parted_once_between_the_mix_and_the_shifted_sets(sources):
+    found = photos.read_photos(sources / "photos")
+    parts = photos.split_photos(found)
+    mixed, held_out = ({photo.path for photo in part} for part in (parts.mix, parts.held_out))
+    assert len(held_out) == 2 and all(path.startswith("nature/") for path in held_out)
+    assert not mixed & held_out
+    assert len(mixed) + len(held_out) == 7  # the copy is in neither, whichever of the two it is
+    assert {photo.path for photo in photos.split_photos(found[::-1]).held_out} == held_out
+
+    load("offline_mix", "train", data_dir=sources / "a")
+    manifest = json.loads((sources / "a" / "offline_mix" / "2" / "manifest.json").read_text())
+    assert manifest["sources"]["mate-backgrounds"]["held out for shifted test sets"] == sorted(held_out)
+    assert set(manifest["sources"]["mate-backgrounds"]["families"]) == mixed
+    shown = shifts.read_pyramids(sources, sources)
+    for pyramid_of, photo in zip(shown, parts.held_out, strict=True):
+        np.testing.assert_array_equal(pyramid_of[0], photo.pixels)
+
+
+def test_a_package_without_photographs_to_hold_out_is_an_error(sources):
+    wallpapers = [photo for photo in photos.read_photos(sources / "photos") if photo.path.startswith("desktop")]
+    with pytest.raises(DataError, match="mate-backgrounds has no photographs in nature/"):
+        photos.split_photos(wallpapers)

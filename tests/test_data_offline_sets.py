@@ -10,7 +10,8 @@ import pytest
 
 from can.data import array_store
 from can.errors import DataError
-from can.offline_data.offline_sets.build import Collected, Item, split_identities, thumbnails, write
+from can.offline_data.near_copies import NEAR, near_any, thumbnails
+from can.offline_data.offline_sets.build import Collected, Item, split_identities, write
 from can.offline_data.offline_sets.cutout_files import read_on_white
 from can.offline_data.offline_sets.emoji import identity_of
 
@@ -41,6 +42,19 @@ def test_copies_and_pictures_of_the_mix_are_dropped(tmp_path):
     test = array_store.read(tmp_path, "x")["test"]
     assert len(test) == 39
     assert noise(45).tobytes() not in {image.tobytes() for image in test.images}
+
+
+def test_near_copies_are_those_of_numpys_distances():
+    rng = np.random.default_rng(0)
+    others = thumbnails([noise(seed) for seed in range(40)])
+    deviations = rng.uniform(0, 2 * NEAR, 3000)
+    noisy = others[rng.integers(0, 40, 3000)] + rng.normal(0, 1, (3000, 192)) * deviations[:, None]
+    rows = np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+    squares = ((rows[:, None].astype(int) - others[None]) ** 2).sum(-1).min(1)
+    expected = squares < NEAR**2 * 192
+    assert 1000 < expected.sum() < 2000
+    np.testing.assert_array_equal(near_any(rows, others), expected)
+    assert not near_any(rows, others[:0]).any()
 
 
 def test_a_series_of_like_drawings_is_capped(tmp_path):

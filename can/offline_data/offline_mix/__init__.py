@@ -1,4 +1,4 @@
-"""The offline mix: a stand-in for an uncurated web-scale set such as JFT-300M, out of Debian packages."""
+"""The offline mix: a stand-in for an uncurated web-scale set such as JFT-300M, out of Debian packages and CIFAR-10."""
 
 from __future__ import annotations
 

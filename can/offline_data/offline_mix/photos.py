@@ -1,14 +1,18 @@
-"""mate-backgrounds: photographs and drawn wallpapers, cropped at many scales."""
+"""mate-backgrounds: photographs and drawn wallpapers, cropped at many scales; some photographs are held out."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 
 from can.data.decode import decode_rgb
+from can.errors import DataError
 from can.offline_data.debian import DebianPackage
-from can.offline_data.offline_mix.duplicates import Picture, picture
+from can.offline_data.offline_mix.duplicates import Picture, picture, thin_out
 
 PACKAGE = DebianPackage(
     name="mate-backgrounds",
@@ -17,6 +21,8 @@ PACKAGE = DebianPackage(
     contents="usr/share/backgrounds/mate",
 )
 LICENSE = "GPL-2+; desktop/Ubuntu-Mate-* CC-BY-SA-4.0 (authors of each: /usr/share/doc/mate-backgrounds/copyright)"
+_PHOTOGRAPHS = "nature/"  # the other folders hold wallpapers, some of them variants of one design
+_HELD_OUT = 3  # one photograph in so many is kept out of the mix
 _SIDE = 1280  # pixels kept of the longer side: 40 times the width of a view
 _MAX_BYTES = 8_000_000  # of a file: the larger ones are larger copies of the others
 
@@ -38,3 +44,24 @@ def read_photos(folder: Path) -> list[Picture]:
         name = path.relative_to(folder).as_posix()
         photos.append(picture(name, (name, ""), data, pixels))
     return photos
+
+
+class PhotoSplit(NamedTuple):
+    """What the mix is made of, what the shifted test sets are made of, and how many near copies neither has."""
+
+    mix: list[Picture]
+    held_out: list[Picture]
+    dropped: Counter[str]
+
+
+def split_photos(found: Sequence[Picture]) -> PhotoSplit:
+    """Parts the pictures once and for all, by their content alone; near copies are dropped before.
+
+    Raises DataError if there are no photographs to hold out.
+    """
+    kept, dropped = thin_out(found, per_family=1, per_folder=len(found), per_likeness=1)
+    held_out = [photo for photo in kept if photo.path.startswith(_PHOTOGRAPHS)][::_HELD_OUT]
+    if not held_out:
+        raise DataError(f"{PACKAGE.name} has no photographs in {_PHOTOGRAPHS}: its version is another one")
+    names = {photo.path for photo in held_out}
+    return PhotoSplit([photo for photo in kept if photo.path not in names], held_out, dropped)

@@ -64,11 +64,6 @@ def photo_view(photo: Pyramid, rng: np.random.Generator) -> View | None:
     return None
 
 
-def enlarged(image: Pixels) -> View:
-    """A smaller image at the size of the mix, bicubically."""
-    return cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-
-
 def pyramid(photo: Pixels) -> Pyramid:
     """The photo and its halvings, so that no crop has to be shrunk from much more pixels than it shows."""
     levels = [photo]

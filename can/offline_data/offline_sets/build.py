@@ -10,22 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from absl import logging
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from can.data import array_store
 from can.data.image_set import ArrayImages
 from can.data.prepared import prepare_once
 from can.errors import DataError
+from can.offline_data.near_copies import near_any, thumbnails
 
 SIZE = 32  # pixels
 VERSION = "1"
 MIN_IMAGES = 15  # of a class, in each split; classes with fewer are left out
 MAX_IMAGES = 250  # of a class, in each split
 MAX_ALIKE = 20  # of a class and an identity: a series of like drawings must not be half of a class
-NEAR = 8.0  # root mean square difference, of 255, of two images' 8x8 thumbnails
 Image = UInt8[np.ndarray, "size size 3"]
 Images = UInt8[np.ndarray, "n size size 3"]
 
@@ -144,21 +143,6 @@ def split_identities(name: str, items: Sequence[Item]) -> tuple[list[Item], list
         sides[side].extend(group)
         counts[side].update(item.label for item in group)
     return sides
-
-
-def thumbnails(images: Sequence[Image]) -> UInt8[np.ndarray, "n 192"]:
-    """Each image at 8x8 pixels, as a row: what `near_any` compares."""
-    small = [cv2.resize(image, (8, 8), interpolation=cv2.INTER_AREA).reshape(-1) for image in images]
-    return np.array(small, np.uint8).reshape(-1, 192)
-
-
-def near_any(rows: UInt8[np.ndarray, "n 192"], others: UInt8[np.ndarray, "m 192"]) -> Bool[np.ndarray, " n"]:
-    """Which of `rows` lie within `NEAR` of one of `others`."""
-    if not len(rows) or not len(others):
-        return np.zeros(len(rows), bool)
-    x, y = rows.astype(np.float64), others.astype(np.float64)
-    squares = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T
-    return squares.min(1) < NEAR**2 * rows.shape[1]
 
 
 def _once(items: Iterable[Item], dropped: Counter[str]) -> list[Item]:

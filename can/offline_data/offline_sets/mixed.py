@@ -11,9 +11,10 @@ from jaxtyping import UInt8
 from can.data.prepared import prepare_once
 from can.offline_data.cutouts import on_white
 from can.offline_data.debian import unpacked
+from can.offline_data.near_copies import thumbnails
 from can.offline_data.offline_mix import clipart
 from can.offline_data.offline_mix.duplicates import Picture, thin_out
-from can.offline_data.offline_sets.build import SIZE, thumbnails
+from can.offline_data.offline_sets.build import SIZE
 
 
 def split_by_mix(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Picture]]:

@@ -23,7 +23,7 @@ BUILT = {
     "_corruptions": "fifteen kinds of damage at five strengths, on the first 1,000 test images",
     "_sketch": "edges alone",
     "_rendition": "posterised and recoloured",
-    "_background": "rotated, before photographs that the pre-training mix has too",
+    "_background": "rotated, before photographs that the pre-training mix does not have",
     "_adversarial": "the test images that a small network, trained by itself, gets wrong",
 }
 NEEDS_PHOTOS = "_background"  # a download; the smoke set has none
