@@ -1,90 +1,204 @@
-"""Makes the table of tuned learning rates out of `results/tuning/<scale>/`: `python analysis/make_tuning.py`.
+"""What was tried before the laptop scale was fixed, and what was chosen: `python analysis/make_tuning.py`.
 
-Writes `learning_rates.csv` and `.md` there and prints the table beside the published one. `experiments/tune_laptop.sh`
-makes the trials.
+`experiments/tune_laptop.py` declares the trials. Prints a table a stage, published and the reader's own, and writes
+`tuning.md` and `tuning.csv` into `results/tuning/laptop/`. Trains nothing.
 """
 
 from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+import dataclasses
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
-from absl import flags
 
-from analysis.lib.tables import NONE, read_csv, to_csv, to_markdown
+from analysis.lib import scores
+from analysis.lib.page import Page
+from analysis.lib.results import PUBLISHED, YOURS
+from analysis.lib.tables import to_csv, to_markdown
+from can.config import RunConfig
 from can.errors import DataError
-from can.files import write_atomic
 from can.runs import RunDir
-from can.runs.config_file import read_config
-from experiments.harness import cli
-from experiments.harness.methods import METHODS
+from experiments import tune_laptop
+from experiments.harness import cli, flags
+from experiments.harness.methods import METHODS, preset
+from experiments.harness.scales import scale_named
+from experiments.harness.setting import Setting
+from experiments.harness.spec import resolve
+from experiments.tune_laptop import STAGES, Stage
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
+EVAL, METRIC = "linear_probe", "top1"
+MEAN = "mean of the methods"
 
 
-def read_trials(folder: Path) -> pd.DataFrame:
-    """A row a finished trial below `folder`, by method and rate; `top1` is in %, of the images `held_out`.
+class Choice(NamedTuple):
+    """What the trials of a stage say: the best choice of a method, or of all of them together."""
 
-    Raises DataError if a file is damaged.
+    method: str  # a method's name, or MEAN
+    best: str  # a key of the stage's trials
+    top1: float  # in %, held out, mean over seeds
+
+
+def render(setting: Setting) -> str:
+    """Writes the page of all stages beside the reader's trials and returns it.
+
+    Raises DataError if the trials of a stage were not all judged alike.
     """
-    trials = []
-    for path in folder.glob("*/eval-linear_probe.json"):
-        config = read_config(path.parent / "config.json")
-        evaluated = RunDir(folder.parent, folder.parent, folder.name, path.parent.name).read_eval("linear_probe")
-        top1 = next(record for record in evaluated.records if record["metric"] == "top1")
-        trials.append(
-            dict(
-                method=config.method.name,
-                base_lr=config.optim.base_lr,
-                batch_size=config.optim.batch_size,
-                images=config.optim.total_steps * config.optim.batch_size,  # seen in pre-training
-                seed=config.seed,
-                held_out=evaluated.protocol["test"],
-                top1=round(100 * top1["value"], 4),
-            )
-        )
-    return pd.DataFrame(sorted(trials, key=lambda trial: (list(METHODS).index(trial["method"]), trial["base_lr"])))
+    made, numbers = page(setting)
+    made.write(setting, "tuning", numbers)
+    return made.text
 
 
-def table(trials: pd.DataFrame) -> pd.DataFrame:
-    """A row a method, a column a rate, the best of each row in bold."""
-    top1 = trials.pivot(index=["method", "images"], columns="base_lr", values="top1").sort_index(
-        key=lambda names: names.map(list(METHODS).index) if names.name == "method" else names
+def page(setting: Setting) -> tuple[Page, pd.DataFrame]:
+    """All stages as text, and a line a trial. Raises DataError as `render` does."""
+    made = Page(f"# What the scale `{setting.scale.name}` was chosen by")
+    made.add(
+        "Top-1 in % of a linear probe on held-out training images, mean ± standard deviation (seeds). "
+        "The test set is not read. What is chosen is in bold."
     )
-    best = top1.max(axis=1)
-    cells = {
-        f"base_lr {rate:g}": [
-            NONE if pd.isna(value) else f"**{value:.1f}**" if value == highest else f"{value:.1f}"
-            for value, highest in zip(values, best, strict=True)
-        ]
-        for rate, values in top1.items()
+    frames = []
+    for name, stage in STAGES.items():
+        made.add(f"## {stage.title}")
+        found = {source: trials(stage, folder, setting) for source, folder in _folders(setting).items()}
+        there = {source: frame for source, frame in found.items() if not frame.empty}
+        for source, frame in there.items():
+            made.add(f"{source.capitalize()}:" if len(found) > 1 else "")
+            made.add(to_markdown(table(stage, frame)))
+            made.add(sentence(stage, frame))
+            frames.append(frame.assign(stage=name, source=source))
+        if not there:
+            made.add(f"Not tried: `bash experiments/tune_laptop.sh --stages={name}`")
+    return made, pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def files(published: Path) -> dict[Path, str]:
+    """The page of the published trials and their numbers, where they stand."""
+    folder = published / "tuning"
+    setting = Setting(scale_named(tune_laptop.SCALE), results_dir=folder, published_dir=folder)
+    made, numbers = page(setting)
+    return {
+        folder / tune_laptop.SCALE / "tuning.md": made.text,
+        folder / tune_laptop.SCALE / "tuning.csv": to_csv(numbers),
     }
-    titles = [f"{METHODS[method].title}, {images:,} images" for method, images in top1.index]
-    return pd.DataFrame({"held-out top-1, %": titles} | cells)
+
+
+def trials(stage: Stage, folder: Path, setting: Setting) -> pd.DataFrame:
+    """A line a finished trial of a stage below `folder`: `choice`, `method`, `seed`, `images`, `seconds`, `top1` in %.
+
+    Trials are found by their whole configuration. Raises DataError if not all were judged alike.
+    """
+    there = _by_config(folder)
+    lines = []
+    protocols = set()
+    for choice, specs in stage.trials.items():
+        for spec in specs:
+            for run in there.get(resolve(setting.scale, spec, 0), ()):
+                evaluated = run.read_eval(EVAL)
+                protocols.add(json.dumps(evaluated.protocol, sort_keys=True))
+                optim = run.config.optim
+                top1 = next(record["value"] for record in evaluated.records if record["metric"] == METRIC)
+                lines.append(
+                    dict(
+                        choice=choice,
+                        method=spec.method,
+                        seed=run.config.seed,
+                        images=optim.total_steps * optim.batch_size,
+                        held_out=evaluated.protocol["test"],
+                        top1=100 * top1,
+                    )
+                )
+    if len(protocols) > 1:
+        raise DataError(f"the trials of {stage.title!r} in {folder} were judged by different probes: {protocols}")
+    return pd.DataFrame(lines)
+
+
+def finished(folder: Path) -> list[RunDir]:
+    """The trials below a folder that some stage asks for."""
+    there = _by_config(folder)
+    scale = scale_named(tune_laptop.SCALE)
+    asked = {resolve(scale, need.spec, 0) for stage in STAGES.values() for need in stage.needs}
+    return [run for config, runs in there.items() if config in asked for run in runs]
+
+
+def choices(stage: Stage, found: pd.DataFrame) -> list[Choice]:
+    """The best choice of each method, or of all together, among the choices that every one of them has tried."""
+    means = _means(found)
+    if stage.by_method:
+        return [Choice(method, means.loc[method].idxmax(), means.loc[method].max()) for method in _trained(means)]
+    overall = means.loc[MEAN].dropna()
+    return [Choice(MEAN, overall.idxmax(), overall.max())] if len(overall) else []
+
+
+def table(stage: Stage, found: pd.DataFrame) -> pd.DataFrame:
+    """A row a method, and the mean where one choice is made for all; a column a choice; the chosen in bold."""
+    best = {choice.method: choice.best for choice in choices(stage, found)}
+    means = _means(found)
+    lines = []
+    for method in means.index:
+        if method == MEAN and (stage.by_method or len(means.index) == 2):
+            continue
+        line = {"held-out top-1, %": METHODS[method].title if method in METHODS else method}
+        for choice in means.columns:
+            runs = found[(found["method"] == method) & (found["choice"] == choice)]["top1"]
+            mean = means.loc[method, choice]
+            text = None if pd.isna(mean) else f"{mean:.1f}" if runs.empty else _score(runs)
+            chosen = best.get(method, best.get(MEAN)) == choice
+            line[choice] = f"**{text}**" if text and chosen else text
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def sentence(stage: Stage, found: pd.DataFrame) -> str:
+    """What was chosen, and by which rule."""
+    chosen = [
+        f"{choice.best}" if choice.method == MEAN else f"{METHODS[choice.method].title} {choice.best}"
+        for choice in choices(stage, found)
+    ]
+    return f"Chosen: {', '.join(chosen)}. {stage.rule}" if chosen else f"Nothing can be chosen yet. {stage.rule}"
+
+
+def _means(found: pd.DataFrame) -> pd.DataFrame:
+    """A row a method, and MEAN of those that have the choice; a column a choice, in the order of the trials."""
+    order = list(dict.fromkeys(found["choice"]))
+    means = found.pivot_table(index="method", columns="choice", values="top1", aggfunc="mean")[order]
+    means = means.loc[[method for method in METHODS if method in means.index]]
+    means.loc[MEAN] = means.loc[_trained(means)].mean(skipna=False)
+    return means
+
+
+def _trained(means: pd.DataFrame) -> list[str]:
+    return [method for method in means.index if method != MEAN and preset(method).base_lr is not None]
+
+
+def _score(runs: pd.Series) -> str:
+    return scores.score(runs.mean(), runs.std() if len(runs) > 1 else None, len(runs))
+
+
+def _by_config(folder: Path) -> Mapping[RunConfig, list[RunDir]]:
+    """The finished trials below a folder, by their configurations with the seed 0."""
+    there: dict[RunConfig, list[RunDir]] = {}
+    for path in sorted(folder.glob(f"*/eval-{EVAL}.json")):
+        run = RunDir(folder.parent, folder.parent, folder.name, path.parent.name)
+        there.setdefault(dataclasses.replace(run.config, seed=0), []).append(run)
+    return there
+
+
+def _folders(setting: Setting) -> dict[str, Path]:
+    """Where trials are, by whose they are; where the published page is remade both are one folder."""
+    folders = {setting.results_dir.resolve(): YOURS, setting.published_dir.resolve(): PUBLISHED}
+    return {source: folder / setting.scale.name for folder, source in reversed(folders.items())}
 
 
 def main() -> None:
-    """Remakes the table that the flags name, from the reader's own trials where there are some."""
-    scale = flags.FLAGS.scale
-    folder = Path(flags.FLAGS.results_dir) / scale
-    own = read_trials(folder)
-    published = read_csv(RESULTS / "published" / "tuning" / scale / "learning_rates.csv")
-    if own.empty and published.empty:
-        raise DataError(f"no trials in {folder}, and none published: make them with `bash experiments/tune_laptop.sh`")
-    if own.empty:
-        print(f"No trials in {folder} yet: `bash experiments/tune_laptop.sh` makes them.\n")
-    else:
-        markdown = to_markdown(table(own))
-        write_atomic(folder / "learning_rates.csv", to_csv(own))
-        write_atomic(folder / "learning_rates.md", markdown + "\n")
-        print(f"Yours, written to {folder}:\n\n{markdown}\n")
-    if not published.empty:
-        print(f"Published:\n\n{to_markdown(table(published))}")
+    """Prints the page of the setting that the flags describe."""
+    print(render(flags.setting()), end="")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("scale", "laptop", "whose trials: a folder of --results_dir")
-    flags.DEFINE_string("results_dir", str(RESULTS / "tuning"), "where the trials of all scales are")
+    flags.define_setting_flags()
+    tune_laptop.set_defaults()
     cli.run(main)

@@ -2,8 +2,10 @@
 
     python analysis/publish.py --scale=laptop                 the tables of published results, and the pages
     python analysis/publish.py --scale=laptop --runs          first copies the finished runs of results/<scale>/
+    python analysis/publish.py --trials                       first copies the trials of results/tuning/
 
-What is published was made by one clean commit, evaluations too. `smoke` aside, each row needs three seeds.
+What is published was made by one clean commit, evaluations too, and each row needs the seeds that SEEDS says. Trials
+build on each other: each is of one clean commit, and has the seeds that its stage asks for.
 """
 
 from __future__ import annotations
@@ -23,17 +25,19 @@ import pandas as pd
 from absl import flags
 
 import analysis
-from analysis import publish_pages
+from analysis import make_tuning, publish_pages
 from analysis.lib.results import YOURS, read
 from can.errors import ConfigError, DataError
 from can.files import read_json
 from can.runs import RunDir
+from experiments import tune_laptop
 from experiments.harness import cli
 from experiments.harness import flags as setting_flags
 from experiments.harness.declared import all_needs
 from experiments.harness.setting import Setting
 
-SEEDS = 3
+SEEDS = {"smoke": 1, "overnight": 1}  # that a row needs, by scale; one seed decides nothing
+OTHERWISE = 3
 CONFIG = "config.json"
 OF_EACH_RUN = (CONFIG, "train.csv", "provenance.json")
 
@@ -65,6 +69,26 @@ def publish_runs(setting: Setting) -> list[str]:
     return [f"published {len(runs)} runs", *found.left_out]
 
 
+def publish_trials(own: Path, published: Path) -> str:
+    """Replaces the published trials by the finished ones of the stages below `own`; returns what was done.
+
+    Raises DataError, before anything is copied, if there are none, or one was not made by a clean commit.
+    """
+    runs = make_tuning.finished(own)
+    files = {run: _files(run, [make_tuning.EVAL]) for run in runs}
+    if not files:
+        raise DataError(f"no finished trials in {own}")
+    for path in chain.from_iterable(files.values()):
+        if path.suffix == ".json" and path.name != CONFIG:
+            _clean_commit(path)
+    shutil.rmtree(published, ignore_errors=True)
+    for run, paths in files.items():
+        (published / run.name).mkdir(parents=True)
+        for path in paths:
+            shutil.copy(path, published / run.name)
+    return f"published {len(files)} trials"
+
+
 def remake_tables(setting: Setting) -> list[str]:
     """Remakes the tables of the published results alone, beside them; returns their modules' names.
 
@@ -92,11 +116,10 @@ def tables() -> dict[str, Any]:
 
 
 def _check_seeds(records: pd.DataFrame, setting: Setting) -> None:
-    if setting.scale.name == "smoke":
-        return
+    needed = SEEDS.get(setting.scale.name, OTHERWISE)
     for (row, evaluation), seeds in records.groupby(["row", "eval"], sort=False)["seed"]:
-        if (count := seeds.nunique()) < SEEDS:
-            raise DataError(f"{evaluation} of {row} has {count} seeds: publish {SEEDS} or more, with --seeds=0,1,2")
+        if (count := seeds.nunique()) < needed:
+            raise DataError(f"{evaluation} of {row} has {count} seeds: publish {needed} or more, with --seeds=0,1,2")
 
 
 def _files(run: RunDir, evals: Sequence[str]) -> list[Path]:
@@ -123,10 +146,14 @@ def main() -> None:
         raise ConfigError(f"a scale is published as it is, without {' '.join(setting.given)}")
     if flags.FLAGS.runs:
         print("\n".join(publish_runs(setting)))
+    if flags.FLAGS.trials:
+        folders = (setting.results_dir, setting.published_dir)
+        print(publish_trials(*(folder / "tuning" / tune_laptop.SCALE for folder in folders)))
     print(f"remade {', '.join([*remake_tables(setting), *publish_pages.remake()])}")
 
 
 if __name__ == "__main__":
     setting_flags.define_setting_flags()
     flags.DEFINE_bool("runs", False, "first copy the finished runs of --results_dir")
+    flags.DEFINE_bool("trials", False, "first copy the finished trials of --results_dir/tuning")
     cli.run(main)

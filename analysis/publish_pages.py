@@ -1,4 +1,4 @@
-"""What is made of `results/published/`: tables beside their numbers (FLOPs, tuned rates), and those in the pages.
+"""What is made of `results/published/`: tables beside their numbers (FLOPs, tuning), and those in the pages.
 
 In README.md and docs/, a table stands between `<!-- table: NAME -->` and `<!-- /table -->`: what was there is replaced
 by what TABLES[NAME] makes. NAME may have an argument, a scale: `<!-- table: speed laptop -->`. To add a table, add a
@@ -13,7 +13,6 @@ from pathlib import Path
 
 from analysis import make_flops, make_table2, make_tuning
 from analysis.lib import resource_tables, speed_tables
-from analysis.lib.tables import read_csv, to_markdown
 from can.errors import DataError, check_choice
 from can.files import write_atomic
 from experiments.harness.scales import scale_named
@@ -28,15 +27,8 @@ def finding(published: Path, scale: str) -> str:
     return make_table2.finding(Setting(scale_named(scale), published_dir=published, results_dir=published))
 
 
-def learning_rates(published: Path, scale: str) -> str:
-    """The rates that were tried on held-out images."""
-    trials = read_csv(published / "tuning" / scale / "learning_rates.csv")
-    return "– (not made: `bash experiments/tune_laptop.sh`)" if trials.empty else to_markdown(make_tuning.table(trials))
-
-
 TABLES: dict[str, Callable[..., str]] = {
     "finding": finding,
-    "learning_rates": learning_rates,
     **{name: table.markdown for name, table in (speed_tables.TABLES | resource_tables.TABLES).items()},
 }
 
@@ -61,9 +53,7 @@ def tables(published: Path = PUBLISHED) -> dict[Path, str]:
         published / name: text
         for name, text in make_flops.pages(make_flops.read_counts(published / "flops.csv")).items()
     }
-    for trials in (published / "tuning").glob("*/learning_rates.csv"):
-        made[trials.with_suffix(".md")] = to_markdown(make_tuning.table(read_csv(trials))) + "\n"
-    return made
+    return made | make_tuning.files(published)
 
 
 def remake() -> list[str]:

@@ -33,7 +33,7 @@ from can.optim import adamw, descend, learning_rate_schedule
 from can.runs import RunDir
 from can.runs.clock import Clock
 from can.runs.log import TrainLog
-from can.runs.provenance import described, peak_memory_mb, provenance
+from can.runs.provenance import peak_memory_mb, provenance
 from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
 
 
@@ -241,7 +241,7 @@ def pretrain(
         log.publish(run.results)
     elapsed = clock.elapsed()
     record = provenance(
-        described(images),
+        images,
         clock.started,
         elapsed,
         last_step,

@@ -7,8 +7,8 @@
 #   --rows=can/vit_l   some rows only                              --jobs=1     one run after the other
 #   --help             every other flag
 #
-# Time, for one seed: smoke a minute or two; laptop (the default) a quarter of an hour on two cores, set-up included;
-# overnight one night on eight cores or a GPU; gpu days; paper a TPU or GPU pod. Finished rows are never run again.
+# Time, for one seed: smoke a minute or two; laptop (the default) half an hour on two cores, set-up included;
+# overnight nights on two cores (--rows=can/vit_l/5000: some rows); gpu days; paper a TPU or GPU pod. Finished rows are never run again.
 #
 # The paper, IN-1K top-1 in % of a linear probe after pre-training on JFT-300M:
 #

@@ -169,12 +169,14 @@ def sources(tmp_path, monkeypatch):
 
 def test_a_mix_is_unlabelled_without_duplicates_listed_with_counts_and_licences(sources):
     mix = load("offline_mix", "train", data_dir=sources / "a")
-    manifest = json.loads((sources / "a" / "offline_mix" / "2" / "manifest.json").read_text())
+    manifest = json.loads((sources / "a" / "offline_mix" / "3" / "manifest.json").read_text())
     assert mix.images.shape[1:] == (32, 32, 3)
     assert (mix.labels, mix.num_classes) == (None, None)
     assert 190 <= len(mix) <= 200
     assert manifest["images"] == len(mix)
     assert manifest["fingerprint"] == mix.fingerprint
+    assert mix.shares == {name: part["share"] for name, part in manifest["sources"].items()}
+    assert sum(mix.shares.values()) == pytest.approx(1, abs=1e-3)
     parts = manifest["sources"]
     dropped = manifest["equal_images_dropped"] + manifest["like_a_test_image_dropped"]
     assert sum(part["views"] for part in parts.values()) - dropped == len(mix)
@@ -211,7 +213,7 @@ def test_the_mix_has_the_first_training_images_of_cifar10_and_nothing_like_a_tes
     assert max(there) < 40  # images 40 to 59 stay unseen
     assert not there & {5, 7}  # a test image, and nearly one; 9 is another's negative
     assert not near_any(thumbnails(mix.images), thumbnails(cifar10["test"].images)).any()
-    manifest = json.loads((sources / "a" / "offline_mix" / "2" / "manifest.json").read_text())
+    manifest = json.loads((sources / "a" / "offline_mix" / "3" / "manifest.json").read_text())
     assert manifest["sources"]["cifar10"]["views"] == 40
     assert manifest["sources"]["cifar10"]["like_a_test_image_dropped"] == 2
 
@@ -226,7 +228,7 @@ def test_photographs_are_parted_once_between_the_mix_and_the_shifted_sets(source
     assert {photo.path for photo in photos.split_photos(found[::-1]).held_out} == held_out
 
     load("offline_mix", "train", data_dir=sources / "a")
-    manifest = json.loads((sources / "a" / "offline_mix" / "2" / "manifest.json").read_text())
+    manifest = json.loads((sources / "a" / "offline_mix" / "3" / "manifest.json").read_text())
     assert manifest["sources"]["mate-backgrounds"]["held out for shifted test sets"] == sorted(held_out)
     assert set(manifest["sources"]["mate-backgrounds"]["families"]) == mixed
     shown = shifts.read_pyramids(sources, sources)

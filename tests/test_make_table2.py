@@ -77,7 +77,7 @@ def test_published_and_own_results_stand_beside_the_papers_value(here: Setting) 
     text = make_table2.render(here)
     assert heading(text)[3:] == ["Images seen", "Paper", "Published", "Yours"]
     # mean 81.333, deviations -1.333, -.333, 1.667: sqrt((1.778 + .111 + 2.778) / 2) = 1.528
-    assert cells(text, "CAN", "ViT-L", "800") == ["CAN", "ViT-L", "800", "24,000", "72.8", "81.3 ± 1.5 (3)", "77.2 (1)"]
+    assert cells(text, "CAN", "ViT-L", "800") == ["CAN", "ViT-L", "800", "46,976", "72.8", "81.3 ± 1.5 (3)", "77.2 (1)"]
     assert "Published: what this repository gives. Yours: what this machine made." in text
 
 
@@ -139,28 +139,28 @@ def test_the_head_says_roles_test_images_and_what_an_epoch_of_the_paper_is_here(
     add(here, "can/vit_l/5000", 0, top1=82)
     text = make_table2.render(here)
     assert "mean ± standard deviation (seeds). Test images: 10,000." in text
-    assert "- ViT-L is played by `micro` (width 128, depth 4, 16 patches of 7 px in images of 28 px).\n" in text
+    assert "- ViT-L is played by `micro` (width 128, depth 4, 36 patches of 4 px in images of 24 px).\n" in text
     assert (
-        "IN-1K is played by `fashion_mnist`: classifiers are trained on its `train` and tested on its `test`." in text
+        "IN-1K is played by `cifar10`: classifiers are trained on its `train` and tested on its `test`." in text
     )
     assert "JFT-300M in pre-training is played by `offline_mix`." in text
-    # 24,000 images at 800 epochs, and × (5000 / 800) ** .55 = 65,754, in batches of 64
-    assert "images seen here: 800 → 24,000 (375 steps); 5000 → 65,728 (1,027 steps)." in text
+    # 47,000 images at 800 epochs, and × (5000 / 800) ** .3 = 81,445, in batches of 32
+    assert "images seen here: 800 → 46,976 (1,468 steps); 5000 → 81,440 (2,545 steps)." in text
     assert "ViT-B is played" not in text
 
 
 def test_a_recast_table_shows_the_rows_that_were_run_and_says_what_was_recast(here: Setting) -> None:
     add(published(here), "can/vit_l/800", 0, top1=80)
     scale = dataclasses.replace(here.scale, data=here.scale.data | {"jft": "folder:/home/someone/my photos"})
-    given = ("--uncurated=folder:/home/someone/my photos", "--batch_size=32")
-    recast = dataclasses.replace(here, scale=scale, overrides={"batch_size": 32}, given=given)
+    given = ("--uncurated=folder:/home/someone/my photos", "--batch_size=64")
+    recast = dataclasses.replace(here, scale=scale, overrides={"batch_size": 64}, given=given)
     add(recast, "can/vit_l/800", 0, top1=55)
     text = make_table2.render(recast)
-    assert "- **Recast with `--uncurated=folder:/home/someone/my photos --batch_size=32`.**" in text
-    assert "played by `folder:my photos`" in text and "800 → 24,000 (750 steps)" in text
+    assert "- **Recast with `--uncurated=folder:/home/someone/my photos --batch_size=64`.**" in text
+    assert "played by `folder:my photos`" in text and "800 → 46,976 (734 steps)" in text
     assert heading(text)[5:] == ["Yours"]  # nothing of the kind is published
     assert cells(text, "CAN", "ViT-L", "800")[5:] == ["55.0 (1)"]
-    assert "--scale=laptop '--uncurated=folder:/home/someone/my photos' --batch_size=32" in text  # the missing rows
+    assert "--scale=laptop '--uncurated=folder:/home/someone/my photos' --batch_size=64" in text  # the missing rows
 
 
 def test_what_was_made_with_other_settings_is_left_out_and_said(here: Setting) -> None:
@@ -226,7 +226,7 @@ def test_the_csv_has_numbers_of_six_digits_and_nothing_where_nothing_was_measure
         yours_sd="0.021213",  # .03 / sqrt(2)
         yours_seeds="2",
     )
-    assert int(line["images_seen"]) == 64 * int(line["steps"]) == 35_136  # 24,000 × 2 ** .55 in batches of 64
+    assert int(line["images_seen"]) == 32 * int(line["steps"]) == 57_856  # 47,000 × 2 ** .3 in batches of 32
     assert {line["yours_sd"] for line in lines} == {"0.021213", ""}
 
 
@@ -284,5 +284,5 @@ def test_the_command_prints_the_table_it_writes_and_names_a_damaged_file(here: S
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
     assert "can-vitl-jft-e800-s0/eval-linear_probe.json is damaged" in failed.stderr
     shutil.rmtree(run.results)
-    recast = run_python(Path(make_table2.__file__), *flags, "--batch_size=32")
-    assert "- **Recast with `--batch_size=32`.**" in recast.stdout
+    recast = run_python(Path(make_table2.__file__), *flags, "--batch_size=64")
+    assert "- **Recast with `--batch_size=64`.**" in recast.stdout

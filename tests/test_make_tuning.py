@@ -1,49 +1,126 @@
-"""The table of tuned learning rates."""
+"""What the laptop scale was chosen by: the page of the trials, and that the scale has what they chose."""
+
+from __future__ import annotations
 
 import dataclasses
+import itertools
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from test_runs import changed
+import pytest
+from invented import COMMIT
 
-from analysis import make_tuning
-from analysis.lib.tables import read_csv, to_csv
-from can.methods import settings_class
+from analysis import make_tuning, publish
+from analysis.make_tuning import choices, sentence, table, trials
+from can.errors import DataError
+from can.files import write_json
 from can.runs import Evaluated, RunDir
+from experiments.harness.scales import SCALES
+from experiments.harness.setting import PUBLISHED, Setting
+from experiments.harness.spec import Spec, resolve
+from experiments.tune_laptop import HELD_OUT, SCALE, STAGES, Stage
+
+LAPTOP = Setting(SCALES[SCALE])
+RATES = STAGES["learning_rate"]
+NUMBERS = itertools.count()
+PROTOCOL = {"name": "linear_probe", "test": f"cifar10 {HELD_OUT['test_split']}"}
 
 
-def trial(folder: Path, method: str, base_lr: float, top1: float) -> None:
-    config = changed(optim__base_lr=base_lr, optim__batch_size=64, optim__total_steps=100)
-    run = RunDir(folder, folder / "work", "laptop", f"{method}-lr{base_lr:g}-s0")
-    run.claim(dataclasses.replace(config, method=settings_class(method)()))
-    protocol = {"name": "linear_probe", "test": "fashion_mnist train[50000:]"}
-    record = dict(metric="top1", value=top1, n=10, seed=0)
-    Evaluated(protocol, {}, {}, [record]).write(run.eval_path("linear_probe"))
+def of_method(stage: Stage, choice: str, method: str) -> Spec:
+    return next(spec for spec in stage.trials[choice] if spec.method == method)
 
 
-def test_each_method_has_its_best_rate_in_bold_and_gaps_where_it_was_not_tried(tmp_path: Path) -> None:
-    trial(tmp_path, "simclr", 0.01, 0.5)
-    trial(tmp_path, "can", 0.01, 0.7496)  # 75.0, too, but not the best
-    trial(tmp_path, "can", 0.002, 0.75)
-    trials = make_tuning.read_trials(tmp_path / "laptop")
-    assert to_csv(trials).splitlines()[1] == "can,0.002,64,6400,0,fashion_mnist train[50000:],75.0"
-    shown = make_tuning.table(trials)
-    assert list(shown) == ["held-out top-1, %", "base_lr 0.002", "base_lr 0.01"]
-    assert shown.to_numpy().tolist() == [
-        ["CAN, 6,400 images", "**75.0**", "75.0"],
-        ["SimCLR, 6,400 images", "–", "**50.0**"],
+def add(folder: Path, spec: Spec, seed: int, top1: float, git: Any = COMMIT, **protocol: Any) -> RunDir:
+    """A finished trial under a name that says nothing."""
+    run = RunDir(folder, folder / "work", SCALE, f"trial{next(NUMBERS)}")
+    run.claim(resolve(LAPTOP.scale, spec, seed))
+    (run.results / "train.csv").write_text("step,loss\n1,2.5\n")
+    write_json(run.results / "provenance.json", {"git": git, "weights": "w"})
+    record = dict(metric="top1", value=top1 / 100, n=10_000, seed=seed)
+    Evaluated(PROTOCOL | protocol, {}, {"git": git}, [record]).write(run.eval_path("linear_probe"))
+    return run
+
+
+def shown(stage: Stage, folder: Path) -> list[list[str]]:
+    return table(stage, trials(stage, folder / SCALE, LAPTOP)).fillna("–").to_numpy().tolist()
+
+
+def test_each_method_gets_the_rate_of_the_highest_mean_over_its_seeds(tmp_path: Path) -> None:
+    for rate, can, simclr in (("0.003", 50.0, 40.04), ("0.006", 49.0, 40.0)):
+        for seed in range(3):
+            add(tmp_path, of_method(RATES, rate, "can"), seed, can + seed)
+            add(tmp_path, of_method(RATES, rate, "simclr"), seed, simclr)
+    assert shown(RATES, tmp_path) == [
+        ["CAN", "**51.0 ± 1.0 (3)**", "50.0 ± 1.0 (3)"],
+        ["SimCLR", "**40.0 ± 0.0 (3)**", "40.0 ± 0.0 (3)"],
+    ]
+    assert sentence(RATES, trials(RATES, tmp_path / SCALE, LAPTOP)).startswith("Chosen: CAN 0.003, SimCLR 0.003. ")
+
+
+def test_what_is_chosen_for_all_is_best_on_average_among_what_all_have_tried(tmp_path: Path) -> None:
+    crops = STAGES["crop"]
+    for area, scores in (("0.15", (90,)), ("0.3", (50, 40, 30)), ("0.6", (49, 42, 32))):
+        for method, top1 in zip(("can", "simclr", "mae"), scores, strict=False):
+            add(tmp_path, of_method(crops, area, method), 0, top1)
+    assert shown(crops, tmp_path) == [
+        ["CAN", "90.0 (1)", "50.0 (1)", "**49.0 (1)**"],
+        ["SimCLR", "–", "40.0 (1)", "**42.0 (1)**"],
+        ["MAE", "–", "30.0 (1)", "**32.0 (1)**"],
+        ["mean of the methods", "–", "40.0", "**41.0**"],
     ]
 
 
-def test_the_published_trials_are_those_of_the_published_runs() -> None:
-    folder = make_tuning.RESULTS / "published" / "tuning" / "laptop"
-    assert to_csv(make_tuning.read_trials(folder)) == to_csv(read_csv(folder / "learning_rates.csv"))
+def test_trials_that_were_judged_otherwise_are_not_compared(tmp_path: Path) -> None:
+    add(tmp_path, of_method(RATES, "0.003", "can"), 0, 50)
+    add(tmp_path, of_method(RATES, "0.006", "can"), 0, 60, test="cifar10 test")
+    with pytest.raises(DataError, match="were judged by different probes"):
+        trials(RATES, tmp_path / SCALE, LAPTOP)
 
 
-def test_without_trials_the_published_ones_are_shown_and_the_command_that_makes_some(
-    run_python, tmp_path: Path
-) -> None:
-    script = Path(make_tuning.__file__)
-    done = run_python(script, f"--results_dir={tmp_path}")
-    assert "tune_laptop.sh" in done.stdout and "\nPublished:\n" in done.stdout and "| CAN, 19,968 images" in done.stdout
-    failed = run_python(script, f"--results_dir={tmp_path}", "--scale=paper", check=False)
-    assert failed.returncode == 1 and failed.stderr.count("\n") == 1 and "tune_laptop.sh" in failed.stderr
+def test_trials_are_published_whatever_they_are_called_and_those_of_no_stage_are_not(tmp_path: Path) -> None:
+    own, there = tmp_path / "own", tmp_path / "published" / SCALE
+    kept = add(own, of_method(RATES, "0.003", "can"), 0, 50)
+    add(own, Spec("can", "vit_b", "jft", 3000), 0, 50)
+    assert publish.publish_trials(own / SCALE, there) == "published 1 trials"
+    assert sorted(path.name for path in there.glob("*/*")) == [
+        "config.json",
+        "eval-linear_probe.json",
+        "provenance.json",
+        "train.csv",
+    ]
+    shutil.rmtree(kept.results)
+    add(own, of_method(RATES, "0.003", "can"), 1, 50, git={"commit": "c0ffee", "dirty": True})
+    with pytest.raises(DataError, match="was not made by a clean commit"):
+        publish.publish_trials(own / SCALE, there)
+    assert len(list(there.iterdir())) == 1
+
+
+ASKED_AGAIN = ("crop_at_64", "rate_range")  # later stages answered their questions
+
+
+def chosen_fields(stage: Stage) -> Iterator[tuple[Spec, str]]:
+    """Of the published trials: what was chosen for a method, and each field of it that the stage varied."""
+    found = trials(stage, PUBLISHED / "tuning" / SCALE, LAPTOP)
+    for choice in choices(stage, found):
+        for spec in stage.trials[choice.best]:
+            if choice.method in (spec.method, make_tuning.MEAN) and spec.method in set(found["method"]):
+                tried = [of_method(stage, name, spec.method) for name in stage.trials]
+                for field in {field for other in tried for field, _ in set(other.overrides) ^ set(spec.overrides)}:
+                    if field != "total_steps":  # follows from the others
+                        yield spec, field
+
+
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a configuration's groups, by their names."""
+    return {name: value for group in values.values() if isinstance(group, dict) for name, value in group.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name not in ASKED_AGAIN])
+def test_the_scale_has_what_its_trials_chose(name: str) -> None:
+    chosen = list(chosen_fields(STAGES[name]))
+    assert chosen
+    for spec, field in chosen:
+        has = resolve(LAPTOP.scale, dataclasses.replace(spec, overrides=()), 0).to_dict()
+        assert flat(has)[field] == dict(spec.overrides)[field], (spec, field)

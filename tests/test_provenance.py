@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,15 @@ from can.runs.provenance import described, git_state, provenance
 
 
 def test_provenance_says_what_made_the_numbers_but_not_who_or_where() -> None:
-    names = {"folder:/home/someone/photos": "0123", "fashion_mnist": "abcd", "/data/tfds/set": "5"}
-    data = {}
-    for name, fingerprint in names.items():
-        images = ArrayImages(name, "train", None, (), fingerprint, np.zeros((1, 2, 2, 3), np.uint8), None)
-        data |= described(images)
-    record = provenance(data, started=time.time() - 5, wall_time_s=5.04, steps=10, images_per_second=812.34)
-    assert record["data"] == {"folder:photos train": "0123", "fashion_mnist train": "abcd", "set train": "5"}
+    def images(name: str, **fields: Any) -> ArrayImages:
+        return ArrayImages(name, "train", None, (), "0123", np.zeros((1, 2, 2, 3), np.uint8), None, **fields)
+
+    assert described(images("fashion_mnist")) == {"fashion_mnist train": "0123"}
+    assert described(images("/data/tfds/set")) == {"set train": "0123"}
+    trained_on = images("folder:/home/someone/photos", shares={"photos": 0.75, "drawings": 0.25})
+    record = provenance(trained_on, started=time.time() - 5, wall_time_s=5.04, steps=10, images_per_second=812.34)
+    assert record["data"] == {"folder:photos train": "0123"}
+    assert record["shares"] == {"photos": 0.75, "drawings": 0.25}
     assert record["wall_time_s"] == 5.0
     assert record["images_per_second"] == 812.3
     assert record["cpu"]["count"] >= 1

@@ -60,7 +60,7 @@ def test_a_readers_command_leaves_tracked_files_alone(checkout: Checkout, name: 
 
 
 def test_a_commands_default_folder_is_ignored_and_what_is_published_is_not(checkout: Checkout) -> None:
-    for path in ("results/laptop/table2.md", "results/flops.csv", "results/tuning/laptop/learning_rates.md"):
+    for path in ("results/laptop/table2.md", "results/flops.csv", "results/tuning/laptop/tuning.md"):
         assert checkout.ignores(path)
     for path in ("results/published/flops.csv", "results/published/laptop/new.csv"):
         assert not checkout.ignores(path)
@@ -68,7 +68,7 @@ def test_a_commands_default_folder_is_ignored_and_what_is_published_is_not(check
 
 def test_published_tables_are_made_of_the_published_numbers() -> None:
     made = publish_pages.tables()
-    assert {path.name for path in made} == {"flops.md", "flops.tex", "learning_rates.md"}
+    assert {path.name for path in made} == {"flops.md", "flops.tex", "tuning.md", "tuning.csv"}
     for path, text in made.items():
         assert path.read_text(encoding="utf-8") == text, path
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from analysis.lib.results import PUBLISHED, YOURS, Results, differing
 from can.config import ModelConfig
+from can.files import read_json
 from can.runs.provenance import without_folder
 from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
 from experiments.harness.setting import RESULTS, Run, Setting
@@ -100,7 +101,11 @@ def bullets(lines: Iterable[str]) -> str:
 
 
 def _data(run: Run) -> str:
-    return f"`{without_folder(run.config.data.name)}`"
+    """The data set, with what it is put together of."""
+    shares = read_json(run.folder.results / "provenance.json").get("shares", {})
+    parts = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+    name = f"`{without_folder(run.config.data.name)}`"
+    return f"{name} (of its images {parts}; labels are not read)" if parts else name
 
 
 def _images(run: Run) -> int:

@@ -22,7 +22,10 @@ def write(
     class_names: tuple[str, ...] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes each split's images and labels, their sha256 and `facts` about them into `folder`."""
+    """Writes each split's images and labels, their sha256 and `facts` about them into `folder`.
+
+    Of the facts, `shares` are read back: see `ImageSet.shares`.
+    """
     described = {}
     for split, (images, labels) in splits.items():
         digest = hashlib.sha256(repr(images.shape).encode())
@@ -63,4 +66,5 @@ def _read_split(folder: Path, name: str, split: str, meta: dict[str, Any]) -> Ar
         fingerprint=about["sha256"],
         images=images,
         labels=labels,
+        shares=meta.get("shares", {}),
     )

@@ -6,8 +6,8 @@ import bisect
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -50,6 +50,7 @@ class ImageSet:
       class_names: one name a class, in the order of the labels; empty where unknown.
       fingerprint: hexadecimal sha256 of the content (of names, sizes and checksums where the content is too large to
         read); equal fingerprints mean equal images in equal order.
+      shares: of a set that is put together, where its images are from and what share of them; else empty.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ImageSet:
     num_classes: int | None
     class_names: tuple[str, ...]
     fingerprint: str
+    shares: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -105,7 +107,9 @@ class ArrayImages(ImageSet):
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
         labels = None if self.labels is None else cut(self.labels)
-        return dataclasses.replace(self, split=split, fingerprint=fingerprint, images=cut(self.images), labels=labels)
+        return dataclasses.replace(
+            self, split=split, fingerprint=fingerprint, images=cut(self.images), labels=labels, shares={}
+        )
 
     def without_labels(self) -> ArrayImages:
         """See `ImageSet.without_labels`."""

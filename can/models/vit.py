@@ -24,6 +24,8 @@ SIZES: dict[str, dict[str, int]] = {
     | dict(decoder_width=256, decoder_depth=4, decoder_heads=8, decoder_mlp_dim=1024, head_width=2048),
     "Ti": dict(patch_size=4, width=192, depth=12, heads=3, mlp_dim=768)
     | dict(decoder_width=128, decoder_depth=2, decoder_heads=4, decoder_mlp_dim=512, head_width=1024),
+    "mini": dict(patch_size=4, width=192, depth=6, heads=6, mlp_dim=768)
+    | dict(decoder_width=96, decoder_depth=2, decoder_heads=3, decoder_mlp_dim=384, head_width=768, head_out=64),
     "micro": dict(patch_size=7, width=128, depth=4, heads=4, mlp_dim=512)
     | dict(decoder_width=64, decoder_depth=2, decoder_heads=2, decoder_mlp_dim=256, head_width=512, head_out=64),
     "nano": dict(patch_size=7, width=96, depth=3, heads=3, mlp_dim=384)

@@ -37,7 +37,7 @@ SOURCES = ("can", "experiments", "requirements.txt")  # what a run's numbers dep
 
 
 def provenance(
-    data: dict[str, str],
+    images: ImageSet,
     started: float,
     wall_time_s: float,
     steps: int,
@@ -46,12 +46,13 @@ def provenance(
 ) -> dict[str, Any]:
     """What `provenance.json` holds, as plain JSON values.
 
-    `data` is what `described` says of the images, `started` is the run's start in seconds since the epoch
+    `images` is what was trained on, `started` is the run's start in seconds since the epoch
     (`time.time()`), `wall_time_s` the seconds it trained over all its restarts, `steps` what it trained,
     `images_per_second` its mean speed, `weights` the fingerprint of the encoder that came out.
     """
     return _made_by() | {
-        "data": data,
+        "data": described(images),
+        "shares": dict(images.shares),
         "weights": weights,
         "started": _utc(started),
         "finished": _utc(time.time()),

@@ -21,6 +21,7 @@ class MethodPreset:
       base_lr: by scale; None for what is not trained.
       crop_area_min: of its views at full resolution; None: SimCLR's. The small scales have one of their own for all.
       settings: fields of the method's own settings, where a recipe has others than its class.
+      tuned: by scale, fields of the method's own settings that were chosen there (experiments/tune_laptop.py).
       augment: other fields of AugmentConfig.
       paper_optim: base_lr and weight_decay at `paper` of (is it ViT-L, is it JFT-300M); None: the scale's.
     """
@@ -29,6 +30,7 @@ class MethodPreset:
     base_lr: dict[str, float] | None
     crop_area_min: float | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    tuned: dict[str, dict[str, Any]] = field(default_factory=dict)
     augment: dict[str, Any] = field(default_factory=dict)
     paper_optim: Callable[[bool, bool], dict[str, float]] | None = None
 
@@ -50,14 +52,21 @@ def _herrmann(large: bool, on_jft: bool) -> dict[str, float]:
     return dict(base_lr=6.25e-5, weight_decay=0.1)
 
 
-_CONTRASTIVE = {"smoke": 1e-3, "laptop": 3e-3, "overnight": 5e-4, "gpu": 2.5e-4, "paper": 2.5e-4}
+_CONTRASTIVE = {"smoke": 1e-3, "laptop": 3e-3, "overnight": 3e-3, "gpu": 2.5e-4, "paper": 2.5e-4}
+# Figure 8's sweeps at the laptop scale: the weights of the losses do not carry over from a batch of 4096.
+_CAN_AT_SMALL_SCALES = dict(lambda_infonce=0.25)
 
 METHODS = {
-    "can": MethodPreset("CAN", _CONTRASTIVE, paper_optim=_tables_5_and_6),
+    "can": MethodPreset(
+        "CAN",
+        _CONTRASTIVE,
+        tuned={"laptop": _CAN_AT_SMALL_SCALES, "overnight": _CAN_AT_SMALL_SCALES},
+        paper_optim=_tables_5_and_6,
+    ),
     "simclr": MethodPreset("SimCLR", _CONTRASTIVE, paper_optim=_tables_5_and_6),
     "mae": MethodPreset(
         "MAE",
-        {"smoke": 1e-3, "laptop": 1.5e-3, "overnight": 5e-4, "gpu": 1.5e-4, "paper": 1.5e-4},
+        {"smoke": 1e-3, "laptop": 6e-3, "overnight": 6e-3, "gpu": 1.5e-4, "paper": 1.5e-4},
         crop_area_min=0.2,  # He et al.'s
         paper_optim=_tables_7_and_8,
     ),

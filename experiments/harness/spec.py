@@ -110,7 +110,7 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
         epochs=spec.epochs,
         seed=seed,
         model=model,
-        method=take(settings_class(spec.method), **chosen.settings),
+        method=take(settings_class(spec.method), **chosen.settings | chosen.tuned.get(scale.name, {})),
         augment=augment,
         data=DataConfig(scale.data.get(spec.data, spec.data)),
         optim=optim,

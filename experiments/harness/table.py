@@ -21,13 +21,18 @@ def main(needs: Sequence[Need], analysis: str) -> None:
 
     `analysis`: the module in `analysis/` whose `render(setting, brief=...)` makes the table.
     """
+    define_flags()
+    cli.run(lambda: make(needs, analysis))
+
+
+def define_flags() -> None:
+    """Those of a setting, and of a plan."""
     setting_flags.define_setting_flags()
     flags.DEFINE_list("seeds", ["0"], "seeds of each row")
     flags.DEFINE_list("rows", [], "rows to make, e.g. can/vit_l or mae/vit_l/1600; default: all")
     flags.DEFINE_bool("dry_run", False, "print the plan with its cost, and exit")
     help_of_jobs = "runs at a time, each on cores of its own; default: on CPUs one a core, as memory allows, else one"
     flags.DEFINE_integer("jobs", None, help_of_jobs)
-    cli.run(lambda: make(needs, analysis))
 
 
 def make(needs: Sequence[Need], analysis: str) -> None:

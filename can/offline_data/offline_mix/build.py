@@ -39,7 +39,7 @@ from can.offline_data.offline_mix.overlays import watermarked
 from can.offline_data.offline_mix.views import SIZE, View, clipart_view, photo_view, pyramid
 
 NAME = "offline_mix"
-VERSION = "2"
+VERSION = "3"
 SEED = 2022
 CLIPART_IMAGES, PHOTO_IMAGES, CIFAR10_IMAGES = 24_000, 16_000, 25_000
 WATERMARKED = 0.08
@@ -93,8 +93,9 @@ def _build(data_dir: Path, target: Path) -> None:
     marked = np.flatnonzero(marks.uniform(size=len(images)) < WATERMARKED)
     for index in marked:
         images[index] = watermarked(images[index], marks)
-    array_store.write(target, {"train": (images, None)})
     kept = Counter(source[chosen].tolist())
+    shares = {name: round(kept[name] / len(images), 4) for name in parts}
+    array_store.write(target, {"train": (images, None)}, facts={"shares": shares})
     like_tests = Counter(source[unique[tested]].tolist())
     manifest = {
         "name": NAME,
@@ -111,7 +112,7 @@ def _build(data_dir: Path, target: Path) -> None:
                 "views": len(part),
                 "like_a_test_image_dropped": like_tests[name],
                 "images": kept[name],
-                "share": round(kept[name] / len(images), 4),
+                "share": shares[name],
                 **about[name],
             }
             for name, part in parts.items()

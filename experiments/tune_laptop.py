@@ -1,0 +1,161 @@
+"""How the laptop scale was chosen: every trial, in the order in which one choice builds on another.
+
+    bash experiments/tune_laptop.sh [--stages=learning_rate,lambda_infonce] [--seeds=0,1,2] [--dry_run]
+
+A linear probe judges them on the last 10,000 of CIFAR-10's training images; it learns from the first 40,000, and the
+test set is not read. Results go to `results/tuning/`. A trial states all that a later choice has changed, so that
+`python analysis/make_tuning.py` finds it whatever the scale is today.
+"""
+
+from __future__ import annotations
+
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from absl import flags
+
+from can.errors import check_choice
+from experiments.harness import cli, table
+from experiments.harness.setting import PUBLISHED, REPOSITORY, RESULTS
+from experiments.harness.spec import Need, Spec
+
+SCALE = "laptop"
+HELD_OUT = dict(train_split="train[:40000]", test_split="train[40000:]")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A question, with what was tried to answer it.
+
+    Attributes:
+      title: what was chosen.
+      rule: how, in a sentence.
+      trials: by what distinguishes them, the runs of a choice, one a method.
+      by_method: whether each method has the choice that is best for it; else one has to be best on average.
+    """
+
+    title: str
+    rule: str
+    trials: Mapping[str, tuple[Spec, ...]]
+    by_method: bool = False
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """The runs with their evaluation."""
+        return tuple(Need(spec) for specs in self.trials.values() for spec in specs)
+
+
+# What the first trials had: every field that a later choice has changed since.
+FIRST: dict[str, Any] = dict(image_size=24, patch_size=4, batch_size=64, crop_area_min=0.3)
+FIRST_OF: dict[str, dict[str, Any]] = {
+    "can": dict(base_lr=3e-3, lambda_infonce=0.1, sigma_max=0.05, lambda_reconstruct=0.7),
+    "simclr": dict(base_lr=3e-3),
+    "mae": dict(base_lr=1.5e-3),
+}
+UNTRAINED = ("random", "pixels")
+IMAGES = 42_624  # of a method; at 24 pixels and patches of 4 the three take seven minutes on one core
+RATES = (1.5e-3, 3e-3, 6e-3, 1.2e-2)
+
+
+def _trial(method: str, images: int = IMAGES, **chosen: Any) -> Spec:
+    """A run on the uncurated images, as the first trials were but for what is `chosen`; nobody trains the UNTRAINED."""
+    fields = FIRST | FIRST_OF.get(method, {}) | chosen
+    if method in UNTRAINED:
+        return Spec(method, "micro", "jft", 0).but(**fields)
+    length = dict(total_steps=images // fields["batch_size"], warmup_epochs=40)  # a twentieth
+    return Spec(method, "micro", "jft", 800).but(**fields, **length)
+
+
+def _all(images: int = IMAGES, **chosen: Any) -> tuple[Spec, ...]:
+    """The three methods."""
+    return tuple(_trial(method, images, **chosen) for method in FIRST_OF)
+
+
+def _shape(images: int, **shape: Any) -> tuple[Spec, ...]:
+    """The three methods and what nobody trains."""
+    return (*_all(images, **shape), *(_trial(method, **shape) for method in UNTRAINED))
+
+
+def _figure_8(**chosen: Any) -> tuple[Spec, ...]:
+    """CAN as Figure 8 has it: ViT-B, 100 epochs of IN-1K."""
+    fields = dict(lambda_infonce=0.1, sigma_max=0.05, lambda_reconstruct=0.7) | chosen
+    return (Spec("can", "vit_b", "in1k", 100).but(**fields),)
+
+
+_MEAN = "The rule: the highest mean of the methods"
+_FIGURE_8 = "The rule: the highest mean over the seeds (Figure 8's sweep); carried to every other run"
+STAGES: dict[str, Stage] = {
+    "shape": Stage(
+        "Resolution and patch, each for as many images as seven minutes on one core are for the three methods together",
+        f"{_MEAN}. Patches of 4 at 28 and 32 pixels see fewer images in that time.",
+        {
+            "24 px, patch 4": _shape(IMAGES),
+            "24 px, patch 6": _shape(93_504, patch_size=6),
+            "28 px, patch 4": _shape(31_232, image_size=28),
+            "32 px, patch 4": _shape(23_360, image_size=32),
+        },
+    ),
+    "batch": Stage(
+        "Batch, at equal images and learning rates by its size",
+        f"{_MEAN}.",
+        {"64": _all(), "32": _all(batch_size=32)},
+    ),
+    "crop_at_64": Stage(
+        "Smallest crop at a batch of 64, left for a batch of 32",
+        f"{_MEAN}.",
+        {"0.15": (_trial("can", crop_area_min=0.15),), "0.3": (_trial("can"),)},
+    ),
+    "rate_range": Stage(
+        "Range of base learning rates, at crops from 0.3",
+        "The two best of each method went on to three seeds.",
+        {f"{rate:g}": tuple(_trial(method, batch_size=32, base_lr=rate) for method in FIRST_OF) for rate in RATES},
+        by_method=True,
+    ),
+    "crop": Stage(
+        "Smallest crop's share of the image, at the first learning rates",
+        f"{_MEAN}.",
+        {f"{area:g}": _all(batch_size=32, crop_area_min=area) for area in (0.15, 0.3, 0.6)},
+    ),
+    "learning_rate": Stage(
+        "Base learning rate",
+        "The rule: the highest mean over the seeds, for each method by itself.",
+        {f"{rate:g}": _all(batch_size=32, crop_area_min=0.6, base_lr=rate) for rate in (3e-3, 6e-3)},
+        by_method=True,
+    ),
+    "lambda_infonce": Stage(
+        "CAN's weight of InfoNCE, λ_InfoNCE",
+        f"{_FIGURE_8}. The paper has 0.03.",
+        {f"{weight:g}": _figure_8(lambda_infonce=weight) for weight in (0.03, 0.1, 0.25, 0.5)},
+    ),
+}
+
+
+def set_defaults() -> None:
+    """Gives the flags of a setting the values that trials have."""
+    folders = dict(
+        results_dir=RESULTS / "tuning",
+        published_dir=PUBLISHED / "tuning",
+        workdir=REPOSITORY / "checkpoints" / "tuning",
+    )
+    for name, value in (HELD_OUT | {name: str(folder / "tuning") for name, folder in folders.items()}).items():
+        flags.FLAGS.set_default(name, value)
+
+
+def _main() -> None:
+    """Makes the trials of --stages."""
+    chosen = flags.FLAGS.stages or list(STAGES)
+    for name in chosen:
+        check_choice("stage", name, STAGES)
+    needs = dict.fromkeys(need for name in chosen for need in STAGES[name].needs)
+    table.make(tuple(needs), analysis="make_tuning")
+
+
+if __name__ == "__main__":
+    table.define_flags()
+    set_defaults()
+    flags.FLAGS.set_default("seeds", "0,1,2")
+    flags.DEFINE_list("stages", [], f"of {', '.join(STAGES)}; default: all")
+    cli.run(_main)
