@@ -28,7 +28,7 @@ from can.files import write_atomic
 from can.offline_data.shifts.corruptions import CORRUPTIONS, SEVERITIES
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-SHIFTS = ("", "_v2", "_sketch", "_rendition", "_background", "_adversarial")
+SHIFTS = ("", "_v2", "_sketch", "_rendition", "_pose", "_adversarial")
 COLUMNS = 15
 DAMAGED = 2  # which test image is shown under every damage
 GAP = 2  # pixels between images
@@ -87,7 +87,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("scale", "laptop", "in whose folder of --results_dir the picture goes")
-    flags.DEFINE_string("base", "fashion_mnist", "the set whose shifts are drawn: fashion_mnist or cifar10")
+    flags.DEFINE_string("base", "cifar10", "the set whose shifts are drawn: cifar10 or smoke")
     flags.DEFINE_string("data_dir", str(DEFAULT_DATA_DIR), "where data sets are kept")
     flags.DEFINE_string("results_dir", str(RESULTS), "where the results of all scales are")
     cli.run(main)

@@ -7,8 +7,9 @@ import pytest
 
 from can.data import load
 from can.errors import ConfigError
-from can.offline_data.shifts.background import on_photos
 from can.offline_data.shifts.corruptions import CORRUPTIONS, SEVERITIES, corrupted
+from can.offline_data.shifts.movement import moved
+from can.offline_data.shifts.pose import posed
 from can.offline_data.shifts.recapture import recaptured
 from can.offline_data.shifts.rendition import rendered
 from can.offline_data.shifts.sketch import sketched
@@ -24,7 +25,7 @@ def images(data_dir):
     return np.asarray(load("smoke", "test", data_dir=data_dir).images[:32])
 
 
-@pytest.mark.parametrize("rule", [recaptured, rendered, sketched])
+@pytest.mark.parametrize("rule", [posed, recaptured, rendered, sketched])
 def test_a_rule_is_a_function_of_images_and_seed_and_moves_most_of_them(rule, images):
     shifted = rule(images, 1)
     assert shifted.dtype == np.uint8 and shifted.shape == images.shape
@@ -41,13 +42,31 @@ def test_damage_grows_with_its_severity_and_repeats(kind, images):
     np.testing.assert_array_equal(damaged[2], corrupted(images, kind, 3, 1))
 
 
-def test_things_on_black_keep_their_brightest_pixels_before_a_photograph():
-    thing = np.zeros((1, 28, 28, 3), np.uint8)
-    thing[:, 8:20, 8:20] = 255
-    photograph = [np.random.default_rng(0).integers(60, 120, (64, 64, 3), dtype=np.uint8)]
-    (shown,) = on_photos(thing, [photograph], 1, on_black=True)
-    assert (shown[12:16, 12:16] > 245).all()  # rotated about the middle
-    assert ((shown[0] >= 60) & (shown[0] < 120)).all()
+def test_a_movement_shrinks_a_thing_about_its_middle_and_mirrors_what_lies_beyond():
+    thing = np.zeros((1, 32, 32, 3), np.uint8)
+    thing[:, 8:24, 8:24] = 255
+    (shrunk,) = moved(thing, 1, max_angle=0.0, max_shift=0.0, scale=(0.5, 0.5))
+    assert (shrunk[13:19, 13:19] > 245).all()  # half the size
+    assert shrunk[6:10].max() < 10
+    assert (shrunk[:3, 13:19] > 245).all()  # its mirror image
+
+
+def test_a_pose_moves_more_than_another_capture(images):
+    moves = [np.abs(rule(images, 1).astype(float) - images).mean() for rule in (recaptured, posed)]
+    assert moves[1] > 1.2 * moves[0]
+
+
+def test_what_a_turn_uncovers_shows_the_image_again_not_black():
+    bright = np.random.default_rng(0).integers(60, 120, (20, 32, 32, 3), dtype=np.uint8)
+    assert posed(bright, 1).min() >= 60
+
+
+def test_a_poster_keeps_an_images_brightness_in_four_tones():
+    grey = np.arange(0, 256, 8, dtype=np.uint8)[None, None, :, None].repeat(32, axis=1).repeat(3, axis=3)
+    (poster,) = rendered(grey, 1)
+    brightness = poster.max(-1).astype(int)
+    assert sorted(set(brightness.ravel().tolist())) == [32, 96, 160, 224]
+    assert (np.diff(brightness, axis=1) >= 0).all()
 
 
 def test_a_shifted_set_keeps_the_labels_and_damage_is_listed_strength_by_strength(data_dir):
@@ -60,6 +79,13 @@ def test_a_shifted_set_keeps_the_labels_and_damage_is_listed_strength_by_strengt
     np.testing.assert_array_equal(
         frost.images[len(test) : 2 * len(test)], corrupted(np.asarray(test.images), "frost", 2, 2022)
     )
+
+
+def test_natural_adversarial_examples_are_test_images_with_their_labels(data_dir):
+    test, found = load("smoke", "test", data_dir=data_dir), load("smoke_adversarial", "test", data_dir=data_dir)
+    labels = {image.tobytes(): label for image, label in zip(test.images, test.labels, strict=True)}
+    assert 0 < len(found) < len(test)
+    assert [labels[image.tobytes()] for image in found.images] == found.labels.tolist()
 
 
 def test_an_unknown_shift_is_named(data_dir):

@@ -141,6 +141,11 @@ def test_robustness_states_its_optional_sets(setting: Setting) -> None:
     before, after = (EVALS["robustness"].protocol(each, run)["sets"] for each in (plain, more))
     assert set(after) - set(before) == {"objectnet", "imagenet2012_corrupted"}
 
+    on_cifar10 = dataclasses.replace(setting, scale=dataclasses.replace(scale, data=scale.data | {"in1k": "cifar10"}))
+    real = dataclasses.replace(on_cifar10, real_shifts=("cifar10_1", "cifar10h"))
+    before, after = (EVALS["robustness"].protocol(each, run)["sets"] for each in (on_cifar10, real))
+    assert set(after) - set(before) == {"cifar10_1", "cifar10h"}
+
 
 class Toy:
     """An evaluation that counts how often it is made."""

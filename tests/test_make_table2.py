@@ -140,9 +140,7 @@ def test_the_head_says_roles_test_images_and_what_an_epoch_of_the_paper_is_here(
     text = make_table2.render(here)
     assert "mean ± standard deviation (seeds). Test images: 10,000." in text
     assert "- ViT-L is played by `micro` (width 128, depth 4, 36 patches of 4 px in images of 24 px).\n" in text
-    assert (
-        "IN-1K is played by `cifar10`: classifiers are trained on its `train` and tested on its `test`." in text
-    )
+    assert "IN-1K is played by `cifar10`: classifiers are trained on its `train` and tested on its `test`." in text
     assert "JFT-300M in pre-training is played by `offline_mix`." in text
     # 47,000 images at 800 epochs, and × (5000 / 800) ** .3 = 81,445, in batches of 32
     assert "images seen here: 800 → 46,976 (1,468 steps); 5000 → 81,440 (2,545 steps)." in text

@@ -164,9 +164,9 @@ def imagenets(tmp_path_factory):
 
 def test_the_papers_sets_are_read_in_tfds_form_and_scored_by_their_rules(imagenets, tmp_path):
     for folder in ("banana", "alarm_clock", "basket_of_no_class"):
-        (tmp_path / "objectnet" / folder).mkdir(parents=True)
-        (tmp_path / "objectnet" / folder / "0.png").write_bytes(jpeg(framed=True, kind="PNG"))
-    sets = shifted_sets("imagenet2012", imagenets, objectnet=str(tmp_path / "objectnet"), imagenet_c=False)
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0.png").write_bytes(jpeg(framed=True, kind="PNG"))
+    sets = shifted_sets("imagenet2012", imagenets, objectnet=str(tmp_path), imagenet_c=False, real_shifts=())
     seen = []
 
     def logits(images):
@@ -193,9 +193,9 @@ def test_the_papers_sets_are_read_in_tfds_form_and_scored_by_their_rules(imagene
 
 def test_a_missing_set_says_how_to_get_it_and_a_base_without_shifts_is_refused(imagenets, tmp_path):
     with pytest.raises(DataError, match="download_and_prepare"):
-        shifted_sets("imagenet2012", imagenets, objectnet=None, imagenet_c=True)
-    with pytest.raises(ConfigError, match="fashion_mnist"):
-        shifted_sets("dtd", tmp_path, objectnet=None, imagenet_c=False)
+        shifted_sets("imagenet2012", imagenets, objectnet=None, imagenet_c=True, real_shifts=())
+    with pytest.raises(ConfigError, match="cifar10"):
+        shifted_sets("dtd", tmp_path, objectnet=None, imagenet_c=False, real_shifts=())
 
 
 def test_damage_is_averaged():

@@ -38,7 +38,7 @@ def _shifted() -> dict[str, Load]:
     """The shifted test sets of the small scales' labelled sets."""
     from can.offline_data.shifts import shifted_sets
 
-    bases = ("fashion_mnist", "cifar10", "smoke")
+    bases = ("cifar10", "smoke")
     return {name: load for base in bases for name, load in shifted_sets(base, _sources()[base]).items()}
 
 
@@ -51,7 +51,7 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
     """A split of a data set, fetched and prepared under `data_dir` if it is not there yet.
 
     Args:
-      name: one of `available()`, a shifted test set ("fashion_mnist_sketch"), a TFDS name ("imagenet2012", "dtd",
+      name: one of `available()`, a shifted test set ("cifar10_sketch"), a TFDS name ("imagenet2012", "dtd",
         "imagenet2012_subset/10pct"), or "folder:PATH" (one subfolder a class, or images without labels). "a+b" joins
         small sets, without labels.
       split: in TFDS's syntax: "train", "test", "train[:55000]", "train[90%:]".

@@ -42,7 +42,7 @@ _DEFINE: dict[Any, Callable[..., Any]] = {
 _OWN_FLAGS = frozenset({"name", "size", "rule"})  # --method, --augmentation, --model, --eval
 # The evaluations whose protocol is a field of Scale, with the prefix of its flags.
 PROTOCOLS = {"linear_probe": "probe_", "finetune": "finetune_", "few_shot": "few_shot_"}
-_DATA = ("labelled", "uncurated", "train_split", "test_split", "objectnet", "imagenet_c")
+_DATA = ("labelled", "uncurated", "train_split", "test_split", "objectnet", "imagenet_c", "real_shifts")
 _overrides: list[str] = []  # flags that are fields of a run's configuration
 _protocols: dict[str, list[str]] = {}  # fields of each evaluation's protocol
 
@@ -56,6 +56,7 @@ def define_setting_flags() -> None:
     flags.DEFINE_string("test_split", None, "labelled images that evaluations test on; default: the scale's")
     flags.DEFINE_string("objectnet", None, "folder of ObjectNet's images, one subfolder a class, for robustness")
     flags.DEFINE_bool("imagenet_c", False, "also imagenet2012_corrupted (75 sets), for robustness")
+    flags.DEFINE_list("real_shifts", [], "published shifts of cifar10 in --data_dir: cifar10_1,cifar10_c,cifar10h")
     flags.DEFINE_string("data_dir", str(DEFAULT_DATA_DIR), "where data sets are kept")
     flags.DEFINE_string("results_dir", str(RESULTS), "where your results go")
     flags.DEFINE_string("published_dir", str(PUBLISHED), "where the results are that this repository publishes")
@@ -133,6 +134,7 @@ def setting() -> Setting:
         train_split=values.train_split,
         objectnet=values.objectnet,
         imagenet_c=values.imagenet_c,
+        real_shifts=tuple(values.real_shifts),
         fsdp=values.fsdp,
         force=tuple(values.force),
     )
@@ -172,4 +174,4 @@ def _given(names: dict[str, str]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -45,6 +45,7 @@ class Setting:
       train_split: of the labelled set, what evaluations train on.
       objectnet: folder of ObjectNet's images, for robustness.
       imagenet_c: whether robustness has ImageNet-C.
+      real_shifts: which published shifts of CIFAR-10 robustness has.
       fsdp: devices that share each parameter.
       force: what is made anew: "train", "evals", or evaluations by name.
     """
@@ -60,6 +61,7 @@ class Setting:
     train_split: str = "train"
     objectnet: str | None = None
     imagenet_c: bool = False
+    real_shifts: tuple[str, ...] = ()
     fsdp: int = 1
     force: tuple[str, ...] = ()
 

@@ -64,7 +64,7 @@ def _build(data_dir: Path, target: Path) -> None:
         found = photos.read_photos(package.folder)
         photographs, held_out, dropped = photos.split_photos(found)
         about_photos = _about(package.origin, photos.LICENSE, len(found), photographs, dropped)
-        about_photos["held out for shifted test sets"] = sorted(photo.path for photo in held_out)
+        about_photos["held out"] = sorted(photo.path for photo in held_out)
     pyramids = [pyramid(photo.pixels) for photo in photographs]
     with unpacked(clipart.PACKAGE, data_dir, target) as package:
         pictures = list(clipart.read_pictures(package.folder))

@@ -1,4 +1,4 @@
-"""mate-backgrounds: photographs and drawn wallpapers, cropped at many scales; some photographs are held out."""
+"""mate-backgrounds: photographs and drawn wallpapers, cropped at many scales; some photographs are left out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_photos(folder: Path) -> list[Picture]:
 
 
 class PhotoSplit(NamedTuple):
-    """What the mix is made of, what the shifted test sets are made of, and how many near copies neither has."""
+    """What the mix is made of, the photographs that it never shows, and how many near copies neither has."""
 
     mix: list[Picture]
     held_out: list[Picture]

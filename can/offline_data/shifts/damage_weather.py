@@ -10,13 +10,13 @@ from can.offline_data.shifts.damage_blur import motion
 
 Pixels = Float[np.ndarray, "n height width 3"]
 Planes = Float[np.ndarray, "n height width"]
-_FLAKES = 0.06  # share of pixels in which a snowflake starts, at full strength
+_FLAKES = 0.1  # share of pixels in which a snowflake starts, at full strength
 _STREAK = 4.0  # pixels
 
 
 def snow(images: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
     """White flakes, streaked by the wind, over an image that the snowy light makes paler."""
-    starts = rng.uniform(size=images.shape[:3]) < _FLAKES * (0.5 + strength)
+    starts = rng.uniform(size=images.shape[:3]) < _FLAKES * strength
     flakes = motion(np.repeat(starts[..., None], 3, axis=-1).astype(np.float32), _STREAK, rng)
     grey = images.mean(-1, keepdims=True)
     pale = np.maximum(images, 0.5 * grey + 0.5 * strength)

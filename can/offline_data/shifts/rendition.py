@@ -1,35 +1,30 @@
-"""`rendition`: posters of the test images, a few flat tones in colours that nothing has."""
+"""`rendition`: posters of the test images, a few flat tones in colours that the things do not have."""
 
 from __future__ import annotations
 
-import colorsys
-
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from can.data.image_set import Images
 
 TONES = 4
+SATURATION = (1.0, 2.0)
 
 
 def rendered(images: Images, seed: int) -> Images:
-    """Each image's brightness, smoothed by a 3x3 median, in `TONES` flat tones, each in a colour drawn at random.
+    """Each image, smoothed by a 3x3 median, with other hues, more saturated, its brightness in `TONES` flat tones.
 
-    The colours of an image differ in hue, and in brightness they keep or reverse the order of the tones with equal
-    probability.
+    Per image, all hues turn by one random angle, and all saturations are multiplied by one draw within `SATURATION`.
+    Brightness is HSV's value; each tone is the middle of its range.
     """
     rng = np.random.default_rng(seed)
     out = np.empty_like(images)
     for index, image in enumerate(images):
-        grey = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 3)
-        tone = np.minimum(grey.astype(int) * TONES // 256, TONES - 1)
-        out[index] = _palette(rng)[tone]
+        colours = cv2.cvtColor(cv2.medianBlur(image, 3), cv2.COLOR_RGB2HSV_FULL).astype(int)
+        hue, saturation, value = np.moveaxis(colours, -1, 0)
+        hue = (hue + rng.integers(256)) % 256
+        saturation = np.minimum(saturation * rng.uniform(*SATURATION), 255).astype(int)
+        value = (2 * (value * TONES // 256) + 1) * 256 // (2 * TONES)
+        poster = np.stack([hue, saturation, value], axis=-1).astype(np.uint8)
+        out[index] = cv2.cvtColor(poster, cv2.COLOR_HSV2RGB_FULL)
     return out
-
-
-def _palette(rng: np.random.Generator) -> UInt8[np.ndarray, "tones 3"]:
-    hues, saturations = rng.uniform(size=TONES), rng.uniform(0.5, 1.0, TONES)
-    values = np.linspace(0.15, 0.95, TONES)[:: rng.choice([-1, 1])]
-    colours = [colorsys.hsv_to_rgb(*colour) for colour in zip(hues, saturations, values, strict=True)]
-    return np.round(255 * np.array(colours)).astype(np.uint8)

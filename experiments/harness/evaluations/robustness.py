@@ -20,7 +20,7 @@ from can.runs import EvalRecord
 from experiments.harness.evaluations import labelled
 from experiments.harness.evaluations.finetune import Finetune
 from experiments.harness.evaluations.records import records_of
-from experiments.harness.evaluations.shifted_sets import IMAGENET_C, rule_of, shifted_names, shifted_sets
+from experiments.harness.evaluations.shifted_sets import IMAGENET_C, shift_rules, shifted_sets
 from experiments.harness.setting import Run, Setting
 
 FINETUNE = Finetune("paper")
@@ -34,15 +34,12 @@ class Robustness:
 
     def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
         """The finetuning's, and the sets with their rules."""
-        sets = shifted_names(setting.labelled, objectnet=setting.objectnet, imagenet_c=setting.imagenet_c)
-        rules = {name: rule_of(name) for name in sets}
+        rules = shift_rules(setting.labelled, **_optional_sets(setting))
         return {"name": "robustness", "finetune": FINETUNE.protocol(setting, run), "sets": rules}
 
     def images(self, setting: Setting) -> dict[str, Any]:
         """The labelled splits, and the shifted sets by their names."""
-        sets = shifted_sets(
-            setting.labelled, setting.data_dir, objectnet=setting.objectnet, imagenet_c=setting.imagenet_c
-        )
+        sets = shifted_sets(setting.labelled, setting.data_dir, **_optional_sets(setting))
         return labelled.load(setting) | {shifted.name: shifted for shifted in sets}
 
     def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
@@ -66,6 +63,14 @@ class Robustness:
             cache_dir=run.folder.work / "robustness",
         )
         return [record for name, scores in summarised(found) for record in records_of(scores, run, prefix=f"{name}/")]
+
+
+def _optional_sets(setting: Setting) -> dict[str, Any]:
+    return {
+        "objectnet": setting.objectnet,
+        "imagenet_c": setting.imagenet_c,
+        "real_shifts": setting.real_shifts,
+    }
 
 
 def summarised(found: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:

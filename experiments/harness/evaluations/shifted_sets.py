@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from can.data import ImageSet, load
 from can.data.make_imagenet import WNIDS
 from can.data.tfds_records import read_label_lists
-from can.errors import DataError, check_choice
+from can.errors import ConfigError, DataError, check_choice
 from can.evals.class_subsets import imagenet_subset, objectnet_classes, objectnet_labels
 from can.evals.corruption_error import ALEXNET_ERROR
 from can.evals.robustness import ShiftedSet
+from can.offline_data.cifar10_real_shifts import MIN_SHARE, load_cifar10_1, load_cifar10_c, read_cifar10h
 from can.offline_data.shifts.corruptions import CORRUPTIONS
 
 IMAGENET, IMAGENET_C = "imagenet2012", "imagenet2012_corrupted"  # in TFDS
-BUILT_FOR = ("fashion_mnist", "cifar10", "smoke")
+CIFAR10 = "cifar10"
+BUILT_FOR = (CIFAR10, "smoke")
 # The shifts of can.offline_data.shifts; the first is the test set itself.
 BUILT = {
     "": "the test set itself",
@@ -23,59 +25,81 @@ BUILT = {
     "_corruptions": "fifteen kinds of damage at five strengths, on the first 1,000 test images",
     "_sketch": "edges alone",
     "_rendition": "posterised and recoloured",
-    "_background": "rotated, before photographs that the pre-training mix does not have",
+    "_pose": "turned, off the centre and smaller, as objects in ObjectNet are",
     "_adversarial": "the test images that a small network, trained by itself, gets wrong",
 }
-NEEDS_PHOTOS = "_background"  # a download; the smoke set has none
-RULES = {
+ALL_CLASSES = "argmax over 1000 classes"
+PAPER = {
+    IMAGENET: ALL_CLASSES,
+    "imagenet_v2": ALL_CLASSES,
     "imagenet2012_real": "right if among the image's labels; images without labels are left out",
     "imagenet_a": "argmax over the set's 200 classes",
     "imagenet_r": "argmax over the set's 200 classes",
-    "objectnet": "its border cut off; 113 classes; argmax over the labels that they stand for (top1) or over all "
-    "(top1_of_all), right if it is any of the class's",
+    "imagenet_sketch": ALL_CLASSES,
+}
+OBJECTNET = (
+    "its border cut off; 113 classes; argmax over the labels that they stand for (top1) or over all "
+    "(top1_of_all), right if it is any of the class's"
+)
+# The published shifts of CIFAR-10.
+REAL = {
+    "cifar10_1": "CIFAR-10.1 v6",
+    "cifar10_c": "CIFAR-10-C: fifteen kinds of damage at five strengths, on all test images",
+    "cifar10h": f"the test set; right if {MIN_SHARE:.0%} or more of the image's annotators in CIFAR-10H chose the "
+    "label; images without such a label are left out",
 }
 
 
-def rule_of(name: str) -> str:
-    """What a set shows, or how it is counted, in a few words."""
-    base, _, kind = name.partition("/")
-    for built in BUILT_FOR:
-        if base.startswith(built):
-            return kind or BUILT[base.removeprefix(built)]
-    return RULES.get(base, "argmax over 1000 classes")
+def shift_rules(base: str, *, objectnet: str | None, imagenet_c: bool, real_shifts: Sequence[str]) -> dict[str, str]:
+    """The sets that `shifted_sets` opens, less the kinds of damage: what each shows, or how it is counted.
 
-
-def shifted_names(base: str, *, objectnet: str | None, imagenet_c: bool) -> list[str]:
-    """The sets that `shifted_sets` opens, less the kinds of damage. Raises ConfigError for a base without any."""
+    Raises ConfigError for a base without any, or for a real shift that is not of the base.
+    """
     check_choice("set with shifted test sets", base, (IMAGENET, *BUILT_FOR))
+    for name in real_shifts:
+        check_choice("set of --real_shifts", name, REAL)
+    if real_shifts and base != CIFAR10:
+        raise ConfigError(f"--real_shifts are {CIFAR10}'s, not {base}'s: leave it out, or pass --labelled={CIFAR10}")
     if base == IMAGENET:
-        optional = [*(["objectnet"] if objectnet else []), *([IMAGENET_C] if imagenet_c else [])]
-        return [IMAGENET, "imagenet_v2", "imagenet2012_real", "imagenet_a", "imagenet_r", "imagenet_sketch", *optional]
-    return [f"{base}{shift}" for shift in _shifts_of(base)]
+        rules = PAPER | ({"objectnet": OBJECTNET} if objectnet else {})
+        return rules | ({IMAGENET_C: ALL_CLASSES} if imagenet_c else {})
+    return {f"{base}{shift}": shows for shift, shows in BUILT.items()} | {name: REAL[name] for name in real_shifts}
 
 
-def shifted_sets(base: str, data_dir: str | Path, *, objectnet: str | None, imagenet_c: bool) -> list[ShiftedSet]:
+def shifted_sets(
+    base: str, data_dir: str | Path, *, objectnet: str | None, imagenet_c: bool, real_shifts: Sequence[str]
+) -> list[ShiftedSet]:
     """The sets for a classifier of `base`'s classes; all of them are opened.
 
     `objectnet`: the folder of ObjectNet's class folders; None leaves that set out. `imagenet_c`: also the 75 sets of
-    ImageNet-C. Raises ConfigError for a base without shifted sets, DataError if a set is missing or numbers its classes
-    in another way.
+    ImageNet-C. `real_shifts`: also these published shifts of CIFAR-10, names of `REAL`.
+
+    Raises ConfigError for a base without shifted sets, or without these; DataError if a set is missing or numbers its
+    classes in another way.
     """
-    check_choice("set with shifted test sets", base, (IMAGENET, *BUILT_FOR))
+    names = shift_rules(base, objectnet=objectnet, imagenet_c=imagenet_c, real_shifts=real_shifts)
     if base == IMAGENET:
         return list(_imagenet_sets(Path(data_dir), objectnet, imagenet_c))
-    return list(_built_sets(base, data_dir))
+    return [*_built_sets(base, data_dir), *_real_sets([name for name in REAL if name in names], Path(data_dir))]
 
 
 def _built_sets(base: str, data_dir: str | Path) -> Iterator[ShiftedSet]:
-    for shift in _shifts_of(base):
+    for shift in BUILT:
         for split in CORRUPTIONS if shift == "_corruptions" else ("test",):
             name = f"{base}{shift}"
             yield ShiftedSet(name if split == "test" else f"{name}/{split}", load(name, split, data_dir=data_dir))
 
 
-def _shifts_of(base: str) -> list[str]:
-    return [shift for shift in BUILT if not (base == "smoke" and shift == NEEDS_PHOTOS)]
+def _real_sets(names: Sequence[str], data_dir: Path) -> Iterator[ShiftedSet]:
+    for name in names:
+        if name == "cifar10_1":
+            yield ShiftedSet(name, load_cifar10_1(data_dir))
+        elif name == "cifar10_c":
+            for kind, images in load_cifar10_c(data_dir, CORRUPTIONS).items():
+                yield ShiftedSet(f"{name}/{kind}", images)
+        else:
+            test = load(CIFAR10, "test", data_dir=data_dir)
+            yield ShiftedSet(name, test, right=read_cifar10h(data_dir, len(test)))
 
 
 def _imagenet_sets(data_dir: Path, objectnet: str | None, imagenet_c: bool) -> Iterator[ShiftedSet]:
