@@ -1,6 +1,7 @@
-"""Accuracy against images seen, of Table 2's ViT-L rows: `python analysis/make_training_length.py [--scale=...]`.
+"""Accuracy against the length of training, of Table 2's ViT-L rows: `python analysis/make_training_length.py`.
 
-Two panels: measured here, every seed a dot, the line their mean; and the paper's curve. Writes `training_length.png`
+Three panels: measured here against images seen (equal epochs) and against the floating-point operations of pre-training
+(equal cost), every seed a dot, the line their mean; and the paper's curve. Writes `training_length.png`
 into `results/<scale>/`. The reader's own results are drawn where there are some, else the published ones.
 """
 
@@ -17,6 +18,7 @@ from analysis.lib.command import run
 from analysis.lib.paper import OWN, paper_values, printed_at
 from analysis.lib.results import per_cent, read
 from can.errors import DataError
+from experiments.harness.cost import pretraining_flops
 from experiments.harness.methods import METHODS
 from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES
 from experiments.harness.setting import Setting
@@ -35,37 +37,41 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     source = found.sources[-1]
     runs = per_cent(found.of(source, "linear_probe", "top1"))
     runs = runs[runs["model"] == MODEL]
-    figure, (measured, printed) = figures.subplots(2)
-    _draw(measured, runs[["method", "images", "value"]], label=True)
-    for method, line in BASELINES.items():
-        baseline = runs[runs["method"] == method]["value"]
-        if not baseline.empty:
-            measured.axhline(baseline.mean(), color=figures.GREY, linestyle=line, label=METHODS[method].title)
-    measured.set_title(f"{setting.scale.name}, {source}: {setting.labelled}")
-    _draw(printed, _paper(), label=False)
-    printed.set_title("the paper: IN-1K")
-    for axes, seen in ((measured, runs["images"]), (printed, _paper()["images"])):
+    flops = {run.spec: pretraining_flops(run.config) for _, run in found.runs}
+    runs = runs.assign(flops=runs["row"].map(flops))
+    figure, (by_images, by_flops, printed) = figures.subplots(3)
+    for axes, length in ((by_images, "images"), (by_flops, "flops")):
+        _draw(axes, runs, length, label=axes is by_images)
+        for method, line in BASELINES.items():
+            baseline = runs[runs["method"] == method]["value"]
+            if not baseline.empty:
+                title = METHODS[method].title if axes is by_images else None
+                axes.axhline(baseline.mean(), color=figures.GREY, linestyle=line, label=title)
+        axes.set_title(f"{setting.scale.name}, {source}: {setting.labelled}")
         axes.set_xscale("log")
+    _draw(printed, _paper(), "images", label=False)
+    printed.set_title("the paper: IN-1K")
+    printed.set_xscale("log")
+    for axes, seen in ((by_images, runs["images"]), (printed, _paper()["images"])):
         axes.set_xticks(sorted(set(seen[seen > 0])), minor=False)
         axes.xaxis.set_major_formatter(lambda count, _: _short(count))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("images seen in pre-training")
-    measured.set_ylabel("linear probe, top-1 in %")
+    by_flops.set_xlabel("FLOPs of pre-training")
+    by_images.set_ylabel("linear probe, top-1 in %")
     figure.legend(loc="outside lower center", ncols=5)
     path = setting.results_dir / setting.scale.name / "training_length.png"
     figures.save(figure, path)
     return f"{path}\n"
 
 
-def _draw(axes: Axes, runs: pd.DataFrame, *, label: bool) -> None:
-    """A dot a run, and a line through the means of each method."""
+def _draw(axes: Axes, runs: pd.DataFrame, length: str, *, label: bool) -> None:
+    """A dot a run over the column `length`, and a line through the means of each method."""
     trained = runs[runs["images"] > 0]
     for method, own in trained.groupby("method"):
         color = figures.COLORS[str(method)]
-        axes.plot(own["images"], own["value"], "o", color=color, markersize=3.5, alpha=0.7)
-        axes.plot(
-            own.groupby("images")["value"].mean(), color=color, label=METHODS[str(method)].title if label else None
-        )
+        axes.plot(own[length], own["value"], "o", color=color, markersize=3.5, alpha=0.7)
+        axes.plot(own.groupby(length)["value"].mean(), color=color, label=METHODS[str(method)].title if label else None)
 
 
 def _short(count: float) -> str:

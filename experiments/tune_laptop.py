@@ -81,7 +81,7 @@ def _shape(images: int, **shape: Any) -> tuple[Spec, ...]:
 
 def _figure_8(**chosen: Any) -> tuple[Spec, ...]:
     """CAN as Figure 8 has it: ViT-B, 100 epochs of IN-1K."""
-    fields = dict(lambda_infonce=0.1, sigma_max=0.05, lambda_reconstruct=0.7) | chosen
+    fields = dict(sigma_max=0.05, lambda_reconstruct=0.7) | chosen
     return (Spec("can", "vit_b", "in1k", 100).but(**fields),)
 
 
@@ -129,6 +129,16 @@ STAGES: dict[str, Stage] = {
         "CAN's weight of InfoNCE, λ_InfoNCE",
         f"{_FIGURE_8}. The paper has 0.03.",
         {f"{weight:g}": _figure_8(lambda_infonce=weight) for weight in (0.03, 0.1, 0.25, 0.5)},
+    ),
+    "sigma_max": Stage(
+        "CAN's largest noise, σ_max",
+        f"{_FIGURE_8}. The paper has 0.05.",
+        {f"{sigma:g}": _figure_8(lambda_infonce=0.25, sigma_max=sigma) for sigma in (0.05, 0.2, 0.5)},
+    ),
+    "lambda_reconstruct": Stage(
+        "CAN's weight of reconstruction, λ, against denoising, 1 − λ",
+        f"{_FIGURE_8}. The paper does not print λ; 0.7 is its authors' later code's.",
+        {f"{weight:g}": _figure_8(lambda_infonce=0.25, lambda_reconstruct=weight) for weight in (0.5, 0.7, 0.9)},
     ),
 }
 

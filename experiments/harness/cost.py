@@ -23,20 +23,26 @@ def plan_table(tasks: Sequence[Task]) -> str:
     for task in tasks:
         config = task.run.config
         images = config.optim.last_step * config.optim.batch_size
-        per_image = _flops_per_step(_shape_of(config)) / config.optim.batch_size if images else 0.0
-        minutes = per_image * images / (speed * UTILISATION) / 60
+        flops = pretraining_flops(config)
+        minutes = flops / (speed * UTILISATION) / 60
         to_evaluate = run_one.missing_evals(task.setting, task.run, task.evals)
         reason = run_one.reason_to_train(task.setting, task.run, to_evaluate)
         state = reason or (f"to evaluate: {', '.join(to_evaluate)}" if to_evaluate else "done")
         missing += minutes if reason else 0.0
         lines.append(
-            f"{task.run.spec!s:24} {task.run.folder.name:40} {images:12,} {per_image / 1e9:13.3f} "
-            f"{per_image * images / 1e15:9.2f} {minutes:9.1f}  {state}"
+            f"{task.run.spec!s:24} {task.run.folder.name:40} {images:12,} "
+            f"{flops / max(images, 1) / 1e9:13.3f} {flops / 1e15:9.2f} {minutes:9.1f}  {state}"
         )
     lines.append(
         f"missing: about {missing:.0f} minutes at {UTILISATION:.0%} of this machine's {speed / 1e9:.0f} GFLOP/s"
     )
     return "\n".join(lines)
+
+
+def pretraining_flops(config: RunConfig) -> float:
+    """Floating-point operations of a run's pre-training, as its step is traced; 0 for what is not trained."""
+    steps = config.optim.last_step
+    return float(_flops_per_step(_shape_of(config)) * steps) if steps else 0.0
 
 
 @functools.cache
