@@ -227,7 +227,7 @@ def test_no_identity_is_in_both_splits_and_no_picture_of_the_mix_in_either(name,
         ("drawings", ("animals", "food")),
         ("emoji", ("Objects", "People")),
         ("icons", ("actions", "apps")),
-        ("landscapes", ("beach", "city")),
+        ("landscapes", ("city", "water")),
         ("photographs", ("anna0", "anna1")),
         ("sprites", ("monster", "wall")),
     ],
@@ -265,9 +265,9 @@ def test_letters_of_unseen_fonts_are_the_test_images(data_dir, tmp_path):
     assert {item.identity for item in items if item.test} == set(DEJAVU)  # and no other font that is installed there
 
 
-def test_a_letter_is_light_on_a_dark_photograph_and_dark_on_a_light_one(tmp_path):
+def test_a_letter_is_pale_on_a_photograph_at_half_its_brightness(tmp_path):
     font = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf")
-    for level, sign in ((60, 1), (200, -1)):
-        photograph = scenery.Photograph("x", np.full((360, 720, 3), level, np.uint8))
-        change = letters.draw("H", font, 0, [photograph]).astype(int) - level
-        assert (sign * change).min() >= 0 and 0.1 < (change != 0).any(-1).mean() < 0.6
+    photograph = scenery.Photograph("x", np.full((360, 720, 3), 200, np.uint8))
+    image = letters.draw("H", font, 0, [photograph])
+    drawn = (image != 100).any(-1)
+    assert image[drawn].min() >= 100 and 0.1 < drawn.mean() < 0.6

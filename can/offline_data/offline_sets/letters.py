@@ -38,7 +38,7 @@ FONTS = (
 # An installed folder may hold more than the package does.
 _DEJAVU_CORE = {f"DejaVu{face}{bold}" for face in ("Sans", "SansMono", "Serif") for bold in ("", "-Bold")}
 _DRAWINGS = {False: 4, True: 10}  # of each letter in each font, that trains or tests
-_TINT = 100  # of 255: a letter's colours are this far from black or white, at most
+_PALE = 110  # of 255: the least of a letter's red, green and blue
 
 
 def collect(data_dir: Path, scratch: Path) -> Collected:
@@ -68,17 +68,16 @@ def collect(data_dir: Path, scratch: Path) -> Collected:
 
 
 def draw(letter: str, font: Path, index: int, photographs: Sequence[Photograph]) -> Image:
-    """The letter on a crop of a photograph, dark on a light one and light on a dark one.
+    """The letter in a pale colour on a crop of a photograph at half its brightness.
 
     Size, place, colour and crop depend on the other arguments alone.
     """
     rng = random_numbers(letter, font.stem, index)
     background = crop(photographs[int(rng.integers(len(photographs)))].pixels, rng)
-    tint = rng.integers(0, _TINT, 3)
-    colour = tint if background.mean() >= 128 else 255 - tint
-    face = ImageFont.truetype(str(font), int(rng.integers(20, 30)))
-    image = PillowImage.fromarray(background)
+    face = ImageFont.truetype(str(font), int(rng.integers(24, 31)))
+    colour = tuple(map(int, rng.integers(_PALE, 256, 3)))
+    image = PillowImage.fromarray(background // 2)
     shift = rng.integers(-2, 3, 2)
     place = (SIZE // 2 + int(shift[0]), SIZE // 2 + int(shift[1]))
-    ImageDraw.Draw(image).text(place, letter, fill=tuple(map(int, colour)), font=face, anchor="mm")
+    ImageDraw.Draw(image).text(place, letter, fill=colour, font=face, anchor="mm")
     return np.asarray(image)

@@ -22,12 +22,19 @@ PACKAGE = DebianPackage(
     contents="usr/share/games/endless-sky/images/land",
 )
 LICENSE = "public domain, CC-BY-SA-3.0 and CC-BY-SA-4.0 (of each file: the package's copyright file)"
-# What a file's name starts with where that says what is seen; the other files are named after their photographers.
+# The kinds that files are named by. The other files have the names of their photographers.
 _KINDS = {
-    *("badlands", "beach", "canyon", "city", "desert", "dune", "fields", "fog", "forest", "hills", "lava", "mountain"),
-    *("sea", "sky", "snow", "valley", "water"),
+    "city": ("city",),
+    "desert": ("badlands", "canyon", "desert", "dune"),
+    "fields": ("fields", "forest", "hills"),
+    "lava": ("lava",),
+    "mountains": ("mountain", "valley"),
+    "sky": ("fog", "sky"),
+    "snow": ("snow",),
+    "water": ("beach", "sea", "water"),
 }
-_CROPS = 12  # of a photograph, in `landscapes`
+_CLASSES = {kind: name for name, kinds in _KINDS.items() for kind in kinds}
+_CROPS = 8  # of a photograph, in `landscapes`
 _CELL = 120  # pixels: the squares that a photograph falls into, in `photographs`
 _VIEWS = 4  # of a cell
 
@@ -60,14 +67,15 @@ def collect_landscapes(data_dir: Path, scratch: Path) -> Collected:
     items = []
     for photograph in found:
         kind = _kind_of(photograph.name)
-        if kind in _KINDS:
+        if kind in _CLASSES:
             rng = random_numbers(photograph.name)
-            items += [Item(kind, photograph.name, crop(photograph.pixels, rng)) for _ in range(_CROPS)]
+            crops = [crop(photograph.pixels, rng, smallest=0.8) for _ in range(_CROPS)]
+            items += [Item(_CLASSES[kind], photograph.name, image) for image in crops]
     return Collected(
         items,
         [origin],
         LICENSE,
-        f"class: first word of the file's name; identity: photograph, of which there are {_CROPS} crops",
+        f"class: kind, by the file's name; identity: photograph, of which there are {_CROPS} crops",
         seen=mix_views(data_dir),
     )
 
@@ -77,7 +85,7 @@ def collect_photographs(data_dir: Path, scratch: Path) -> Collected:
     found, origin = read_photographs(data_dir, scratch)
     items = []
     for name, pixels in found:
-        if _kind_of(name) in _KINDS:
+        if _kind_of(name) in _CLASSES:
             continue
         rng = random_numbers(name)
         height, width = pixels.shape[:2]
@@ -94,10 +102,10 @@ def collect_photographs(data_dir: Path, scratch: Path) -> Collected:
     )
 
 
-def crop(pixels: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator) -> Image:
-    """A square, between half and all of the picture's height, anywhere in it."""
+def crop(pixels: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator, smallest: float = 0.5) -> Image:
+    """A square of the picture's height or, at least, the share `smallest` of it, anywhere in the picture."""
     height, width = pixels.shape[:2]
-    side = int(rng.integers(height // 2, min(height, width) + 1))
+    side = int(rng.integers(int(smallest * height), min(height, width) + 1))
     top, left = (int(rng.integers(0, length - side + 1)) for length in (height, width))
     return cv2.resize(pixels[top : top + side, left : left + side], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
