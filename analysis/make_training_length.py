@@ -75,8 +75,11 @@ def _draw(axes: Axes, runs: pd.DataFrame, length: str, *, label: bool) -> None:
 
 
 def _short(count: float) -> str:
-    """Billions or thousands."""
-    return f"{count / 1e9:.1f} bn" if count >= 1e9 else f"{count / 1e3:.0f} k"
+    """`1.0 bn`, `47 k` or `48`."""
+    for unit, name, digits in ((1e9, " bn", 1), (1e3, " k", 0)):
+        if count >= unit:
+            return f"{count / unit:.{digits}f}{name}"
+    return f"{count:.0f}"
 
 
 def _paper() -> pd.DataFrame:
