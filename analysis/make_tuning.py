@@ -43,14 +43,14 @@ class Choice(NamedTuple):
     top1: float  # in %, held out, mean over seeds
 
 
-def render(setting: Setting) -> str:
-    """Writes the page of all stages beside the reader's trials and returns it.
+def render(setting: Setting, *, brief: bool = False) -> str:
+    """Writes the page of all stages beside the reader's trials and returns it, or nothing but its title if `brief`.
 
     Raises DataError if the trials of a stage were not all judged alike.
     """
     made, numbers = page(setting)
     made.write(setting, "tuning", numbers)
-    return made.text
+    return made.title if brief else made.text
 
 
 def page(setting: Setting) -> tuple[Page, pd.DataFrame]:
@@ -87,7 +87,7 @@ def files(published: Path) -> dict[Path, str]:
 
 
 def trials(stage: Stage, folder: Path, setting: Setting) -> pd.DataFrame:
-    """A line a finished trial of a stage below `folder`: `choice`, `method`, `seed`, `images`, `seconds`, `top1` in %.
+    """A line a finished trial of a stage below `folder`: `choice`, `method`, `seed`, `images`, `held_out`, `top1` (%).
 
     Trials are found by their whole configuration. Raises DataError if not all were judged alike.
     """

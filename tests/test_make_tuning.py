@@ -17,6 +17,7 @@ from analysis.make_tuning import choices, sentence, table, trials
 from can.errors import DataError
 from can.files import write_json
 from can.runs import Evaluated, RunDir
+from experiments import tune_laptop
 from experiments.harness.scales import SCALES
 from experiments.harness.setting import PUBLISHED, Setting
 from experiments.harness.spec import Spec, resolve
@@ -95,6 +96,17 @@ def test_trials_are_published_whatever_they_are_called_and_those_of_no_stage_are
     with pytest.raises(DataError, match="was not made by a clean commit"):
         publish.publish_trials(own / SCALE, there)
     assert len(list(there.iterdir())) == 1
+
+
+def test_a_stage_is_made_and_shown_by_its_command(run_python, tmp_path: Path) -> None:
+    script = Path(tune_laptop.__file__)
+    folders = [f"--{name}={tmp_path / name}" for name in ("results_dir", "workdir", "published_dir")]
+    planned = run_python(script, "--stages=crop_at_64", "--seeds=0", "--dry_run", *folders)
+    assert planned.stdout.count("can/micro/800/") == 2 and "missing: about" in planned.stdout
+    shown_after_each = make_tuning.render(dataclasses.replace(LAPTOP, results_dir=tmp_path), brief=True)
+    assert shown_after_each == "# What the scale `laptop` was chosen by"
+    refused = run_python(script, "--stages=crops", check=False)
+    assert refused.returncode == 1 and refused.stderr.startswith("error: unknown stage 'crops'; did you mean 'crop'?")
 
 
 ASKED_AGAIN = ("crop_at_64", "rate_range")  # later stages answered their questions
