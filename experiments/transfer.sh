@@ -3,8 +3,8 @@
 #
 #   bash experiments/transfer.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
 #
-# The flags are those of table2_jft.sh. Encoders that are not on this machine are pre-trained first; with those of
-# Table 2 at hand, one seed takes 12 minutes at `laptop` on two cores, with the downloads of the few-shot sets.
+# The flags are those of table2_jft.sh. Encoders that are not on this machine are pre-trained first; those of Table 2 are
+# only evaluated. The few-shot sets are fetched once.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
