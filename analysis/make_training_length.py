@@ -11,7 +11,7 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from analysis.lib import figures
 from analysis.lib.command import run
@@ -57,6 +57,9 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         axes.xaxis.set_major_formatter(lambda count, _: _short(count))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("images seen in pre-training")
+    by_flops.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    by_flops.xaxis.set_major_formatter(EngFormatter())
+    by_flops.xaxis.set_minor_locator(NullLocator())
     by_flops.set_xlabel("FLOPs of pre-training")
     by_images.set_ylabel("linear probe, top-1 in %")
     figure.legend(loc="outside lower center", ncols=5)
