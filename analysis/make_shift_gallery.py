@@ -26,9 +26,10 @@ from can.data import DEFAULT_DATA_DIR, ArrayImages, load
 from can.errors import DataError
 from can.files import write_atomic
 from can.offline_data.shifts.corruptions import CORRUPTIONS, SEVERITIES
+from experiments.harness.evaluations.shifted_sets import BUILT
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-SHIFTS = ("", "_v2", "_sketch", "_rendition", "_pose", "_adversarial")
+SHIFTS = tuple(shift for shift in BUILT if shift != "_corruptions")  # those have rows of their own
 COLUMNS = 15
 DAMAGED = 2  # which test image is shown under every damage
 GAP = 2  # pixels between images

@@ -37,7 +37,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     source = found.sources[-1]
     runs = per_cent(found.of(source, "linear_probe", "top1"))
     runs = runs[runs["model"] == MODEL]
-    flops = {run.spec: pretraining_flops(run.config) for _, run in found.runs}
+    flops = {run.spec: pretraining_flops(run.config) for _, run in found.runs if run.spec.model == MODEL}
     runs = runs.assign(flops=runs["row"].map(flops))
     figure, (by_images, by_flops, printed) = figures.subplots(3)
     for axes, length in ((by_images, "images"), (by_flops, "flops")):

@@ -10,7 +10,6 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,12 +34,14 @@ EVAL, METRIC = "linear_probe", "top1"
 MEAN = "mean of the methods"
 
 
+Runs = dict[RunConfig, list[RunDir]]  # by their configurations with the seed 0
+
+
 class Choice(NamedTuple):
     """What the trials of a stage say: the best choice of a method, or of all of them together."""
 
     method: str  # a method's name, or MEAN
     best: str  # a key of the stage's trials
-    top1: float  # in %, held out, mean over seeds
 
 
 def render(setting: Setting, *, brief: bool = False) -> str:
@@ -61,9 +62,10 @@ def page(setting: Setting) -> tuple[Page, pd.DataFrame]:
         "The test set is not read. What is chosen is in bold."
     )
     frames = []
+    runs = {source: by_config(folder) for source, folder in _folders(setting).items()}
     for name, stage in STAGES.items():
         made.add(f"## {stage.title}")
-        found = {source: trials(stage, folder, setting) for source, folder in _folders(setting).items()}
+        found = {source: trials(stage, there, setting) for source, there in runs.items()}
         there = {source: frame for source, frame in found.items() if not frame.empty}
         for source, frame in there.items():
             made.add(f"{source.capitalize()}:" if len(found) > 1 else "")
@@ -86,12 +88,20 @@ def files(published: Path) -> dict[Path, str]:
     }
 
 
-def trials(stage: Stage, folder: Path, setting: Setting) -> pd.DataFrame:
-    """A line a finished trial of a stage below `folder`: `choice`, `method`, `seed`, `images`, `held_out`, `top1` (%).
+def by_config(folder: Path) -> Runs:
+    """The finished trials below a folder."""
+    there: Runs = {}
+    for path in sorted(folder.glob(f"*/eval-{EVAL}.json")):
+        run = RunDir(folder.parent, folder.parent, folder.name, path.parent.name)
+        there.setdefault(dataclasses.replace(run.config, seed=0), []).append(run)
+    return there
+
+
+def trials(stage: Stage, there: Runs, setting: Setting) -> pd.DataFrame:
+    """A line a finished trial of a stage: `choice`, `method`, `seed`, `images`, `held_out`, `top1` (%).
 
     Trials are found by their whole configuration. Raises DataError if not all were judged alike.
     """
-    there = _by_config(folder)
     lines = []
     protocols = set()
     for choice, specs in stage.trials.items():
@@ -112,25 +122,24 @@ def trials(stage: Stage, folder: Path, setting: Setting) -> pd.DataFrame:
                     )
                 )
     if len(protocols) > 1:
-        raise DataError(f"the trials of {stage.title!r} in {folder} were judged by different probes: {protocols}")
+        raise DataError(f"the trials of {stage.title!r} were judged by different probes: {protocols}")
     return pd.DataFrame(lines)
 
 
 def finished(folder: Path) -> list[RunDir]:
     """The trials below a folder that some stage asks for."""
-    there = _by_config(folder)
     scale = scale_named(tune_laptop.SCALE)
     asked = {resolve(scale, need.spec, 0) for stage in STAGES.values() for need in stage.needs}
-    return [run for config, runs in there.items() if config in asked for run in runs]
+    return [run for config, runs in by_config(folder).items() if config in asked for run in runs]
 
 
 def choices(stage: Stage, found: pd.DataFrame) -> list[Choice]:
     """The best choice of each method, or of all together, among the choices that every one of them has tried."""
     means = _means(found)
     if stage.by_method:
-        return [Choice(method, means.loc[method].idxmax(), means.loc[method].max()) for method in _trained(means)]
+        return [Choice(method, means.loc[method].idxmax()) for method in _trained(means)]
     overall = means.loc[MEAN].dropna()
-    return [Choice(MEAN, overall.idxmax(), overall.max())] if len(overall) else []
+    return [Choice(MEAN, overall.idxmax())] if len(overall) else []
 
 
 def table(stage: Stage, found: pd.DataFrame) -> pd.DataFrame:
@@ -176,15 +185,6 @@ def _trained(means: pd.DataFrame) -> list[str]:
 
 def _score(runs: pd.Series) -> str:
     return scores.score(runs.mean(), runs.std() if len(runs) > 1 else None, len(runs))
-
-
-def _by_config(folder: Path) -> Mapping[RunConfig, list[RunDir]]:
-    """The finished trials below a folder, by their configurations with the seed 0."""
-    there: dict[RunConfig, list[RunDir]] = {}
-    for path in sorted(folder.glob(f"*/eval-{EVAL}.json")):
-        run = RunDir(folder.parent, folder.parent, folder.name, path.parent.name)
-        there.setdefault(dataclasses.replace(run.config, seed=0), []).append(run)
-    return there
 
 
 def _folders(setting: Setting) -> dict[str, Path]:

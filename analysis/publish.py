@@ -5,7 +5,7 @@
     python analysis/publish.py --trials                       first copies the trials of results/tuning/
 
 What is published was made by one clean commit, evaluations too, and each row needs the seeds that SEEDS says. Trials
-build on each other: each is of one clean commit, and has the seeds that its stage asks for.
+build on each other: each is of a clean commit of its own, and has whatever seeds were tried.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import dataclasses
 import importlib
 import pkgutil
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -56,16 +56,11 @@ def publish_runs(setting: Setting) -> list[str]:
     _check_seeds(yours, setting)
     evals = {key: list(group.unique()) for key, group in yours.groupby(["row", "seed"], sort=False)["eval"]}
     files = {run.folder: _files(run.folder, evals[run.spec, run.config.seed]) for run in runs}
-    made = [path for path in chain.from_iterable(files.values()) if path.suffix == ".json" and path.name != CONFIG]
-    commits = sorted({_clean_commit(path) for path in made})
+    commits = _clean_commits(chain.from_iterable(files.values()))
     if len(commits) != 1:
         raise DataError(f"the results are of {len(commits)} commits ({', '.join(commits)}): make them all by one")
     for run in runs:
-        target = setting.published(run.spec, run.config.seed).results
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        for path in files[run.folder]:
-            shutil.copy(path, target)
+        _replace(setting.published(run.spec, run.config.seed).results, files[run.folder])
     return [f"published {len(runs)} runs", *found.left_out]
 
 
@@ -78,14 +73,10 @@ def publish_trials(own: Path, published: Path) -> str:
     files = {run: _files(run, [make_tuning.EVAL]) for run in runs}
     if not files:
         raise DataError(f"no finished trials in {own}")
-    for path in chain.from_iterable(files.values()):
-        if path.suffix == ".json" and path.name != CONFIG:
-            _clean_commit(path)
+    _clean_commits(chain.from_iterable(files.values()))
     shutil.rmtree(published, ignore_errors=True)
     for run, paths in files.items():
-        (published / run.name).mkdir(parents=True)
-        for path in paths:
-            shutil.copy(path, published / run.name)
+        _replace(published / run.name, paths)
     return f"published {len(files)} trials"
 
 
@@ -128,6 +119,20 @@ def _files(run: RunDir, evals: Sequence[str]) -> list[Path]:
         raise DataError(f"{run.name} is not pre-trained to its end: start its table again")
     curves = [path for name in evals if (path := run.results / f"{name}.csv").exists()]
     return [*(run.results / name for name in OF_EACH_RUN), *map(run.eval_path, evals), *curves]
+
+
+def _replace(folder: Path, paths: Sequence[Path]) -> None:
+    """Makes `folder` hold copies of these files alone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in paths:
+        shutil.copy(path, folder)
+
+
+def _clean_commits(paths: Iterable[Path]) -> list[str]:
+    """By which commits files were made; a configuration does not say."""
+    made = [path for path in paths if path.suffix == ".json" and path.name != CONFIG]
+    return sorted({_clean_commit(path) for path in made})
 
 
 def _clean_commit(path: Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 from invented import COMMIT
 
 from analysis import make_tuning, publish
-from analysis.make_tuning import choices, sentence, table, trials
+from analysis.make_tuning import by_config, choices, sentence, table, trials
 from can.errors import DataError
 from can.files import write_json
 from can.runs import Evaluated, RunDir
@@ -45,7 +45,7 @@ def add(folder: Path, spec: Spec, seed: int, top1: float, git: Any = COMMIT, **p
 
 
 def shown(stage: Stage, folder: Path) -> list[list[str]]:
-    return table(stage, trials(stage, folder / SCALE, LAPTOP)).fillna("–").to_numpy().tolist()
+    return table(stage, trials(stage, by_config(folder / SCALE), LAPTOP)).fillna("–").to_numpy().tolist()
 
 
 def test_each_method_gets_the_rate_of_the_highest_mean_over_its_seeds(tmp_path: Path) -> None:
@@ -57,7 +57,9 @@ def test_each_method_gets_the_rate_of_the_highest_mean_over_its_seeds(tmp_path: 
         ["CAN", "**51.0 ± 1.0 (3)**", "50.0 ± 1.0 (3)"],
         ["SimCLR", "**40.0 ± 0.0 (3)**", "40.0 ± 0.0 (3)"],
     ]
-    assert sentence(RATES, trials(RATES, tmp_path / SCALE, LAPTOP)).startswith("Chosen: CAN 0.003, SimCLR 0.003. ")
+    assert sentence(RATES, trials(RATES, by_config(tmp_path / SCALE), LAPTOP)).startswith(
+        "Chosen: CAN 0.003, SimCLR 0.003. "
+    )
 
 
 def test_what_is_chosen_for_all_is_best_on_average_among_what_all_have_tried(tmp_path: Path) -> None:
@@ -77,7 +79,7 @@ def test_trials_that_were_judged_otherwise_are_not_compared(tmp_path: Path) -> N
     add(tmp_path, of_method(RATES, "0.003", "can"), 0, 50)
     add(tmp_path, of_method(RATES, "0.006", "can"), 0, 60, test="cifar10 test")
     with pytest.raises(DataError, match="were judged by different probes"):
-        trials(RATES, tmp_path / SCALE, LAPTOP)
+        trials(RATES, by_config(tmp_path / SCALE), LAPTOP)
 
 
 def test_trials_are_published_whatever_they_are_called_and_those_of_no_stage_are_not(tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ ASKED_AGAIN = ("crop_at_64", "rate_range")  # later stages answered their questi
 
 def chosen_fields(stage: Stage) -> Iterator[tuple[Spec, str]]:
     """Of the published trials: what was chosen for a method, and each field of it that the stage varied."""
-    found = trials(stage, PUBLISHED / "tuning" / SCALE, LAPTOP)
+    found = trials(stage, by_config(PUBLISHED / "tuning" / SCALE), LAPTOP)
     for choice in choices(stage, found):
         for spec in stage.trials[choice.best]:
             if choice.method in (spec.method, make_tuning.MEAN) and spec.method in set(found["method"]):

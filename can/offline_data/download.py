@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -63,6 +64,19 @@ def _stream(url: str, part: Path) -> tuple[str, int, int | None]:
         reason = getattr(error, "reason", error)
         raise DownloadError(f"cannot download {url} ({reason}): check the network", str(reason)) from error
     return digest.hexdigest(), size, int(announced) if announced else None
+
+
+def taken_by_hand(file_name: str, data_dir: Path, target: Path, sha256: str) -> bool:
+    """Whether a user has put the file into `data_dir`; it is copied into the folder `target` then.
+
+    Raises DataError if its checksum is wrong.
+    """
+    by_hand = data_dir / file_name
+    if not by_hand.is_file():
+        return False
+    check_sha256(str(by_hand), sha256_of_file(by_hand), sha256)
+    shutil.copy(by_hand, target)
+    return True
 
 
 def sha256_of_file(path: Path) -> str:

