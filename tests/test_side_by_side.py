@@ -129,6 +129,18 @@ def test_runs_at_a_time_begin_at_both_ends_of_each_seed() -> None:
     assert order == [(seed, epochs) for seed in (0, 1) for epochs in (100, 500, 200, 400, 300)]
 
 
+def test_specs_that_are_one_run_are_one_task_with_all_their_evaluations() -> None:
+    base = Spec("can", "vit_b", "in1k", 100)
+    needs = [
+        Need(base),
+        Need(base.but(mask_rate=0.5), ("final_losses", "linear_probe")),
+        Need(base.but(mask_rate=0.75)),
+    ]
+    tasks = planned(needs, Setting(scale_named("smoke")), seeds=[0])
+    assert [task.evals for task in tasks] == [("linear_probe", "final_losses"), ("linear_probe",)]
+    assert [task.place for task in tasks] == ["[1/2]", "[2/2]"]
+
+
 def test_programs_compiled_for_another_number_of_cores_are_kept_apart(tmp_path: Path) -> None:
     """JAX's cache would serve a program compiled for one core to a process with two."""
 

@@ -25,17 +25,19 @@ class Task(NamedTuple):
 def planned(needs: Sequence[Need], setting: Setting, seeds: Sequence[int], rows: Sequence[str] = ()) -> list[Task]:
     """The runs of the needs whose names match `rows` (all if there are none), short ones of the first seed first.
 
-    Raises ConfigError for a row that does not exist or a setting that cannot work.
+    Specs that are one run at this scale, such as a base and its override by the base's own value, are one task. Raises
+    ConfigError for a row that does not exist or a setting that cannot work.
     """
     chosen = matching(needs, rows)
-    runs = [
-        (own, own.run(need.spec, seed), need.evals)
-        for seed in seeds
-        for need, own in setting.for_table(needs)
-        if need in chosen
-    ]
-    runs.sort(key=lambda entry: (entry[1].config.seed, entry[1].config.optim.total_steps))
-    return [Task(f"[{place}/{len(runs)}]", *entry) for place, entry in enumerate(runs, 1)]
+    tasks: dict[str, Task] = {}
+    for seed in seeds:
+        for need, own in setting.for_table(needs):
+            if need in chosen:
+                run = own.run(need.spec, seed)
+                task = tasks.setdefault(run.folder.name, Task("", own, run, ()))
+                tasks[run.folder.name] = task._replace(evals=tuple(dict.fromkeys((*task.evals, *need.evals))))
+    runs = sorted(tasks.values(), key=lambda task: (task.run.config.seed, task.run.config.optim.total_steps))
+    return [task._replace(place=f"[{place}/{len(runs)}]") for place, task in enumerate(runs, 1)]
 
 
 def missing(tasks: Sequence[Task]) -> list[Task]:
