@@ -15,9 +15,12 @@ from analysis.lib.statistics import (
     MISSING,
     UNDECIDED,
     Decision,
+    average,
     compare,
+    contrast,
     decide,
     design,
+    difference,
     in_words,
     pooled_sd,
     summary,
@@ -84,9 +87,13 @@ def invented(
     return right.reshape(tables, rows * seeds, images)
 
 
+def contrasts(pairs: Sequence[tuple[int, int]]) -> list[Mapping[Hashable, float]]:
+    return [difference(*pair) for pair in pairs]
+
+
 def decided(correct: np.ndarray, rows: int, claims: Sequence[tuple[int, int]], by_image: bool = True) -> Decision:
     seeds = correct.shape[1] // rows
-    plan = design(np.repeat(np.arange(rows), seeds).tolist(), list(range(seeds)) * rows, claims)
+    plan = design(np.repeat(np.arange(rows), seeds).tolist(), list(range(seeds)) * rows, contrasts(claims))
     n = np.full(correct.shape[1], correct.shape[2])
     return decide(plan, 100 * correct.mean(-1), n, correct if by_image else None)
 
@@ -117,7 +124,7 @@ def test_one_degree_of_freedom_keeps_the_rate_whatever_part_of_the_error_is_the_
     image = rng.normal(0, image_sd, (tables, 1, 1)) * [[1], [0]]
     run_sd = image_sd / np.sqrt(ratio)  # the difference of two seeds' means has the variance run_sd ** 2
     values = 80 + image + rng.normal(0, run_sd, (tables, 2, 2))
-    found = decide(design([0, 0, 1, 1], [0, 1, 0, 1], [(0, 1)]), values.reshape(tables, 4), np.full(4, n))
+    found = decide(design([0, 0, 1, 1], [0, 1, 0, 1], contrasts([(0, 1)])), values.reshape(tables, 4), np.full(4, n))
     assert 100 < (found.p < 0.05).sum() <= stats.binom.ppf(0.999, tables, 0.05)
     assert ((found.low < 0) & (found.high > 0) == (found.p > 0.05)).all()
 
@@ -135,7 +142,7 @@ def test_a_gap_of_three_standard_deviations_is_found_in_most_tables_of_three_see
     rng = np.random.default_rng(0)
     values = 80 + 0.3 * rng.standard_normal((1000, 1, 3)) + 0.5 * rng.standard_normal((1000, 11, 3))
     values[:, SIM_800] += 3 * 0.5
-    plan = design(np.repeat(np.arange(11), 3).tolist(), [0, 1, 2] * 11, ORDERINGS)
+    plan = design(np.repeat(np.arange(11), 3).tolist(), [0, 1, 2] * 11, contrasts(ORDERINGS))
     found = decide(plan, values.reshape(1000, 33), np.full(33, ALL))
     real = [ORDERINGS.index(claim) for claim in ((SIM_800, SIM_B), (CAN_800, SIM_800), (SIM_1600, SIM_800))]
     holm = found.p_holm[:, real] < 0.05
@@ -183,6 +190,32 @@ def test_the_standard_deviation_is_pooled_over_rows_that_no_claim_is_about() -> 
     eleven = compare(table(TABLE_2), [(1, 0)]).iloc[0]
     assert (two.df, eleven.df) == (2, 20)
     assert two.difference == pytest.approx(eleven.difference)
+
+
+def test_a_mean_of_differences_has_the_variance_of_its_weights() -> None:
+    longer = average([difference(CAN_3000, CAN_1600), difference(CAN_5000, CAN_3000), difference(SIM_5000, SIM_1600)])
+    assert longer == {CAN_5000: 1 / 3, CAN_1600: -1 / 3, SIM_5000: 1 / 3, SIM_1600: -1 / 3}  # CAN_3000 cancels
+    claim = contrast(table(TABLE_2), [longer]).iloc[0]
+    means = {row: np.mean(values) for row, values in TABLE_2.items()}
+    assert claim.difference == pytest.approx(sum(weight * means[row] for row, weight in longer.items()))
+    values = np.array(list(TABLE_2.values()))
+    noise = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+    error = np.sqrt((noise**2).sum() / 20 * (4 / 9) / 3)
+    assert claim.high - claim.difference == pytest.approx(stats.t.ppf(0.975, 20) * error, rel=1e-6)
+    with_images = contrast(table(TABLE_2, n=1000), [longer]).iloc[0]  # binomial, a row by itself
+    shares = [means[row] / 100 for row in longer]
+    image_variance = 1e4 * (sum(share * (1 - share) for share in shares) / 9 / 1000 + 1e-6)
+    half = np.hypot(stats.t.ppf(0.975, 20) * error, stats.norm.ppf(0.975) * np.sqrt(image_variance))
+    assert with_images.high - with_images.difference == pytest.approx(half, rel=1e-6)
+
+
+def test_a_contrast_over_rows_without_common_seeds_is_not_paired() -> None:
+    runs = table(TABLE_2 | {"other": {5: 80.0, 6: 81.0, 7: 82.0}})
+    found = contrast(
+        runs, [average([difference(0, 1), difference(0, 2)]), average([difference(0, 1), difference(0, "other")])]
+    )
+    assert list(found.paired) == [True, False]
+    assert contrast(runs, [average([difference(0, 1), difference(0, "absent")])]).verdict[0] == MISSING
 
 
 def test_seeds_that_rows_share_count_once_in_the_degrees_of_freedom_of_an_unpaired_claim() -> None:

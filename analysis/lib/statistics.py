@@ -2,8 +2,8 @@
 
 A table is a frame with one line a run: `row` (what its runs share, any hashable key), `seed`, `value` (accuracy in per
 cent), `n` (test images) and optionally `correct` (a bool array [n]: which test images the run got right, the same
-images in the same order for all runs of the table; None where it is not known). A claim is a pair of rows, of which the
-first should be above.
+images in the same order for all runs of the table; None where it is not known). A claim is a contrast of rows that
+should be positive: weights that sum to 0. That of a pair is 1 for the row that should be above and -1 for the other.
 
 Two errors make a difference uncertain, and its 95 % interval holds both:
 
@@ -24,7 +24,7 @@ the runs of all rows vary alike; it is higher for claims about a row that varies
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -41,7 +41,8 @@ ERROR_RATE = 0.05
 
 _FARTHEST = 20.0  # standard errors: p is never below 1e-88, so that Student's t of one degree of freedom stays finite
 
-Claims = Sequence[tuple[Hashable, Hashable]]
+Pair = tuple[Hashable, Hashable]  # the row that should be above, and the other
+Contrast = Mapping[Hashable, float]  # weights of rows, which sum to 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Design:
     residuals: Int[np.ndarray, " claims"]  # dimensions of that
     df: Int[np.ndarray, " claims"]  # degrees of freedom of the pooled variance
     paired: Bool[np.ndarray, " claims"]
-    means: Float[np.ndarray, "2 claims runs"]  # weights of the mean of the row above, and of the row below
+    contrasts: Float[np.ndarray, "claims rows"]
+    means: Float[np.ndarray, "rows runs"]  # takes values to the means of rows
     images: Float[np.ndarray, "claims runs runs"]  # weights of the runs' covariances over images in the image variance
 
 
@@ -67,28 +69,50 @@ class Decision(NamedTuple):
     p_holm: Float[np.ndarray, "*tables claims"]
 
 
-def compare(runs: pd.DataFrame, claims: Claims) -> pd.DataFrame:
-    """A verdict on each claim, in the order of `claims`.
+def compare(runs: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
+    """A verdict on each pair, in the order of `pairs`: columns `above`, `below`, and those of `contrast`."""
+    found = contrast(runs, [difference(*pair) for pair in pairs])
+    sides = {
+        name: pd.Series([pair[side] for pair in pairs], dtype=object) for side, name in enumerate(("above", "below"))
+    }
+    return pd.concat([pd.DataFrame(sides, dtype=object), found], axis=1)
 
-    Columns: `above`, `below`, `difference`, `low`, `high` (points; the 95 % interval of this claim alone), `df`, `p`,
-    `p_holm`, `seeds` (the fewer of the two rows), `paired`, `verdict`. The difference is that of the fit, which is not
-    quite that of the rows' means if seeds are missing. A claim about a row of one seed has an infinite interval and
-    p = 1. One about a row without runs has pd.NA for its numbers, 0 for its `seeds`.
+
+def difference(above: Hashable, below: Hashable) -> Contrast:
+    """That of a pair."""
+    return {above: 1.0, below: -1.0}
+
+
+def average(contrasts: Sequence[Contrast]) -> Contrast:
+    """The mean of some contrasts, which is known better than each of them."""
+    rows = dict.fromkeys(row for one in contrasts for row in one)
+    weights = {row: sum(one.get(row, 0.0) for one in contrasts) / len(contrasts) for row in rows}
+    return {row: weight for row, weight in weights.items() if weight}
+
+
+def contrast(runs: pd.DataFrame, claims: Sequence[Contrast]) -> pd.DataFrame:
+    """A verdict on each claim that a contrast is positive, in the order of `claims`.
+
+    Columns: `difference`, `low`, `high` (points; the 95 % interval of this claim alone), `df`, `p`, `p_holm`, `seeds`
+    (the fewest of its rows), `paired`, `verdict`. The difference is that of the fit, which is not quite that of the
+    rows' means if seeds are missing. A claim about a row of one seed has an infinite interval and p = 1. One about a
+    row without runs has pd.NA for its numbers, 0 for its `seeds`.
 
     Raises DataError if the runs are not a table as the module describes.
     """
     runs = checked(runs)
     rows = {line.row: line for line in summary(runs).itertuples()}
     lines: list[dict[str, Any]] = []
-    for above, below in claims:
-        line: dict[str, Any] = dict(above=above, below=below, seeds=0, paired=False, verdict=MISSING)
-        if above in rows and below in rows:
-            line |= dict(difference=rows[above].mean - rows[below].mean, low=-np.inf, high=np.inf, df=0, p=1, p_holm=1)
-            line |= dict(seeds=min(rows[above].seeds, rows[below].seeds), verdict=UNDECIDED)
+    for claim in claims:
+        line: dict[str, Any] = dict(claim=claim, seeds=0, paired=False, verdict=MISSING)
+        if all(row in rows for row in claim):
+            estimate = sum(weight * rows[row].mean for row, weight in claim.items())
+            line |= dict(difference=estimate, low=-np.inf, high=np.inf, df=0, p=1, p_holm=1)
+            line |= dict(seeds=min(rows[row].seeds for row in claim), verdict=UNDECIDED)
         lines.append(line)
     tested = [line for line in lines if line["seeds"] >= 2]
     if tested:
-        plan = design(list(runs["row"]), list(runs["seed"]), [(line["above"], line["below"]) for line in tested])
+        plan = design(list(runs["row"]), list(runs["seed"]), [line["claim"] for line in tested])
         found = decide(plan, runs["value"].to_numpy(float), runs["n"].to_numpy(int), *_correct(runs))
         for i, line in enumerate(tested):
             line |= {name: values[i] for name, values in found._asdict().items()}
@@ -97,35 +121,39 @@ def compare(runs: pd.DataFrame, claims: Claims) -> pd.DataFrame:
                 line["verdict"] = HOLDS if line["difference"] > 0 else FAILS
     numbers = dict.fromkeys(("difference", "low", "high"), "Float64") | {"df": "Int64"}
     numbers |= dict.fromkeys(("p", "p_holm"), "Float64") | {"seeds": "int64", "paired": "bool"}
-    return pd.DataFrame(lines, columns=["above", "below", *numbers, "verdict"], dtype=object).astype(numbers)
+    return pd.DataFrame(lines, columns=[*numbers, "verdict"], dtype=object).astype(numbers)
 
 
-def design(rows: Sequence[Hashable], seeds: Sequence[int], claims: Claims) -> Design:
+def design(rows: Sequence[Hashable], seeds: Sequence[int], claims: Sequence[Contrast]) -> Design:
     """The design of claims about a table whose runs have these rows and seeds; each row in a claim has two or more."""
     who = _Who.of(rows, seeds)
-    above, below = (np.array([who.place[claim[side]] for claim in claims]) for side in (0, 1))
+    contrasts = np.array([[claim.get(row, 0.0) for row in who.place] for claim in claims])
+    assert np.allclose(contrasts.sum(1), 0), "the weights of a contrast sum to 0"
     fit, mean, free = np.linalg.pinv(who.both), who.mean, np.eye(len(rows))
     rank = int(np.linalg.matrix_rank(who.both))
     freedom = len(rows) - rank
     shared = who.in_row.T @ who.has_seed @ who.has_seed.T @ who.in_row  # [rows, rows]
-    paired = shared[above, below] >= 2  # then `freedom` is at least 1
+    apart = (shared < 2).astype(float)  # [rows, rows]
+    involved = (contrasts != 0).astype(float)
+    paired = np.einsum("cr,rq,cq->c", involved, apart, involved) == 0  # then `freedom` is at least 1
 
     # Covariances over images between runs of different seeds are what more seeds do not reduce. The covariances of a
     # run with itself, and of two runs of one seed, are in the variance over seeds already.
     differ = 1 - who.has_seed @ who.has_seed.T  # [runs, runs]
     pairs = who.in_row.T @ differ @ who.in_row  # [rows, rows]
     share = differ / np.maximum(who.in_row @ pairs @ who.in_row.T, 1)
-    sign = (who.in_row[:, above] - who.in_row[:, below]).T  # [claims, runs]
+    by_run = contrasts @ who.in_row.T  # [claims, runs]
     return Design(
-        weights=np.where(paired[:, None], fit[above] - fit[below], mean[above] - mean[below]),
+        weights=np.where(paired[:, None], contrasts @ fit[: len(who.place)], contrasts @ mean),
         noise=np.where(paired[:, None, None], free - who.both @ fit, free - who.in_row @ mean),
         residuals=np.where(paired, freedom, len(rows) - len(who.place)),
         # A seed's effect on many rows is one deviation: of the squares within rows, no more than these are independent.
         # They are the usual runs - rows if no two rows share a seed.
         df=np.where(paired, freedom, rank - len(who.place)),
         paired=paired,
-        means=np.stack([mean[above], mean[below]]),
-        images=sign[:, :, None] * sign[:, None, :] * share,
+        contrasts=contrasts,
+        means=mean,
+        images=by_run[:, :, None] * by_run[:, None, :] * share,
     )
 
 
@@ -144,9 +172,9 @@ def decide(
     unexplained = np.einsum("...r,crq->...cq", values, plan.noise)
     seed_variance = (unexplained**2).sum(-1) / plan.residuals * (plan.weights**2).sum(-1)
 
-    shares = np.einsum("...r,scr->...sc", values / 100, plan.means)
-    sizes = plan.means @ n
-    image_variance = (shares * (1 - shares) / sizes).sum(-2)
+    shares = values / 100 @ plan.means.T  # [..., rows]
+    sizes = plan.means @ n  # [rows]
+    image_variance = (shares * (1 - shares) / sizes) @ (plan.contrasts**2).T
     if correct is not None:
         images = correct.shape[-1]
         hits = correct.astype(np.float32)  # whole numbers below 2^24 are exact
@@ -154,10 +182,12 @@ def decide(
         together = (hits @ np.swapaxes(hits, -1, -2)).astype(float) / images
         covariance = together - accuracy[..., :, None] * accuracy[..., None, :]
         by_image = np.maximum(np.einsum("...rq,crq->...c", covariance, plan.images), 0) / images
-        complete = np.ones(len(plan.df), bool) if known is None else ~(plan.means.sum(0)[:, ~known] > 0).any(-1)
+        unknown = np.zeros(len(n), bool) if known is None else ~known
+        complete = ~((plan.contrasts != 0) @ (plan.means[:, unknown] > 0).any(-1))
         image_variance = np.where(complete, by_image, image_variance)
     # A test set resolves no less than one image, even if every run gets every image right.
-    image_variance = 1e4 * (image_variance + 1 / sizes.min(0) ** 2)
+    fewest = np.where(plan.contrasts != 0, sizes, np.inf).min(-1)  # [claims]
+    image_variance = 1e4 * (image_variance + 1 / fewest**2)
 
     p = _p_value(difference, seed_variance, image_variance, plan.df)
     half = np.sqrt(_half_width_squared(-special.ndtri(ERROR_RATE / 2), seed_variance, image_variance, plan.df))
