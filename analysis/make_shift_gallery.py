@@ -1,34 +1,29 @@
 """Draws what the shifted test sets of a small scale look like: `python analysis/make_shift_gallery.py`.
 
-Writes `results/<scale>/shift_gallery.png`: the same test images in every set, and one image under each kind and
-strength of damage. Sets that are not on this machine are made first.
+Writes `shift_gallery.png`, `.pdf` and, of which images are shown, `.csv` into `results/<scale>/`: the same test images
+in every set, and one image under each kind and strength of damage. Sets that are not on this machine are made first.
 """
 
 from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-import io
 from pathlib import Path
 
-import matplotlib
-
-from experiments.harness import cli
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from absl import flags
 from jaxtyping import UInt8
 
+from analysis.lib import figures
 from can.data import DEFAULT_DATA_DIR, ArrayImages, load
 from can.errors import DataError
-from can.files import write_atomic
 from can.offline_data.shifts.corruptions import CORRUPTIONS, SEVERITIES
+from experiments.harness import cli
 from experiments.harness.evaluations.shifted_sets import BUILT
+from experiments.harness.scales import scale_named
+from experiments.harness.setting import RESULTS, Setting
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
 SHIFTS = tuple(shift for shift in BUILT if shift != "_corruptions")  # those have rows of their own
 COLUMNS = 15
 DAMAGED = 2  # which test image is shown under every damage
@@ -37,18 +32,21 @@ GAP = 2  # pixels between images
 Image = UInt8[np.ndarray, "height width 3"]
 
 
-def gallery(base: str, data_dir: str) -> bytes:
-    """The picture as PNG. Raises DataError if a set cannot be made."""
+def gallery(base: str, setting: Setting) -> Path:
+    """Draws the shifts of the set `base`; returns where. Raises DataError if a set cannot be made."""
+    data_dir = str(setting.data_dir)
     rows = {f"{base}{shift}": _images(f"{base}{shift}", "test", data_dir)[:COLUMNS] for shift in SHIFTS}
+    shown = [(name, name, "test", place) for name, images in rows.items() for place in range(len(images))]
     severities: list[list[Image]] = [[] for _ in SEVERITIES]
     for kind in CORRUPTIONS:
         damaged = _images(f"{base}_corruptions", kind, data_dir)
+        each = len(damaged) // len(SEVERITIES)
         for place, alike in enumerate(np.split(damaged, len(SEVERITIES))):
             severities[place].append(alike[DAMAGED])
-    for severity, shown in zip(SEVERITIES, severities, strict=True):
-        rows[f"damage {severity}"] = np.stack(shown)
+            shown.append((_damage(SEVERITIES[place]), f"{base}_corruptions", kind, place * each + DAMAGED))
+    rows |= {_damage(severity): np.stack(images) for severity, images in zip(SEVERITIES, severities, strict=True)}
 
-    figure, axes = plt.subplots(len(rows), 1, figsize=(COLUMNS * 0.8, len(rows) * 0.85))
+    figure, axes = figures.subplots(1, len(rows), width=COLUMNS * 0.8, height=0.85)
     for axis, (name, images) in zip(axes, rows.items(), strict=True):
         axis.imshow(_strip(images), interpolation="nearest")
         axis.set_ylabel(name, rotation=0, ha="right", va="center")
@@ -59,10 +57,12 @@ def gallery(base: str, data_dir: str) -> bytes:
     axes[-1].set_xticks([side * (place + 0.5) for place in range(len(CORRUPTIONS))])
     axes[-1].set_xticklabels([kind.replace("_", "\n") for kind in CORRUPTIONS], fontsize=7)
     axes[-1].tick_params(length=0)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=80, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    return file.getvalue()
+    axes[-1].grid(visible=False)
+    return figures.save(figure, setting, "shift_gallery", pd.DataFrame(shown, columns=["row", "set", "split", "image"]))
+
+
+def _damage(severity: int) -> str:
+    return f"damage {severity}"
 
 
 def _images(name: str, split: str, data_dir: str) -> UInt8[np.ndarray, "n height width 3"]:
@@ -81,9 +81,8 @@ def _strip(images: UInt8[np.ndarray, "n height width 3"]) -> Image:
 def main() -> None:
     """Draws the gallery that the flags name."""
     values = flags.FLAGS
-    path = Path(values.results_dir) / values.scale / "shift_gallery.png"
-    write_atomic(path, gallery(values.base, values.data_dir))
-    print(path)
+    folders = {name: Path(getattr(values, name)) for name in ("results_dir", "data_dir")}
+    print(gallery(values.base, Setting(scale_named(values.scale), **folders)))
 
 
 if __name__ == "__main__":

@@ -1,58 +1,60 @@
 """Accuracy against the length of training, of Table 2's ViT-L rows: `python analysis/make_training_length.py`.
 
 Three panels: measured here against images seen (equal epochs) and against the floating-point operations of pre-training
-(equal cost), every seed a dot, the line their mean; and the paper's curve. Writes `training_length.png`
-into `results/<scale>/`. The reader's own results are drawn where there are some, else the published ones.
+(equal cost), every seed a dot, means with 95 % intervals over seeds; and the paper's curve. Writes
+`training_length.png`, `.pdf` and `.csv` into `results/<scale>/`. The reader's own results are drawn where there are
+some, else the published ones.
 """
 
 from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-from analysis.lib import figures
+from analysis.lib import figures, intervals
 from analysis.lib.command import run
 from analysis.lib.paper import OWN, paper_values, printed_at
 from analysis.lib.results import per_cent, read
-from can.errors import DataError
 from experiments.harness.cost import pretraining_flops
 from experiments.harness.methods import METHODS
 from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES
 from experiments.harness.setting import Setting
 from experiments.table2_jft import NEEDS
 
+COMMAND = "table2_jft"  # of experiments/
 MODEL = "vit_l"
-BASELINES = {"random": ":", "pixels": "--"}  # and how their lines look
+BASELINES = ("random", "pixels")
+DRAWN = ["source", "method", "epochs", "images", "flops", "seed", "value", "mean", "low", "high"]
 
 
 def render(setting: Setting, *, brief: bool = False) -> str:
     """Draws the figure and returns where it is. Raises DataError if nothing is measured."""
     found = read(NEEDS, setting)
     if not found.sources:
-        command = f"bash experiments/table2_jft.sh --scale={setting.scale.name}"
-        raise DataError(f"nothing is measured at scale {setting.scale.name!r}: `{command}` does it")
+        raise figures.nothing_to_draw(setting, COMMAND)
     source = found.sources[-1]
     runs = per_cent(found.of(source, "linear_probe", "top1"))
-    runs = runs[runs["model"] == MODEL]
+    runs = intervals.of_means(runs[runs["model"] == MODEL])
     flops = {run.spec: pretraining_flops(run.config) for _, run in found.runs if run.spec.model == MODEL}
     runs = runs.assign(flops=runs["row"].map(flops))
+    paper = _paper()
     figure, (by_images, by_flops, printed) = figures.subplots(3)
     for axes, length in ((by_images, "images"), (by_flops, "flops")):
         _draw(axes, runs, length, label=axes is by_images)
-        for method, line in BASELINES.items():
+        for method in BASELINES:
             baseline = runs[runs["method"] == method]["value"]
             if not baseline.empty:
                 title = METHODS[method].title if axes is by_images else None
-                axes.axhline(baseline.mean(), color=figures.GREY, linestyle=line, label=title)
-        axes.set_title(f"{setting.scale.name}, {source}: {setting.labelled}")
-        axes.set_xscale("log")
-    _draw(printed, _paper(), "images", label=False)
+                axes.axhline(baseline.mean(), color=figures.GREY, linestyle=figures.LINES[method], label=title)
+        axes.set_title(setting.labelled)
+        figures.corner(axes, setting, source)
+    _draw(printed, paper, "images", label=False)
     printed.set_title("the paper: IN-1K")
-    printed.set_xscale("log")
-    for axes, seen in ((by_images, runs["images"]), (printed, _paper()["images"])):
+    for axes, seen in ((by_images, runs["images"]), (printed, paper["images"])):
         axes.set_xticks(sorted(set(seen[seen > 0])), minor=False)
         axes.xaxis.set_major_formatter(lambda count, _: _short(count))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -63,18 +65,15 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     by_flops.set_xlabel("FLOPs of pre-training")
     by_images.set_ylabel("linear probe, top-1 in %")
     figure.legend(loc="outside lower center", ncols=5)
-    path = setting.results_dir / setting.scale.name / "training_length.png"
-    figures.save(figure, path)
-    return f"{path}\n"
+    drawn = pd.concat([runs, paper.assign(source="paper")], ignore_index=True)[DRAWN]
+    return f"{figures.save(figure, setting, 'training_length', drawn)}\n"
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, length: str, *, label: bool) -> None:
-    """A dot a run over the column `length`, and a line through the means of each method."""
-    trained = runs[runs["images"] > 0]
-    for method, own in trained.groupby("method"):
-        color = figures.COLORS[str(method)]
-        axes.plot(own[length], own["value"], "o", color=color, markersize=3.5, alpha=0.7)
-        axes.plot(own.groupby(length)["value"].mean(), color=color, label=METHODS[str(method)].title if label else None)
+    """The trained runs over the column `length`."""
+    axes.set_xscale("log")
+    for method, own in runs[runs["images"] > 0].groupby("method"):
+        figures.interval(axes, own, length, str(method), label=label)
 
 
 def _short(count: float) -> str:
@@ -88,13 +87,13 @@ def _short(count: float) -> str:
 def _paper() -> pd.DataFrame:
     """The paper's ViT-L rows of Table 2."""
     names = {preset.title: method for method, preset in METHODS.items()}
-    return pd.DataFrame(
-        [
-            (names[value.method], float(value.epochs) * IN1K_IMAGES, value.number)
-            for value in printed_at(paper_values(), "Table 2", "linear_probe_top1")
-            if value.source == OWN and value.architecture == MODEL_ROLES[MODEL]
-        ],
-        columns=["method", "images", "value"],
+    printed = [
+        (names[value.method], float(value.epochs), float(value.epochs) * IN1K_IMAGES, value.number, value.number)
+        for value in printed_at(paper_values(), "Table 2", "linear_probe_top1")
+        if value.source == OWN and value.architecture == MODEL_ROLES[MODEL]
+    ]
+    return pd.DataFrame(printed, columns=["method", "epochs", "images", "value", "mean"]).assign(
+        low=np.nan, high=np.nan
     )
 
 

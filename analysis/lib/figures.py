@@ -1,4 +1,7 @@
-"""The look of all figures: one colour and one name a method, few lines, nothing that a reader has to decode."""
+"""The look of all figures: a method has one colour, one mark and one line, nothing that a reader has to decode.
+
+Marks and lines tell methods apart in grey too, and where colours look alike to a reader.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +12,97 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.lib.head import NOT_A_RESULT, command_line
+from analysis.lib.page import DIGITS
+from analysis.lib.tables import to_csv
+from can.errors import DataError
+from can.files import write_atomic
+from experiments.harness.methods import preset
+from experiments.harness.setting import Setting
+
+# By method. The baselines, which are not trained, are lines without a mark.
 COLORS = {"can": "#0b6e4f", "simclr": "#c8553d", "mae": "#3d5a98"}
+MARKERS = {"can": "o", "simclr": "s", "mae": "^"}
+LINES = {"can": "-", "simclr": "--", "mae": "-.", "random": ":", "pixels": (0, (6, 2, 1, 2, 1, 2))}
 GREY = "#8d99ae"
+SMALL = 6.5  # points, of what is said in a corner
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.titlelocation": "left",
+    "axes.titlesize": "medium",
     "grid.alpha": 0.25,
     "font.size": 9,
     "legend.frameon": False,
+    "legend.handlelength": 3.2,  # so that a dashed line shows its dashes
     "savefig.dpi": 200,
     "figure.constrained_layout.use": True,
+    "pdf.compression": 0,  # two files can be compared as text
 }
+plt.rcParams.update(STYLE)
 
 
-def subplots(columns: int, *, width: float = 3.4, height: float = 2.8) -> tuple[Figure, list[Axes]]:
-    """A row of panels in this style; sizes in inches, of one panel."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, columns, figsize=(columns * width, height), squeeze=False)
-    return figure, list(axes[0])
+def subplots(columns: int, rows: int = 1, *, width: float = 3.4, height: float = 2.8) -> tuple[Figure, list[Axes]]:
+    """Panels in this style, row by row; sizes in inches, of one panel."""
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * width, rows * height), squeeze=False)
+    return figure, list(axes.flat)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG that is the same to the byte whenever it is drawn from the same numbers."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context(STYLE):
-        figure.savefig(path, metadata={"Software": None})
+def corner(axes: Axes, setting: Setting, source: str) -> None:
+    """Says above the right end of a panel at which scale its numbers were made, and whose they are."""
+    parts = [setting.scale.name, source, *(["recast"] if setting.given else [])]
+    smoke = f"\n{NOT_A_RESULT}" if setting.scale.name == "smoke" else ""
+    axes.set_title(", ".join(parts) + smoke, loc="right", fontsize=SMALL, color=GREY)
+
+
+def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool = True, label: bool = False) -> None:
+    """Draws each run of one method as a dot, and at each place the mean of its runs with its 95 % interval.
+
+    Args:
+      axes: the panel.
+      runs: a line a run, with the columns of `analysis.lib.intervals.of_means`.
+      at: the column that says where a run stands on the x axis.
+      method: whose colour, mark and line these are.
+      line: whether one goes through the means.
+      label: whether the legend names the method here.
+    """
+    color, marker = COLORS[method], MARKERS[method]
+    axes.plot(runs[at], runs["value"], marker, color=color, markersize=3.5, alpha=0.5, markeredgewidth=0)
+    means = runs.drop_duplicates(at).sort_values(at)
+    axes.errorbar(
+        means[at],
+        means["mean"],
+        yerr=[means["mean"] - means["low"], means["high"] - means["mean"]],
+        color=color,
+        marker=marker,
+        markersize=5,
+        markerfacecolor="white",
+        linestyle=LINES[method] if line else "none",
+        capsize=2,
+        label=preset(method).title if label else None,
+    )
+
+
+def nothing_to_draw(setting: Setting, command: str) -> DataError:
+    """The error of a figure without a number, with the command of `experiments/` that makes some."""
+    return DataError(f"nothing is measured at scale {setting.scale.name!r}: {command_line(setting, command)} does it")
+
+
+def save(figure: Figure, setting: Setting, name: str, drawn: pd.DataFrame) -> Path:
+    """Writes `<name>.png`, `.pdf` and, of the numbers that are drawn, `.csv` beside the reader's results.
+
+    The files are the same to the byte whenever they are made of the same numbers. Returns the path of the PNG.
+    """
+    folder = setting.results_dir / setting.scale.name
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+    figure.savefig(folder / f"{name}.pdf", metadata={"Creator": None, "Producer": None, "CreationDate": None})
     plt.close(figure)
+    write_atomic(folder / f"{name}.csv", to_csv(drawn.round(DIGITS)))
+    return folder / f"{name}.png"
