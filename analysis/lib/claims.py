@@ -195,9 +195,9 @@ class Cost:
 Measure = Difference | Peak | Flat | Wins | Cost
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Claim:
-    """One sentence of the paper.
+    """One sentence of the paper; equal to itself alone.
 
     Attributes:
       place: where the paper says it.
