@@ -30,6 +30,9 @@ COLORS = {"can": "#0b6e4f", "simclr": "#c8553d", "mae": "#3d5a98"}
 MARKERS = {"can": "o", "simclr": "s", "mae": "^"}
 LINES = {"can": "-", "simclr": "--", "mae": "-.", "random": ":", "pixels": (0, (6, 2, 1, 2, 1, 2))}
 GREY = "#8d99ae"
+# By the verdict on a claim of the paper.
+VERDICTS = {"reproduced": "#0b6e4f", "contradicted": "#b23a48", "undecided": "#6c757d"}
+VERDICT_MARKERS = {"reproduced": "o", "contradicted": "X", "undecided": "D"}
 SMALL = 6.5  # points, of what is said in a corner
 STYLE: Any = {
     "axes.spines.top": False,

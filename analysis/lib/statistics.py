@@ -67,6 +67,8 @@ class Decision(NamedTuple):
     high: Float[np.ndarray, "*tables claims"]
     p: Float[np.ndarray, "*tables claims"]
     p_holm: Float[np.ndarray, "*tables claims"]
+    seed_variance: Float[np.ndarray, "*tables claims"]  # of the difference, in points squared
+    image_variance: Float[np.ndarray, "*tables claims"]
 
 
 def compare(runs: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
@@ -93,10 +95,10 @@ def average(contrasts: Sequence[Contrast]) -> Contrast:
 def contrast(runs: pd.DataFrame, claims: Sequence[Contrast]) -> pd.DataFrame:
     """A verdict on each claim that a contrast is positive, in the order of `claims`.
 
-    Columns: `difference`, `low`, `high` (points; the 95 % interval of this claim alone), `df`, `p`, `p_holm`, `seeds`
-    (the fewest of its rows), `paired`, `verdict`. The difference is that of the fit, which is not quite that of the
-    rows' means if seeds are missing. A claim about a row of one seed has an infinite interval and p = 1. One about a
-    row without runs has pd.NA for its numbers, 0 for its `seeds`.
+    Columns: `difference`, `low`, `high` (points; the 95 % interval of this claim alone), `df`, `p`, `p_holm`,
+    `seed_variance`, `image_variance`, `seeds` (the fewest of its rows), `paired`, `verdict`. The difference is that of
+    the fit, which is not quite that of the rows' means if seeds are missing. A claim about a row of one seed has an
+    infinite interval and p = 1. One about a row without runs has pd.NA for its numbers, 0 for its `seeds`.
 
     Raises DataError if the runs are not a table as the module describes.
     """
@@ -108,6 +110,7 @@ def contrast(runs: pd.DataFrame, claims: Sequence[Contrast]) -> pd.DataFrame:
         if all(row in rows for row in claim):
             estimate = sum(weight * rows[row].mean for row, weight in claim.items())
             line |= dict(difference=estimate, low=-np.inf, high=np.inf, df=0, p=1, p_holm=1)
+            line |= dict(seed_variance=np.inf, image_variance=np.inf)
             line |= dict(seeds=min(rows[row].seeds for row in claim), verdict=UNDECIDED)
         lines.append(line)
     tested = [line for line in lines if line["seeds"] >= 2]
@@ -120,7 +123,8 @@ def contrast(runs: pd.DataFrame, claims: Sequence[Contrast]) -> pd.DataFrame:
             if line["p_holm"] < ERROR_RATE:
                 line["verdict"] = HOLDS if line["difference"] > 0 else FAILS
     numbers = dict.fromkeys(("difference", "low", "high"), "Float64") | {"df": "Int64"}
-    numbers |= dict.fromkeys(("p", "p_holm"), "Float64") | {"seeds": "int64", "paired": "bool"}
+    numbers |= dict.fromkeys(("p", "p_holm", "seed_variance", "image_variance"), "Float64")
+    numbers |= {"seeds": "int64", "paired": "bool"}
     return pd.DataFrame(lines, columns=[*numbers, "verdict"], dtype=object).astype(numbers)
 
 
@@ -191,7 +195,13 @@ def decide(
 
     p = _p_value(difference, seed_variance, image_variance, plan.df)
     half = np.sqrt(_half_width_squared(-special.ndtri(ERROR_RATE / 2), seed_variance, image_variance, plan.df))
-    return Decision(difference, difference - half, difference + half, p, _holm(p))
+    return Decision(difference, difference - half, difference + half, p, holm(p), seed_variance, image_variance)
+
+
+def half_width(level: float, seed_variance: float, image_variance: float, df: int) -> float:
+    """Of the interval that holds a difference with the probability 1 - `level`; points."""
+    z, variances = -special.ndtri(level / 2), (np.array(seed_variance), np.array(image_variance))
+    return float(np.sqrt(_half_width_squared(z, *variances, np.array(df)))) if df else float("inf")
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
@@ -280,7 +290,7 @@ def _p_value(
     return 2 * special.ndtr(-np.where(solved.success, solved.x, _FARTHEST))
 
 
-def _holm(p: Float[np.ndarray, "*tables claims"]) -> Float[np.ndarray, "*tables claims"]:
+def holm(p: Float[np.ndarray, "*tables claims"]) -> Float[np.ndarray, "*tables claims"]:
     """Holm's step-down adjustment over the last axis: a family is decided wrongly at most at the rate of one claim."""
     order = np.argsort(p, axis=-1)
     steps = np.take_along_axis(p, order, -1) * np.arange(p.shape[-1], 0, -1)

@@ -1,0 +1,22 @@
+"""Every quantitative claim of the paper, as data: place, sentence in our words, the runs it compares, the predicate.
+
+`analysis/make_claims.py` says what measurements say of them.
+"""
+
+from __future__ import annotations
+
+from analysis.claims import figures, tables
+from analysis.lib.claims import Claim
+
+CLAIMS: tuple[Claim, ...] = (
+    *tables.table_2(),
+    *tables.figure_4(),
+    *tables.table_3(),
+    *tables.table_1(),
+    *tables.table_4(),
+    *figures.figure_7(),
+    *figures.figure_8(),
+    *figures.few_shot(),
+    *figures.robustness(),
+    *tables.costs(),
+)
