@@ -48,7 +48,7 @@ def gallery(base: str, setting: Setting) -> Path:
 
     figure, axes = figures.subplots(1, len(rows), width=COLUMNS * 0.8, height=0.85)
     for axis, (name, images) in zip(axes, rows.items(), strict=True):
-        axis.imshow(_strip(images), interpolation="nearest")
+        axis.imshow(_strip(images), interpolation="none")
         axis.set_ylabel(name, rotation=0, ha="right", va="center")
         axis.set_yticks([])
         axis.set_xticks([])
