@@ -39,7 +39,7 @@ def test_finished_runs_are_copied_with_what_belongs_to_them_and_nothing_else(her
     for seed in range(3):
         run = add(here, "can/vit_b/800", seed, top1=80 + seed)
         add(here, "can/vit_b/800", seed, "finetune", top1=90)
-        for name in ("finetune.csv", "notes.csv", "eval-of_no_table.json", ".lock", "loss.png"):
+        for name in ("finetune.csv", "finetune.npz", "notes.csv", "eval-of_no_table.json", ".lock", "loss.png"):
             (run.results / name).write_text("{}")
     add(here, "can/vit_b/800", 7, "few_shot", top1=90, protocol={"l2": 9}).eval_path("few_shot")  # by other settings
     add(here, Spec("can", "vit_b", "jft", 800).but(mask_rate=0.75), 0, top1=70)  # in no table
@@ -54,6 +54,7 @@ def test_finished_runs_are_copied_with_what_belongs_to_them_and_nothing_else(her
             "eval-linear_probe.json",
             "eval-finetune.json",
             "finetune.csv",
+            "finetune.npz",
         )
     }
     copied = here.published_dir / "laptop" / "can-vitb-jft-e800-s1"
@@ -124,9 +125,11 @@ def test_tables_are_remade_of_the_published_results_alone_and_beside_them(here: 
     add(published(here), ROW, 0, top1=80)
     add(here, ROW, 0, top1=30)
     before = names(here)
-    assert publish.remake_tables(here) == ["make_table2", "make_training_length"]  # no transfer is published
-    made = {"table2.md", "table2.csv", "table2.tex", "training_length.png"}
-    assert names(here) - before == {f"laptop/{name}" for name in made}
+    assert publish.remake_tables(here) == ["make_figure1", "make_table2", "make_training_length"]
+    kinds = {"table2": ("md", "csv", "tex"), "training_length": ("png", "pdf", "csv")}
+    kinds["figure1"] = ("md", "tex", "png", "pdf", "csv")  # and no finetuning is published
+    made = {f"laptop/{name}.{kind}" for name, endings in kinds.items() for kind in endings}
+    assert names(here) - before == made
     text = (here.published_dir / "laptop" / "table2.md").read_text(encoding="utf-8")
     assert cells(text, "CAN", "ViT-L", "800")[5:] == ["80.0 (1)"]
     assert str(here.published_dir.parent) not in text  # no folder of the maintainer's machine
