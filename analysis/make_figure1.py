@@ -57,6 +57,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     )
     flops = {run.spec: pretraining_flops(run.config) for _, run in found.runs if run.config.optim.total_steps}
     section(page, found, "At equal floating-point operations", at_equal_flops(flops))
+    page.bullets(apart(flops))
     sets = by_data(found)
     page.add("## By pre-training set")
     page.table(sets, caption=f"Linear probe after 800 epochs, by pre-training set. {what}")
@@ -86,12 +87,25 @@ def at_equal_flops(flops: Mapping[Spec, float]) -> Claimed:
     }
     found: dict[tuple[str, str], Contrast] = {}
     for rival in METHODS[1:]:
-        claim = f"{preset(OURS).title} above {preset(rival).title} at equal FLOPs"
+        claim = _equal(rival)
         for method, other, sign in ((OURS, rival, 1), (rival, OURS, -1)):
             for spec, weights in contrasts(by_method[method], by_method[other]).items():
-                where = f"{preset(method).title}'s {spec.epochs:g} epochs, {EngFormatter(places=1)(flops[spec])}FLOPs"
+                where = f"{preset(method).title}'s {spec.epochs:g} epochs, {_short(flops[spec])}"
                 found[claim, where] = {row: sign * weight for row, weight in weights.items()}
     return found
+
+
+def apart(flops: Mapping[Spec, float]) -> list[str]:
+    """The methods whose measured curves do not meet CAN's at any cost, of those that have one."""
+    compared = {claim for claim, _ in at_equal_flops(flops)}
+    ranges = {method: [flops[spec] for spec in SCALED if spec.method == method and spec in flops] for method in METHODS}
+    return [
+        f"{preset(rival).title} is not compared with {preset(OURS).title} at equal FLOPs: its runs cost "
+        f"{_short(min(ranges[rival]))} to {_short(max(ranges[rival]))}, {preset(OURS).title}'s "
+        f"{_short(min(ranges[OURS]))} to {_short(max(ranges[OURS]))}."
+        for rival in METHODS[1:]
+        if ranges[OURS] and ranges[rival] and _equal(rival) not in compared
+    ]
 
 
 def on_each_set() -> Claimed:
@@ -157,6 +171,7 @@ def draw(setting: Setting, found: Results, flops: Mapping[Spec, float], costs: p
             own = runs[runs["row"] == spec].assign(at=place + 0.2 * (index - 1))
             if len(own):
                 figures.interval(sets, own, "at", spec.method, line=False)
+    sets.set_xlim(-0.5, len(BY_DATA) - 0.5)
     sets.set_xticks(range(len(BY_DATA)), [DATA_ROLES[data] for data in BY_DATA])
     sets.grid(visible=False, axis="x")
     sets.set_title(f"{MODEL_ROLES[MODEL]}, 800 epochs")
@@ -184,6 +199,15 @@ def _flops_of_image(scale: str, method: str, setting: Setting, overrides: Mappin
     chosen = setting.scale if scale == setting.scale.name else SCALES[scale]
     config = resolve(chosen, Spec(method, MODEL, "jft", 5000), 0, overrides)
     return pretraining_flops(config) / (config.optim.last_step * config.optim.batch_size)
+
+
+def _equal(rival: str) -> str:
+    return f"{preset(OURS).title} above {preset(rival).title} at equal FLOPs"
+
+
+def _short(flops: float) -> str:
+    """`27.7 TFLOPs`."""
+    return EngFormatter("FLOPs", places=1)(flops)
 
 
 def _printed(spec: Spec) -> str | None:

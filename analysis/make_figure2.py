@@ -20,7 +20,7 @@ from analysis.lib.command import run
 from analysis.lib.page import Page
 from analysis.lib.results import Results, read
 from analysis.lib.tables import to_markdown
-from can.evals.pictures import Pictures, visible_of
+from can.evals.pictures import NOISE_RANGE, Pictures, visible_of
 from experiments.figure2_method import CAN, NEEDS
 from experiments.harness.evaluations.pictures import path_of
 from experiments.harness.setting import Run, Setting
@@ -28,6 +28,7 @@ from experiments.harness.setting import Run, Setting
 COMMAND = "figure2_method"  # of experiments/
 METRICS = {"reconstruct": "Reconstruction error", "noise_correlation": "Correlation of predicted with true noise"}
 DRAWN = ["source", "metric", "share", "seed", "value", "mean", "low", "high"]
+MASKED = 205  # grey, of 255
 LEVELS = (0.5, 1.0, 2.0)  # of noise, as shares of sigma_max, that Figure 3 shows
 
 
@@ -95,7 +96,7 @@ def draw_method(setting: Setting, source: str, drawn: Run, pictures: Pictures) -
     _picture(figure, pictures.images[0], (0.15, 1.35), "image")
     for view, bottom in ((0, 2.25), (1, 0.45)):
         middle = bottom + 0.5
-        seen = np.where(visible[view, 0][..., None], pictures.noisy[view, 0], 255)
+        seen = np.where(visible[view, 0][..., None], pictures.noisy[view, 0], MASKED)
         _picture(figure, pictures.views[view, 0], (1.65, bottom), f"view {view + 1}")
         _picture(figure, seen, (3.0, bottom), f"{pictures.masked[view, 0].mean():.0%} masked, noise added")
         _picture(figure, pictures.reconstructed[view, 0], (6.9, bottom), "reconstructed")
@@ -109,7 +110,7 @@ def draw_method(setting: Setting, source: str, drawn: Run, pictures: Pictures) -
         _arrow(canvas, (4.85, middle - 0.28 if view == 0 else middle + 0.28), (4.85, 2.08 if view == 0 else 1.62))
     _box(canvas, (4.25, 1.62), "InfoNCE", width=1.2, height=0.46)
     canvas.text(5.55, 1.85, "pooled patches of both views", va="center", fontsize=figures.SMALL)
-    canvas.text(7.4, 1.85, "and the noise\n(Figure 3)", va="center", ha="center", fontsize=figures.SMALL)
+    canvas.text(7.4, 1.85, "and the noise:\nFigure 3", va="center", ha="center", fontsize=figures.SMALL)
     where = f"{setting.scale.name}, {source}: {drawn.folder.name}, test image of {setting.labelled}"
     canvas.text(8.5, 0.06, where, ha="right", fontsize=figures.SMALL, color=figures.GREY)
     figures.save(figure, setting, "figure2", None)
@@ -144,8 +145,9 @@ def _picture(figure: Figure, image: np.ndarray, corner: tuple[float, float], tit
 
 
 def _noise(axes: Axes, noise: np.ndarray, visible: np.ndarray, title: str) -> None:
-    """Noise in colours, grey at 0; masked patches are white."""
-    axes.imshow(np.where(visible, noise.astype(int) + 127, 255).astype(np.uint8), interpolation="nearest")
+    """Noise in colours, grey at 0 and full at two standard deviations; masked patches are white."""
+    colors = np.clip(127 + noise.astype(int) * NOISE_RANGE / 2, 0, 255)
+    axes.imshow(np.where(visible, colors, 255).astype(np.uint8), interpolation="nearest")
     axes.set_title(title, fontsize=figures.SMALL + 1)
     axes.axis("off")
 

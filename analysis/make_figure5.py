@@ -89,7 +89,7 @@ def contests(number: str, shots: int, protocol: str) -> list[Contest]:
     """What CAN is held against in a figure at a number of shots, with the counts that App. A prints."""
     *rivals, can = RUNS[number]
     mae, _ = rivals
-    where = f"{_title(number)}, {shots} shots, {protocol}"
+    where = f"{_title(number)}, {shots}-shot, {protocol}"
     everyone = tuple(rivals)
     printed: dict[tuple[Spec, ...], str]
     if (number, shots) == ("15", 10):
@@ -99,7 +99,7 @@ def contests(number: str, shots: int, protocol: str) -> list[Contest]:
         more = RUNS["12"][-1]
         jft = Contest(
             f"CAN after {DATA_ROLES[more.data]} above CAN after {DATA_ROLES[can.data]}",
-            f"Figures 12 and 15, {shots} shots, {protocol}",
+            f"Figures 12 and 15, {shots}-shot, {protocol}",
             more,
             (can,),
             by_test_set.printed_count("few_shot_25_wins_over_in1k_pretraining"),
@@ -137,9 +137,8 @@ def draw(setting: Setting, source: str, found: Shots) -> None:
             if sets := found[evaluation, shots]:
                 numbers = test_set_panel.draw(panel, rows, sets, UNTRAINED[rows[-1].model])
                 drawn.append(numbers.assign(shots=shots, protocol=PROTOCOLS[evaluation]))
-                if len(drawn) == 1:
-                    panel.legend()
                 figures.corner(panel, setting, source)
+        test_set_panel.legend(figure, axes)
         columns = ["protocol", "shots", *test_set_panel.COLUMNS]
         figures.save(figure, setting, f"figure{number}", pd.concat(drawn)[columns])
 

@@ -99,9 +99,11 @@ def judge(page: Page, by_source: dict[str, BySet]) -> None:
         verdicts = {source: by_test_set.judged(claims, sets) for source, sets in by_source.items()}
         counts.append(by_test_set.count_table(claims, verdicts))
         differences.append(by_test_set.difference_table(claims, verdicts))
-    for tables in (counts, differences):
+    for introduction, tables in (("", counts), ("In points, what is decided in bold:", differences)):
         together = pd.concat(tables, ignore_index=True)
-        page.add(to_markdown(together) if len(together) else "")
+        if len(together):
+            page.add(introduction)
+            page.add(to_markdown(together))
 
 
 def draw(setting: Setting, source: str, sets: BySet) -> None:
@@ -115,8 +117,8 @@ def draw(setting: Setting, source: str, sets: BySet) -> None:
         for one, panel in zip(axes, panels, strict=True):
             drawn.append(test_set_panel.draw(one, PANELS[panel], sets).assign(panel=panel))
             one.set_title(title(PANELS[panel]))
-            one.legend()
             figures.corner(one, setting, source)
+        test_set_panel.legend(figure, axes)
         figures.save(figure, setting, f"figure{number}", pd.concat(drawn)[["panel", *test_set_panel.COLUMNS]])
 
 

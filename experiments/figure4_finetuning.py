@@ -1,4 +1,4 @@
-"""Figure 4: finetuning accuracy against the length of pre-training, of Table 2's ViT-L rows.
+"""Figure 4: finetuning accuracy against the length of pre-training, of Table 2's ViT-L rows and MAE's 800 epochs.
 
     bash experiments/figure4_finetuning.sh [--scale=smoke|laptop|overnight|gpu|paper] [--seeds=0,1,2] [--rows=can/vit_l]
 
@@ -13,7 +13,7 @@ from experiments import table2_jft
 from experiments.harness import table
 from experiments.harness.spec import Need, Spec
 
-RUNS = tuple(spec for spec in table2_jft.RUNS if spec.model == "vit_l")
+RUNS = (Spec("mae", "vit_l", "jft", 800), *(spec for spec in table2_jft.RUNS if spec.model == "vit_l"))
 UNTRAINED = Spec("random", "vit_l", "jft", 0)
 EVALS = ("finetune", "linear_probe")  # the probe is Table 2's: does finetuning gain over it?
 NEEDS = (*(Need(spec, EVALS) for spec in RUNS), Need(UNTRAINED, ("finetune_scratch",)))

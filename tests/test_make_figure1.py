@@ -45,7 +45,10 @@ def test_nothing_is_compared_where_only_one_curve_is_measured(here: Setting, mon
     assert "## At equal floating-point operations" not in make_figure1.render(here)  # one length is no curve
     for spec, top1 in ((jft("simclr", 800), 70), (jft("simclr", 5000), 70), (jft("mae", 800), 70)):
         measure(here, spec, top1)
-    assert "## At equal floating-point operations" not in make_figure1.render(here)  # the curves do not overlap
+    text = make_figure1.render(here)  # the curves do not overlap
+    assert "## At equal floating-point operations" not in text
+    assert "- SimCLR is not compared with CAN at equal FLOPs: its runs cost" in text
+    assert "- MAE is not compared with CAN at equal FLOPs: its runs cost" in text
 
 
 def test_the_difference_at_equal_cost_is_read_between_the_lengths(here: Setting, monkeypatch) -> None:

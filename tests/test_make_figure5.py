@@ -41,7 +41,7 @@ def test_the_sets_on_which_can_is_first_are_counted_by_figure_shots_and_protocol
     measure(published(here), mae, *[40.0] * 6, 40, 40, 60)
     measure(here, can, 50, evaluation="few_shot_sgd")
     text = make_figure5.render(here)
-    where = "Figures 5 and 11, 10 shots, ridge regression"
+    where = "Figures 5 and 11, 10-shot, ridge regression"
     assert cells(text, "CAN above MAE and SimCLR", where)[2:] == ["–", "7 of 9", "6 for, 2 against"]
     assert "SGD |" not in text.split("## Figures 5 and 11")[0]  # of that protocol there is no rival
     by_sgd = text.split(", by SGD")[1]
@@ -53,10 +53,10 @@ def test_the_counts_that_the_paper_prints_stand_beside_ours(here: Setting) -> No
         measure(here, spec, top1)
     measure(here, RUNS["12"][-1], 50)  # less than after IN-1K
     text = make_figure5.render(here)
-    ten, many = (f"Figure 15, {shots} shots, ridge regression" for shots in (10, 25))
+    ten, many = (f"Figure 15, {shots}-shot, ridge regression" for shots in (10, 25))
     assert cells(text, "CAN above MAE and SimCLR", ten)[2:] == ["8 of 9", "0 of 9", "0 for, 9 against"]
     assert cells(text, "CAN above MAE", many)[2:] == ["5 of 9", "0 of 9", "0 for, 9 against"]
-    both = "Figures 12 and 15, 25 shots, ridge regression"
+    both = "Figures 12 and 15, 25-shot, ridge regression"
     assert cells(text, "CAN after JFT-300M above CAN after IN-1K", both)[2:] == ["6 of 9", "0 of 9", "0 for, 9 against"]
 
 

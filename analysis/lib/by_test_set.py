@@ -23,8 +23,8 @@ from experiments.harness.spec import Spec
 BySet = Mapping[str, pd.DataFrame]  # by test set: the runs of one source, values in per cent
 
 RULE = (
-    "Differences in points; those in bold are decided: their 95 % interval is beside 0 after Holm's adjustment for the "
-    "number of claims of the figure. It is from the standard deviation of seeds, pooled over all rows on that set, and "
+    "A difference is decided if its 95 % interval does not hold 0, after Holm's adjustment for the number of claims of "
+    "the figure. The interval is from the standard deviation of seeds, pooled over all rows on that set, and "
     "the error of the finite set; rows are paired by seed. One seed decides nothing."
 )
 
@@ -117,10 +117,8 @@ def difference_table(contests: Sequence[Contest], verdicts: Mapping[str, pd.Data
                     else signed(line.difference)
                     for line in measured.itertuples()
                 }
-                lines.append(
-                    {"Difference": contest.title.replace(" above ", " − "), "Where": contest.where, "Whose": source}
-                    | cells
-                )
+                title = contest.title.replace(" above ", " − ")
+                lines.append({"Difference": title, "Where": contest.where, "Whose": source, **cells})
     return pd.DataFrame(lines)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analysis.lib import figures, intervals
 from analysis.lib.by_test_set import BySet
@@ -42,3 +44,12 @@ def draw(axes: Axes, rows: Sequence[Spec], sets: BySet, untrained: Spec | None =
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("top-1 in %")
     return drawn[COLUMNS]
+
+
+def legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend below all panels, which names each row once."""
+    named: dict[str, Artist] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True)) | named
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=len(named))
