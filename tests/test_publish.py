@@ -42,7 +42,7 @@ def test_finished_runs_are_copied_with_what_belongs_to_them_and_nothing_else(her
         for name in ("finetune.csv", "notes.csv", "eval-of_no_table.json", ".lock", "loss.png"):
             (run.results / name).write_text("{}")
     add(here, "can/vit_b/800", 7, "few_shot", top1=90, protocol={"l2": 9}).eval_path("few_shot")  # by other settings
-    add(here, Spec("can", "vit_b", "jft", 800).but(mask_rate=0.75), 0, top1=70)  # in no table
+    add(here, Spec("can", "vit_b", "jft", 800).but(mask_rate=0.7), 0, top1=70)  # in no table
     assert publish.publish_runs(here)[0] == "published 3 runs"
     assert names(here) == {
         f"laptop/can-vitb-jft-e800-s{seed}/{name}"
@@ -93,11 +93,29 @@ def test_a_run_or_an_evaluation_by_changed_sources_is_refused(here: Setting) -> 
     assert publish.publish_runs(here) == ["published 3 runs"]
 
 
-def test_results_of_two_commits_are_refused(here: Setting) -> None:
+def test_runs_of_two_commits_are_refused_and_so_is_an_evaluation(here: Setting) -> None:
+    later = COMMIT | {"commit": "facade"}
     for seed in range(3):
         add(here, ROW, seed, top1=80)
-        add(here, "can/vit_b/800", seed, top1=80, git=COMMIT | {"commit": "facade"} if seed == 2 else COMMIT)
-    refused(here, r"the results are of 2 commits \(c0ffee, facade\): make them all by one")
+        run = add(here, "can/vit_b/800", seed, top1=80, git=later if seed == 2 else COMMIT)
+    refused(here, r"provenance.json is of 2 commits \(c0ffee, facade\): make all of it by one")
+    write_json(run.results / "provenance.json", read_json(run.results / "provenance.json") | {"git": COMMIT})
+    refused(here, r"eval-linear_probe.json is of 2 commits \(c0ffee, facade\): make all of it by one")
+
+
+def test_an_evaluation_may_be_of_a_later_commit_than_its_runs(here: Setting) -> None:
+    for seed in range(3):
+        add(here, ROW, seed, top1=80)
+        run = add(here, ROW, seed, "finetune", top1=85, git=COMMIT | {"commit": "facade"})
+        write_json(run.results / "provenance.json", read_json(run.results / "provenance.json") | {"git": COMMIT})
+    assert publish.publish_runs(here) == ["published 3 runs"]
+
+
+def test_few_shot_is_published_with_one_seed_and_a_linear_probe_is_not(here: Setting) -> None:
+    add(here, ROW, 0, "few_shot", n=100, metrics={"birds/10shot": 0.5})
+    assert publish.publish_runs(here) == ["published 1 runs"]
+    add(here, ROW, 0, top1=80)
+    refused(here, "linear_probe of can/vit_l/800 has 1 seeds: publish 3 or more")
 
 
 def test_a_row_of_two_seeds_is_refused_but_at_smoke(here: Setting, tmp_path: Path) -> None:
@@ -124,8 +142,9 @@ def test_tables_are_remade_of_the_published_results_alone_and_beside_them(here: 
     add(published(here), ROW, 0, top1=80)
     add(here, ROW, 0, top1=30)
     before = names(here)
-    assert publish.remake_tables(here) == ["make_table2", "make_training_length"]  # no transfer is published
-    made = {"table2.md", "table2.csv", "table2.tex", "training_length.png"}
+    assert publish.remake_tables(here) == ["make_claims", "make_table2", "make_training_length"]  # no transfer is there
+    made = {f"{name}.{kind}" for name in ("table2", "claims") for kind in ("md", "csv", "tex")}
+    made |= {f"{name}.{kind}" for name in ("training_length",) for kind in ("png", "pdf", "csv")}
     assert names(here) - before == {f"laptop/{name}" for name in made}
     text = (here.published_dir / "laptop" / "table2.md").read_text(encoding="utf-8")
     assert cells(text, "CAN", "ViT-L", "800")[5:] == ["80.0 (1)"]
