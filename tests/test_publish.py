@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -125,7 +126,8 @@ def test_tables_are_remade_of_the_published_results_alone_and_beside_them(here: 
     add(here, ROW, 0, top1=30)
     before = names(here)
     assert publish.remake_tables(here) == ["make_table2", "make_training_length"]  # no transfer is published
-    made = {"table2.md", "table2.csv", "table2.tex", "training_length.png"}
+    made = {f"table2.{ending}" for ending in ("md", "csv", "tex")}
+    made |= {f"training_length.{ending}" for ending in ("png", "pdf", "csv")}
     assert names(here) - before == {f"laptop/{name}" for name in made}
     text = (here.published_dir / "laptop" / "table2.md").read_text(encoding="utf-8")
     assert cells(text, "CAN", "ViT-L", "800")[5:] == ["80.0 (1)"]
@@ -141,9 +143,16 @@ def test_a_scale_is_published_as_it_is(here: Setting, run_python) -> None:
     assert (done.returncode, done.stderr) == (1, "error: a scale is published as it is, without --batch_size=32\n")
 
 
+def coordinates(pdf: bytes) -> tuple[np.ndarray, list[bytes]]:
+    """The numbers that stand in the drawings of a PDF, and what stands between them; without its index of offsets."""
+    body = pdf.rpartition(b"\nxref\n")[0]
+    number = rb"(-?\d+\.\d+)"
+    return np.array(re.findall(number, body), float), re.split(number, body)[::2]
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_what_is_committed_is_what_its_results_make(scale: str, tmp_path: Path) -> None:
-    """Every file that remaking writes is committed as it is; drawn figures may differ by a rounding of colours."""
+    """Every file that remaking writes is committed as it is; drawn figures may differ by a rounding."""
     here = setting(tmp_path, scale)
     if (PUBLISHED / scale).exists():
         shutil.copytree(PUBLISHED / scale, here.published_dir / scale)
@@ -155,6 +164,9 @@ def test_what_is_committed_is_what_its_results_make(scale: str, tmp_path: Path) 
         if path.suffix == ".png":
             ours, theirs = (cv2.imdecode(np.frombuffer(of[path], np.uint8), 1).astype(int) for of in (before, after))
             assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 1, path
+        elif path.suffix == ".pdf":
+            (ours, texts), (theirs, others) = (coordinates(of[path]) for of in (before, after))
+            assert texts == others and np.allclose(ours, theirs, atol=0.01), path
         else:
             assert before[path] == after[path], path
 

@@ -90,6 +90,15 @@ def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool
     )
 
 
+def legend(figure: Figure, columns: int = 5) -> None:
+    """Names below the panels what is labelled in any of them, once."""
+    named: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault(name, handle)
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns)
+
+
 def nothing_to_draw(setting: Setting, command: str) -> DataError:
     """The error of a figure without a number, with the command of `experiments/` that makes some."""
     return DataError(f"nothing is measured at scale {setting.scale.name!r}: {command_line(setting, command)} does it")
