@@ -48,7 +48,7 @@ def gallery(base: str, setting: Setting) -> Path:
 
     figure, axes = figures.subplots(1, len(rows), width=COLUMNS * 0.8, height=0.85)
     for axis, (name, images) in zip(axes, rows.items(), strict=True):
-        axis.imshow(_strip(images), interpolation="nearest")
+        axis.imshow(_strip(images), interpolation="none")
         axis.set_ylabel(name, rotation=0, ha="right", va="center")
         axis.set_yticks([])
         axis.set_xticks([])
@@ -81,8 +81,8 @@ def _strip(images: UInt8[np.ndarray, "n height width 3"]) -> Image:
 def main() -> None:
     """Draws the gallery that the flags name."""
     values = flags.FLAGS
-    folders = {name: Path(getattr(values, name)) for name in ("results_dir", "data_dir")}
-    print(gallery(values.base, Setting(scale_named(values.scale), **folders)))
+    folder, data_dir = Path(values.results_dir), Path(values.data_dir)
+    print(gallery(values.base, Setting(scale_named(values.scale), results_dir=folder, data_dir=data_dir)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.lib import head, orderings, scores, statistics
+from analysis.lib import head, orderings, scores, statistics, table_page
 from analysis.lib.command import run
 from analysis.lib.orderings import Claim, Printed
 from analysis.lib.page import Page
@@ -53,21 +53,12 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         f"Paper: on IN-1K, as printed. {head.whose(found, setting, COMMAND)} "
         "Rows with a citation are the paper's quotations and are not run here."
     )
-    description = head.describe(found, setting)
-    page.bullets(description)
-    page.table(
-        table,
-        caption=" ".join(filter(None, [f"{page.title.lstrip('# ')}.", what, tested_on, *description])),
-        rules_before=[next(place for place, row in enumerate(rows) if row.spec), len(rows) - len(UNTRAINED) - 1],
+    own = next(place for place, row in enumerate(rows) if row.spec)
+    table_page.add_table(
+        page, table, found, setting, f"{what} {tested_on}".strip(), [own, len(rows) - len(UNTRAINED) - 1]
     )
-    page.bullets(head.missing(found, NEEDS, setting, COMMAND), head.how_to_measure(setting, COMMAND))
-    page.bullets([*found.left_out, *head.warnings(found)], "**Left out, or not comparable:**")
-    if judged:
-        page.add("## Do the paper's orderings hold here?")
-        page.bullets(f"{source.capitalize()}: {in_words(verdicts)}" for source, verdicts in judged.items())
-        page.add(orderings.RULE)
-        claimed = orderings.table(claims, judged)
-        page.add(to_markdown(claimed) if len(claimed) else "")
+    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
+    table_page.add_claims(page, claims, judged, in_words)
     page.add("## The paper's own contradictions")
     page.bullets(caveats(rows))
     page.write(setting, "table2", numbers(rows, found))
@@ -86,7 +77,7 @@ def table_rows(values: Sequence[PaperValue]) -> list[Row]:
 
 def frame(rows: Sequence[Row], found: Results) -> pd.DataFrame:
     """The table, as text."""
-    images = _of_rows(found, "images")
+    images = scores.shared(found, EVAL, METRIC, "images")
     return pd.DataFrame(
         {
             "Method": [_method(row) for row in rows],
@@ -101,7 +92,7 @@ def frame(rows: Sequence[Row], found: Results) -> pd.DataFrame:
 
 def numbers(rows: Sequence[Row], found: Results) -> pd.DataFrame:
     """The table, as numbers."""
-    images, steps, tested = (_of_rows(found, column) for column in ("images", "steps", "n"))
+    images, steps, tested = (scores.shared(found, EVAL, METRIC, column) for column in ("images", "steps", "n"))
     return pd.DataFrame(
         {
             "method": [_method(row) for row in rows],
@@ -143,7 +134,7 @@ def finding(setting: Setting) -> str:
         return f"Nothing is published at the scale `{setting.scale.name}` yet."
     longest = [spec for spec in RUNS if spec.model == "vit_l" and spec.epochs == max(run.epochs for run in RUNS)]
     means = scores.cells(runs)
-    images = _of_rows(found, "images")
+    images = scores.shared(found, EVAL, METRIC, "images")
     best = ", ".join(f"{preset(spec.method).title} {means[spec]}" for spec in reversed(longest) if spec in means)
     baselines = ", ".join(
         f"{preset(spec.method).title} {means[spec]}" for spec in (UNTRAINED[-1], PIXELS) if spec in means
@@ -167,12 +158,6 @@ def caveats(rows: Sequence[Row]) -> list[str]:
         if row.printed
         for other in contradictions(paper_values(), row.printed)
     ]
-
-
-def _of_rows(found: Results, column: str) -> dict[Spec | None, int]:
-    """What all runs of a row share."""
-    of_metric = found.records[(found.records["eval"] == EVAL) & (found.records["metric"] == METRIC)]
-    return dict(zip(of_metric["row"], of_metric[column], strict=True))
 
 
 def _epochs(row: Row) -> str:

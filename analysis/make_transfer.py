@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from analysis.lib import head, orderings, scores, statistics
+from analysis.lib import head, orderings, scores, statistics, table_page
 from analysis.lib.command import run
 from analysis.lib.page import Page
 from analysis.lib.results import Results, per_cent, read
@@ -48,8 +48,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     page.add(f"Mean ± standard deviation (seeds). {head.whose(found, setting, COMMAND)}")
     page.add(scores.tested_on(found, "linear_probe", "top1"))
     page.bullets(head.describe(found, setting))
-    page.bullets(head.missing(found, NEEDS, setting, COMMAND), head.how_to_measure(setting, COMMAND))
-    page.bullets([*found.left_out, *head.warnings(found)], "**Left out, or not comparable:**")
+    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
     for title, table in tables.items():
         page.add(f"## {title}")
         page.table(table, caption=f"{page.title.lstrip('# ')}. {title}, mean ± standard deviation (seeds).")

@@ -89,14 +89,15 @@ def publish_trials(own: Path, published: Path) -> str:
 def remake_tables(setting: Setting) -> list[str]:
     """Remakes the tables of the published results alone, beside them; returns their modules' names.
 
-    A table is made if some run is published of each evaluation that it reads; the scoreboard, of any.
+    A table is made if all that it needs is published; the scoreboard, if anything is.
     """
     alone = dataclasses.replace(setting, results_dir=setting.published_dir)
     made = []
     for name, module in tables().items():
-        asked = {evaluation for need in module.NEEDS for evaluation in need.evals}
-        published = set(read(module.NEEDS, alone).records["eval"])
-        if asked <= published or (published and module is make_claims):
+        needed = {(need.spec, evaluation) for need in module.NEEDS for evaluation in need.evals}
+        records = read(module.NEEDS, alone).records
+        published = set(zip(records["row"], records["eval"], strict=True))
+        if needed <= published or (published and module is make_claims):
             module.render(alone)
             made.append(name)
     return made

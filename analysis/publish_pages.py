@@ -1,4 +1,4 @@
-"""What is made of `results/published/`: tables beside their numbers (FLOPs, tuning), and those in the pages.
+"""What is made of `results/published/`: tables beside their numbers, and those in the pages.
 
 In README.md and docs/, a table stands between `<!-- table: NAME -->` and `<!-- /table -->`: what was there is replaced
 by what TABLES[NAME] makes. NAME may have an argument, a scale: `<!-- table: speed laptop -->`. To add a table, add a
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis import make_flops, make_table2, make_tuning
+from analysis import make_appendix_b, make_flops, make_hyperparameters, make_table2, make_tuning
 from analysis.lib import resource_tables, speed_tables
 from can.errors import DataError, check_choice
 from can.files import write_atomic
@@ -49,11 +49,9 @@ def fill(page: str, published: Path) -> str:
 
 def tables(published: Path = PUBLISHED) -> dict[Path, str]:
     """The tables that stand beside their numbers in `published`."""
-    made = {
-        published / name: text
-        for name, text in make_flops.pages(make_flops.read_counts(published / "flops.csv")).items()
-    }
-    return made | make_tuning.files(published)
+    pages = make_flops.pages(make_flops.read_counts(published / "flops.csv"))
+    pages |= make_hyperparameters.pages() | make_appendix_b.pages(published)
+    return {published / name: text for name, text in pages.items()} | make_tuning.files(published)
 
 
 def remake() -> list[str]:

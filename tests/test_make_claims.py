@@ -26,7 +26,7 @@ from analysis.lib.claims import (
 )
 from analysis.lib.results import read
 from analysis.lib.statistics import average, difference
-from experiments import figure5_few_shot, figure7_masking, figure8_weights
+from experiments import figure5_few_shot, figure7_masking, figure8_weights, table4_complementarity
 from experiments.harness.declared import declarations
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
@@ -186,6 +186,18 @@ def test_a_run_that_is_two_specs_counts_once_and_is_not_compared_with_itself(her
     (noise,) = [one for one in judged if one.claim.text.startswith("A wide range of noise")]
     assert noise.verdict == REPRODUCED and noise.estimate is not None
     assert noise.estimate.value == pytest.approx(4.0)
+
+
+def test_a_lower_loss_is_a_claim_that_is_reproduced(here: Setting) -> None:
+    simclr, mae, can = table4_complementarity.RUNS
+    for seed, noise in enumerate((-0.001, 0.0, 0.001)):
+        for spec, infonce in ((simclr, 2.5), (can, 2.3)):
+            add(here, spec, seed, "final_losses", metrics={"infonce": infonce + noise})
+        for spec, reconstruct in ((mae, 0.3), (can, 0.4)):
+            add(here, spec, seed, "final_losses", metrics={"reconstruct": reconstruct + noise, "infonce": 2.3 + noise})
+    assert verdict("Training with both lowers the contrastive loss", here) == REPRODUCED
+    assert verdict("Training with both lowers the reconstruction loss", here) == CONTRADICTED
+    assert "0.200 nats [" in make_claims.render(here)
 
 
 def test_masking_claims_read_the_masked_runs(here: Setting) -> None:

@@ -90,10 +90,10 @@ def test_points_have_a_sign_unless_they_round_to_zero(points: float, text: str) 
 
 
 def test_no_other_module_of_the_analysis_decides() -> None:
-    """The quantiles that verdicts need are in one module; agreement has those of its own question."""
+    """The quantiles that verdicts need are in one module; agreement and intervals of means have those of their own."""
     folder = Path(orderings.__file__).parents[1]
     words = ("stdtr", "ndtr", "ttest", "scipy.stats")
     users = {
         path.name for path in folder.rglob("*.py") if any(word in path.read_text(encoding="utf-8") for word in words)
     }
-    assert users == {"statistics.py", "agreement.py"}
+    assert users == {"statistics.py", "agreement.py", "intervals.py"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import experiments
 from analysis import make_table2, publish, verify
 from can.errors import DataError
 from can.files import read_json, write_json
+from experiments import table2_jft
 from experiments.harness.declared import all_needs
 from experiments.harness.scales import SCALES
 from experiments.harness.setting import PUBLISHED, Setting
@@ -139,12 +141,13 @@ def test_without_finished_runs_nothing_is_published(here: Setting) -> None:
 
 
 def test_tables_are_remade_of_the_published_results_alone_and_beside_them(here: Setting) -> None:
-    add(published(here), ROW, 0, top1=80)
+    for need in table2_jft.NEEDS:
+        add(published(here), need.spec, 0, top1=80)
     add(here, ROW, 0, top1=30)
     before = names(here)
-    assert publish.remake_tables(here) == ["make_claims", "make_table2", "make_training_length"]  # no transfer is there
-    made = {f"{name}.{kind}" for name in ("table2", "claims") for kind in ("md", "csv", "tex")}
-    made |= {f"{name}.{kind}" for name in ("training_length",) for kind in ("png", "pdf", "csv")}
+    made = {f"{name}.{ending}" for name in ("claims", "table2") for ending in ("md", "csv", "tex")}
+    made |= {f"{name}.{ending}" for name in ("claims", "training_length") for ending in ("png", "pdf", "csv")}
+    assert publish.remake_tables(here) == ["make_claims", "make_table2", "make_training_length"]
     assert names(here) - before == {f"laptop/{name}" for name in made}
     text = (here.published_dir / "laptop" / "table2.md").read_text(encoding="utf-8")
     assert cells(text, "CAN", "ViT-L", "800")[5:] == ["80.0 (1)"]
@@ -160,9 +163,16 @@ def test_a_scale_is_published_as_it_is(here: Setting, run_python) -> None:
     assert (done.returncode, done.stderr) == (1, "error: a scale is published as it is, without --batch_size=32\n")
 
 
+def coordinates(pdf: bytes) -> tuple[np.ndarray, list[bytes]]:
+    """The numbers that stand in the drawings of a PDF, and what stands between them; without its index of offsets."""
+    body = pdf.rpartition(b"\nxref\n")[0]
+    number = rb"(-?\d+\.\d+)"
+    return np.array(re.findall(number, body), float), re.split(number, body)[::2]
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_what_is_committed_is_what_its_results_make(scale: str, tmp_path: Path) -> None:
-    """Every file that remaking writes is committed as it is; drawn figures may differ by a rounding of colours."""
+    """Every file that remaking writes is committed as it is; drawn figures may differ by a rounding."""
     here = setting(tmp_path, scale)
     if (PUBLISHED / scale).exists():
         shutil.copytree(PUBLISHED / scale, here.published_dir / scale)
@@ -174,6 +184,9 @@ def test_what_is_committed_is_what_its_results_make(scale: str, tmp_path: Path) 
         if path.suffix == ".png":
             ours, theirs = (cv2.imdecode(np.frombuffer(of[path], np.uint8), 1).astype(int) for of in (before, after))
             assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 1, path
+        elif path.suffix == ".pdf":
+            (ours, texts), (theirs, others) = (coordinates(of[path]) for of in (before, after))
+            assert texts == others and np.allclose(ours, theirs, atol=0.01), path
         else:
             assert before[path] == after[path], path
 

@@ -350,3 +350,15 @@ def test_published_single_seeds_can_only_be_equalled() -> None:
 def test_other_test_images_are_no_agreement() -> None:
     with pytest.raises(DataError, match="a was tested on 50 images, and 100 when published"):
         agreement(table({"a": (80.0,)}, n=50), table({"a": (80.0,)}, n=100))
+
+
+def test_what_is_no_accuracy_has_the_error_of_seeds_alone_and_any_value() -> None:
+    above, below = np.array([301.0, 304.2, 299.9]), np.array([300.1, 302.9, 299.6])
+    losses = table({"a": above, "b": below}, n=0)
+    (claim,) = compare(losses, [("a", "b")]).itertuples()
+    expected = stats.ttest_rel(above, below)
+    low, high = expected.confidence_interval()
+    assert (claim.p, claim.low, claim.high) == pytest.approx((expected.pvalue, low, high))
+    # Two rows without any deviation differ, or they do not.
+    same = table({"a": [-2.0, -2.0], "b": [-2.0, -2.0], "c": [-3.0, -3.0]}, n=0)
+    assert list(compare(same, [("a", "b"), ("a", "c")])["verdict"]) == [UNDECIDED, HOLDS]

@@ -1,14 +1,31 @@
-"""The command line of what remakes a table or figure: the flags of a setting, then the text that is made."""
+"""The command lines of what remakes a table or figure: flags, then the text that is made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+from absl import flags as absl_flags
+
+from can.files import write_atomic
 from experiments.harness import cli, flags
-from experiments.harness.setting import Setting
+from experiments.harness.setting import RESULTS, Setting
 
 
 def run(render: Callable[[Setting], str]) -> None:
     """Parses the flags, which are those of the experiment, and prints what `render` returns."""
     flags.define_setting_flags()
     cli.run(lambda: print(render(flags.setting()), end=""))
+
+
+def run_pages(pages: Callable[[], dict[str, str]]) -> None:
+    """For what depends on no setting: writes the files, whose first one is the page, to --results_dir and prints it."""
+    absl_flags.DEFINE_string("results_dir", str(RESULTS), "where the files go")
+
+    def main() -> None:
+        made = pages()
+        for name, text in made.items():
+            write_atomic(Path(absl_flags.FLAGS.results_dir) / name, text)
+        print(next(iter(made.values())), end="")
+
+    cli.run(main)

@@ -5,6 +5,7 @@ Marks and lines tell methods apart in grey too, and where colours look alike to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.lib.head import NOT_A_RESULT, command_line
+from analysis.lib.head import NOT_A_RESULT, bullets, command_line, how_to_measure
 from analysis.lib.page import DIGITS
 from analysis.lib.tables import to_csv
 from can.errors import DataError
@@ -92,9 +93,24 @@ def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool
     )
 
 
+def legend(figure: Figure, columns: int = 5) -> None:
+    """Names below the panels what is labelled in any of them, once."""
+    named: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault(name, handle)
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns)
+
+
 def nothing_to_draw(setting: Setting, command: str) -> DataError:
     """The error of a figure without a number, with the command of `experiments/` that makes some."""
     return DataError(f"nothing is measured at scale {setting.scale.name!r}: {command_line(setting, command)} does it")
+
+
+def message(path: Path, missing: Sequence[str], setting: Setting, command: str) -> str:
+    """What the command of a figure prints: where it is, and what is missing of it with the commands that make it."""
+    rest = ["", how_to_measure(setting, command), "", bullets(missing)] if missing else []
+    return "\n".join([str(path), *rest]) + "\n"
 
 
 def save(figure: Figure, setting: Setting, name: str, drawn: pd.DataFrame) -> Path:

@@ -14,6 +14,7 @@ from experiments.harness.declared import declarations
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Need, Spec
 
+LOSSES = "final_losses"  # the evaluation whose numbers are no accuracies
 _NO_ROW = {"both sides are one run": 0.0}  # a contrast that is not measured
 
 
@@ -36,7 +37,8 @@ class ItemRuns:
         """What `statistics.contrast` says of claims about specs."""
         records = self._records
         of_metric = records[(records["eval"] == evaluation) & (records["metric"] == metric)]
-        runs = per_cent(of_metric).assign(row=of_metric["row"].map(self._names))
+        values = of_metric.assign(n=0) if evaluation == LOSSES else per_cent(of_metric)
+        runs = values.assign(row=of_metric["row"].map(self._names))
         return statistics.contrast(runs.drop_duplicates(["row", "seed"]), [self._of_runs(claim) for claim in claims])
 
     def by_set(self, evaluation: str, pattern: str) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import combinations, groupby, pairwise
 from typing import Any, NamedTuple
 
@@ -32,18 +32,22 @@ class Claim(NamedTuple):
 
     title: str  # of the group of claims that it belongs to
     where: str
-    above: Spec
-    below: Spec
+    above: Hashable  # a Spec, or whatever tells a row from others
+    below: Hashable
     paper: float | None  # points between them in the paper; None for what the paper does not have
 
 
 def paper_claims(rows: Sequence[Printed]) -> list[Claim]:
-    """The paper's orderings among its own rows: of methods, of training lengths and of sizes, all else equal."""
+    """The paper's orderings among its own rows: of methods, of training lengths and of sizes, all else equal.
+
+    Methods with equal numbers are not ordered.
+    """
     claims = []
     for group in _groups(rows, lambda row: (row.spec.model, row.spec.epochs)):
         for above, below in combinations(sorted(group, key=lambda row: row.value, reverse=True), 2):
-            title = f"{_method(above)} above {_method(below)} at equal size and epochs"
-            claims.append(_claim(title, f"{_model(above)} {above.spec.epochs:g}", above, below))
+            if above.value > below.value:
+                title = f"{_method(above)} above {_method(below)} at equal size and epochs"
+                claims.append(_claim(title, f"{_model(above)} {above.spec.epochs:g}", above, below))
     claims.sort(key=lambda claim: claim.title)
     for group in _groups(rows, lambda row: (row.spec.method, row.spec.model)):
         for short, long in pairwise(sorted(group, key=lambda row: row.spec.epochs)):
@@ -73,17 +77,17 @@ def judged(claims: Sequence[Claim], runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(claims, columns=Claim._fields)[["title", "where", "paper"]], verdicts], axis=1)
 
 
-def table(claims: Sequence[Claim], by_source: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def table(claims: Sequence[Claim], by_source: dict[str, pd.DataFrame], digits: int = 1) -> pd.DataFrame:
     """A line a claim that some source measures: the paper's difference, then `with_verdicts`."""
     columns: dict[str, Any] = {
         "Claim": [claim.title for claim in claims],
         "Where": [claim.where for claim in claims],
-        "Paper": [None if claim.paper is None else signed(claim.paper) for claim in claims],
+        "Paper": [None if claim.paper is None else signed(claim.paper, digits) for claim in claims],
     }
-    return with_verdicts(pd.DataFrame(columns, dtype=object), by_source)
+    return with_verdicts(pd.DataFrame(columns, dtype=object), by_source, digits)
 
 
-def with_verdicts(claims: pd.DataFrame, by_source: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def with_verdicts(claims: pd.DataFrame, by_source: dict[str, pd.DataFrame], digits: int = 1) -> pd.DataFrame:
     """A table of claims with each source's difference, its interval and the verdict; without what nobody measures.
 
     `by_source` has what `analysis.lib.statistics.compare` returned on the claims.
@@ -91,23 +95,22 @@ def with_verdicts(claims: pd.DataFrame, by_source: dict[str, pd.DataFrame]) -> p
     columns: dict[str, list[str | None]] = {}
     measured = pd.Series(False, index=claims.index)
     for source, verdicts in by_source.items():
-        columns[source.capitalize()] = [_interval(line) for line in verdicts.itertuples()]
+        columns[source.capitalize()] = [_interval(line, digits) for line in verdicts.itertuples()]
         columns[f"{source.capitalize()}: verdict"] = list(verdicts["verdict"])
         measured |= verdicts["verdict"] != statistics.MISSING
     return claims.assign(**columns)[measured]
 
 
-def signed(points: float) -> str:
+def signed(points: float, digits: int = 1) -> str:
     """`+1.2`, `−1.2` or `0.0`."""
-    return "0.0" if round(points, 1) == 0 else f"{points:+.1f}".replace("-", "−")
+    return f"{0:.{digits}f}" if round(points, digits) == 0 else f"{points:+.{digits}f}".replace("-", "−")
 
 
-def _interval(line: Any) -> str | None:
+def _interval(line: Any, digits: int) -> str | None:
     if pd.isna(line.difference):
         return None
-    if line.seeds < 2:
-        return f"{signed(line.difference)} (one seed)"
-    return f"{signed(line.difference)} [{signed(line.low)}, {signed(line.high)}]"
+    difference, low, high = (signed(points, digits) for points in (line.difference, line.low, line.high))
+    return f"{difference} (one seed)" if line.seeds < 2 else f"{difference} [{low}, {high}]"
 
 
 def _above(spec: Spec, baseline: Spec, what: str) -> Claim:

@@ -45,14 +45,17 @@ class Page:
         return "\n\n".join(self._parts) + "\n"
 
     def write(self, setting: Setting, name: str, numbers: pd.DataFrame) -> None:
-        """Writes `<name>.md`, its tables as `<name>.tex` and `numbers` as `<name>.csv`, beside the reader's results."""
-        folder = setting.results_dir / setting.scale.name
+        """Writes the files of the page beside the reader's results."""
+        for file, text in self.files(name, numbers).items():
+            write_atomic(setting.results_dir / setting.scale.name / file, text)
+
+    def files(self, name: str, numbers: pd.DataFrame) -> dict[str, str]:
+        """The texts of `<name>.md`, of its tables as `<name>.tex`, and of `numbers` as `<name>.csv`."""
         floats = [
             to_latex(
                 frame, caption=caption, label=f"tab:{name}" + (f"-{place}" if place > 1 else ""), rules_before=rules
             )
             for place, (frame, caption, rules) in enumerate(self._tables, 1)
         ]
-        write_atomic(folder / f"{name}.md", self.text)
-        write_atomic(folder / f"{name}.csv", to_csv(numbers.round(DIGITS)))
-        write_atomic(folder / f"{name}.tex", "\n".join(floats))
+        texts = {"md": self.text, "csv": to_csv(numbers.round(DIGITS)), "tex": "\n".join(floats)}
+        return {f"{name}.{ending}": text for ending, text in texts.items()}

@@ -14,15 +14,15 @@ from experiments.harness.spec import Spec
 CHANCE = "chance"  # the metric of a constant guess
 
 
-def cells(runs: pd.DataFrame) -> Mapping[Hashable, str]:
-    """`80.7 ± 0.4 (3)` for each row: mean, standard deviation and number of seeds of values in per cent."""
-    return {line.row: score(line.mean, line.sd, line.seeds) for line in statistics.summary(runs).itertuples()}
+def cells(runs: pd.DataFrame, digits: int = 1) -> Mapping[Hashable, str]:
+    """`80.7 ± 0.4 (3)` for each row: mean, standard deviation and number of seeds of the values as they are given."""
+    return {line.row: score(line.mean, line.sd, line.seeds, digits) for line in statistics.summary(runs).itertuples()}
 
 
-def score(mean: float, sd: float | None, seeds: int) -> str:
+def score(mean: float, sd: float | None, seeds: int, digits: int = 1) -> str:
     """`80.7 ± 0.4 (3)`; one seed has no deviation."""
-    deviation = "" if sd is None or pd.isna(sd) else f" ± {sd:.1f}"
-    return f"{mean:.1f}{deviation} ({seeds})"
+    deviation = "" if sd is None or pd.isna(sd) else f" ± {sd:.{digits}f}"
+    return f"{mean:.{digits}f}{deviation} ({seeds})"
 
 
 def columns(found: Results, evaluation: str, metric: str, rows: Sequence[Spec | None]) -> dict[str, list[str | None]]:
@@ -43,6 +43,12 @@ def numbers(found: Results, evaluation: str, metric: str, rows: Sequence[Spec | 
         for name in ("mean", "sd", "seeds"):
             made[f"{source}_{name}"] = [getattr(lines[row], name) if row in lines else pd.NA for row in rows]
     return made
+
+
+def shared(found: Results, evaluation: str, metric: str, column: str) -> dict[Spec | None, int]:
+    """What the runs of a row share that have a metric: `images`, `steps` or `n` of `Results.records`."""
+    of_metric = found.records[(found.records["eval"] == evaluation) & (found.records["metric"] == metric)]
+    return dict(zip(of_metric["row"], of_metric[column], strict=True))
 
 
 def tested_on(found: Results, evaluation: str, metric: str) -> str:

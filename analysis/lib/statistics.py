@@ -2,8 +2,9 @@
 
 A table is a frame with one line a run: `row` (what its runs share, any hashable key), `seed`, `value` (accuracy in per
 cent), `n` (test images) and optionally `correct` (a bool array [n]: which test images the run got right, the same
-images in the same order for all runs of the table; None where it is not known). A claim is a contrast of rows that
-should be positive: weights that sum to 0. That of a pair is 1 for the row that should be above and -1 for the other.
+images in the same order for all runs of the table; None where it is not known). `n` is 0 where the value is no accuracy
+but any number, say a loss. A claim is a contrast of rows that should be positive: weights that sum to 0. That of a pair
+is 1 for the row that should be above and -1 for the other.
 
 Two errors make a difference uncertain, and its 95 % interval holds both:
 
@@ -12,7 +13,7 @@ Two errors make a difference uncertain, and its 95 % interval holds both:
   paired: their means are compared, with the standard deviation of runs within a row, pooled over the table.
 - Test images. All runs see the same ones, so more seeds do not reduce this error. `correct` tells it image by image
   (`Design.images`); otherwise it is that of two independent binomial accuracies, which is larger unless the two rows
-  err on different images.
+  err on different images. Of what is no accuracy it is not known, and the interval holds the error of seeds alone.
 
 The interval is ± √(t² · seed variance + z² · image variance), with the quantiles of Student's t and of the normal
 distribution. It covers at least 95 % (Banerjee, 1960); the usual approximation (Welch, Satterthwaite) does not if there
@@ -177,8 +178,8 @@ def decide(
     seed_variance = (unexplained**2).sum(-1) / plan.residuals * (plan.weights**2).sum(-1)
 
     shares = values / 100 @ plan.means.T  # [..., rows]
-    sizes = plan.means @ n  # [rows]
-    image_variance = (shares * (1 - shares) / sizes) @ (plan.contrasts**2).T
+    sizes = plan.means @ n  # [rows]; 0 for what is no accuracy
+    image_variance = (shares * (1 - shares) / np.maximum(sizes, 1)) @ (plan.contrasts**2).T
     if correct is not None:
         images = correct.shape[-1]
         hits = correct.astype(np.float32)  # whole numbers below 2^24 are exact
@@ -191,7 +192,8 @@ def decide(
         image_variance = np.where(complete, by_image, image_variance)
     # A test set resolves no less than one image, even if every run gets every image right.
     fewest = np.where(plan.contrasts != 0, sizes, np.inf).min(-1)  # [claims]
-    image_variance = 1e4 * (image_variance + 1 / fewest**2)
+    resolved = 1e4 * (image_variance + 1 / np.maximum(fewest, 1) ** 2)
+    image_variance = np.where(fewest > 0, resolved, np.finfo(float).tiny)
 
     p = _p_value(difference, seed_variance, image_variance, plan.df)
     half = np.sqrt(_half_width_squared(-special.ndtri(ERROR_RATE / 2), seed_variance, image_variance, plan.df))
@@ -205,9 +207,9 @@ def half_width(level: float, seed_variance: float, image_variance: float, df: in
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """One line a row, in the order of `runs`: `row`, `mean`, `sd`, `seeds` and `n`.
+    """One line a row, in the order of `runs`: `row`, `mean`, `sd` (over seeds; pd.NA for one), `seeds` and `n`.
 
-    `sd` is the sample standard deviation over seeds, pd.NA for one seed. Raises DataError if the runs are not a table.
+    Raises DataError if the runs are not a table.
     """
     runs = checked(runs)
     at, names = _factorize(runs["row"])
@@ -327,7 +329,7 @@ def checked(runs: pd.DataFrame) -> pd.DataFrame:
     sizes: dict[Hashable, int] = {}
     seen = set()
     for run in runs.itertuples():
-        if not 0 <= run.value <= 100:
+        if run.n and not 0 <= run.value <= 100:
             raise DataError(f"{run.row}, seed {run.seed}: an accuracy in per cent is from 0 to 100, not {run.value}")
         if (run.row, run.seed) in seen:
             raise DataError(f"{run.row} has two results of seed {run.seed}")

@@ -33,7 +33,8 @@ from can.evals.encoder import Encoder, extract_features
 from can.objectives import cross_entropy
 from can.optim import descend, lars, learning_rate_schedule
 
-BATCH_NORM_EPS = 1e-6  # He et al.'s; Table 10 gives the momentum
+BATCH_NORM_MOMENTUM = 0.9  # Table 10
+BATCH_NORM_EPS = 1e-6  # He et al.'s
 INIT_STDDEV = 0.01  # of the linear layer's weights, He et al.'s
 AUGMENTATION = AugmentConfig(name="mae", crop_area_min=0.08)  # RandomResizedCrop and flip
 
@@ -44,7 +45,7 @@ class Classifier(nnx.Module):
     def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
         self.norm = nnx.BatchNorm(
             num_features,
-            momentum=0.9,
+            momentum=BATCH_NORM_MOMENTUM,
             epsilon=BATCH_NORM_EPS,
             use_bias=False,
             use_scale=False,

@@ -1,0 +1,88 @@
+"""Figure 8: CAN's contrastive weight, noise and denoising weight: `python analysis/make_figure8.py [--scale=...]`.
+
+The contrastive weight has a panel for each reduction of InfoNCE. Every seed is a dot, means have 95 % intervals over
+seeds. Writes `figure8.png`, `.pdf` and, of what is drawn, `.csv` into `results/<scale>/`. The reader's own results are
+drawn where there are some, else the published ones. Of the paper there is the choice that its text prints.
+"""
+
+from __future__ import annotations
+
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from analysis.lib import figures, head, sweeps
+from analysis.lib.command import run
+from analysis.lib.results import read
+from experiments.figure8_weights import BASE, NEEDS, SWEEPS
+from experiments.harness.setting import Setting
+
+COMMAND = "figure8_weights"  # of experiments/
+COLUMNS = 2
+INFONCE = "contrastive weight $λ_{InfoNCE}$"
+
+
+class Panel(NamedTuple):
+    """How a sweep is drawn."""
+
+    setting: str  # that is swept
+    title: str
+    label: str  # of the x axis
+    logarithmic: bool
+    papers: str | None  # the metric of the paper's choice in its Sec. 5, if its text prints one
+
+
+PANELS = {  # by the names of SWEEPS
+    "lambda_infonce": Panel("lambda_infonce", "InfoNCE as a mean", INFONCE, True, "lambda_infonce"),
+    "lambda_infonce (sum)": Panel("lambda_infonce", "InfoNCE as a sum", INFONCE, True, "lambda_infonce"),
+    "sigma_max": Panel("sigma_max", "noise", "largest noise $σ_{max}$; 0 is none", True, "sigma_max"),
+    "lambda_reconstruct": Panel("lambda_reconstruct", "denoising", "denoising's share 1 − λ", False, None),
+}
+
+
+def render(setting: Setting, *, brief: bool = False) -> str:
+    """Draws the figure and returns where it is and, unless `brief`, what is missing of it.
+
+    Raises DataError if nothing is measured.
+    """
+    found = read(NEEDS, setting)
+    if not found.sources:
+        raise figures.nothing_to_draw(setting, COMMAND)
+    source = found.sources[-1]
+    figure, axes = figures.subplots(COLUMNS, len(PANELS) // COLUMNS)
+    drawn = []
+    for place, (name, panel) in enumerate(PANELS.items()):
+        runs = sweeps.swept(found, source, panel.setting, {BASE.method: SWEEPS[name]}, name)
+        # The paper draws the denoising weight, which is what reconstruction leaves.
+        if panel.setting == "lambda_reconstruct":
+            runs = runs.assign(setting="1 - lambda_reconstruct", at=1 - runs["at"])
+        _draw(axes[place], runs, panel)
+        axes[place].set_title(panel.title)
+        figures.corner(axes[place], setting, source)
+        if place % COLUMNS == 0:
+            axes[place].set_ylabel("CAN, linear probe, top-1 in %")
+        drawn.append(runs)
+    path = figures.save(figure, setting, "figure8", pd.concat(drawn, ignore_index=True))
+    return figures.message(path, [] if brief else head.missing(found, NEEDS, setting, COMMAND), setting, COMMAND)
+
+
+def _draw(axes: Axes, runs: pd.DataFrame, panel: Panel) -> None:
+    places = sorted(set(runs["at"]))
+    if panel.logarithmic and any(places):
+        # 0, which has no logarithm, is as far left of the smallest weight as a factor of ten.
+        axes.set_xscale("symlog", linthresh=min(filter(None, places)), linscale=1)
+    sweeps.draw(axes, runs, label=False)
+    if panel.papers:
+        sweeps.mark_choice(axes, "Sec. 5", panel.papers)
+    axes.xaxis.set_major_locator(FixedLocator(places))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel(panel.label)
+
+
+if __name__ == "__main__":
+    run(render)

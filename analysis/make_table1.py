@@ -1,0 +1,124 @@
+"""Table 1: what each part of the denoising brings: `python analysis/make_table1.py [--scale=...]`.
+
+Prints what this repository publishes beside the reader's own results and the paper's values, and writes `table1.md`,
+`table1.csv` and `table1.tex` into `results/<scale>/`. Trains nothing.
+"""
+
+from __future__ import annotations
+
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+from itertools import combinations
+
+import pandas as pd
+
+from analysis.lib import head, orderings, scores, statistics, table_page
+from analysis.lib.command import run
+from analysis.lib.orderings import Claim
+from analysis.lib.page import Page
+from analysis.lib.paper import PaperValue, paper_values, printed_at
+from analysis.lib.results import Results, per_cent, read
+from analysis.lib.tables import to_markdown
+from experiments.harness.scales import MODEL_ROLES
+from experiments.harness.setting import Setting
+from experiments.table1_denoising import FULL, NEEDS, VARIANTS
+
+COMMAND = "table1_denoising"  # of experiments/
+EVAL, METRIC = "linear_probe", "top1"
+PARTS = {  # what each variant has
+    "None": "no noise",
+    "+noise": "noise on the input",
+    "+noise, +loss": "and a loss that predicts it",
+    "Full": "and its level told to the decoder",
+}
+
+
+def render(setting: Setting, *, brief: bool = False) -> str:
+    """Writes the three files of Table 1 and returns the Markdown, or of it the table alone if `brief`.
+
+    Raises DataError if a file of the results is damaged.
+    """
+    found = read(NEEDS, setting)
+    table = frame(found)
+    claims, judged = judge(found)
+    page = Page(head.title("Table 1: linear probe without parts of the denoising", setting))
+    what = f"Top-1 accuracy in %, mean ± standard deviation (seeds). {scores.tested_on(found, EVAL, METRIC)}".strip()
+    page.add(what)
+    page.add(
+        f"CAN on {MODEL_ROLES[FULL.model]}, {FULL.epochs:g} epochs of IN-1K. Paper: on IN-1K, as printed; it does not "
+        f"name the evaluation. {head.whose(found, setting, COMMAND)}"
+    )
+    table_page.add_table(page, table, found, setting, what)
+    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
+    table_page.add_claims(page, claims, judged, in_words)
+    page.write(setting, "table1", numbers(found))
+    return to_markdown(table) if brief else page.text
+
+
+def printed() -> dict[str, PaperValue]:
+    """What the paper prints of each variant."""
+    values = printed_at(paper_values(), "Table 1", "linear_probe_top1")
+    return {value.method.removeprefix("CAN: "): value for value in values}
+
+
+def frame(found: Results) -> pd.DataFrame:
+    """The table, as text."""
+    paper = printed()
+    return pd.DataFrame(
+        {
+            "Denoising": list(VARIANTS),
+            "That is": [PARTS[name] for name in VARIANTS],
+            "Paper": [paper[name].value for name in VARIANTS],
+            **scores.columns(found, EVAL, METRIC, list(VARIANTS.values())),
+        }
+    )
+
+
+def numbers(found: Results) -> pd.DataFrame:
+    """The table, as numbers."""
+    images, steps, tested = (scores.shared(found, EVAL, METRIC, column) for column in ("images", "steps", "n"))
+    paper = printed()
+    return pd.DataFrame(
+        {
+            "variant": list(VARIANTS),
+            "images_seen": [images.get(spec) for spec in VARIANTS.values()],
+            "steps": [steps.get(spec) for spec in VARIANTS.values()],
+            "test_images": [tested.get(spec) for spec in VARIANTS.values()],
+            "paper": [paper[name].value for name in VARIANTS],
+            **scores.numbers(found, EVAL, METRIC, list(VARIANTS.values())),
+        }
+    ).convert_dtypes()
+
+
+def judge(found: Results) -> tuple[list[Claim], table_page.Judged]:
+    """The order that the paper's numbers have, each variant against each, and what each source says of it."""
+    paper = printed()
+    ordered = sorted(VARIANTS, key=lambda name: paper[name].number, reverse=True)
+    where = f"{MODEL_ROLES[FULL.model]} {FULL.epochs:g}"
+    claims = [
+        Claim(
+            f"“{above}” above “{below}”",
+            where,
+            VARIANTS[above],
+            VARIANTS[below],
+            paper[above].number - paper[below].number,
+        )
+        for above, below in combinations(ordered, 2)
+    ]
+    judged = {source: orderings.judged(claims, per_cent(found.of(source, EVAL, METRIC))) for source in found.sources}
+    return claims, judged
+
+
+def in_words(verdicts: pd.DataFrame) -> str:
+    """How many of the paper's orderings hold, and of the comparisons with no denoising at all."""
+    against_none = verdicts["below"] == VARIANTS["None"]
+    return " ".join(
+        (
+            statistics.in_words(verdicts["verdict"], "orderings of the paper"),
+            statistics.in_words(verdicts[against_none]["verdict"], "comparisons with no denoising"),
+        )
+    )
+
+
+if __name__ == "__main__":
+    run(render)

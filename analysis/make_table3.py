@@ -1,0 +1,205 @@
+"""Table 3: pre-training on IN-1K, by finetuning and linear probe: `python analysis/make_table3.py [--scale=...]`.
+
+Prints what this repository publishes beside the reader's own results and the paper's values, and writes `table3.md`,
+`table3.csv` and `table3.tex` into `results/<scale>/`. Trains nothing.
+"""
+
+from __future__ import annotations
+
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from analysis.lib import head, orderings, scores, statistics, table_page
+from analysis.lib.command import run
+from analysis.lib.orderings import Claim, Printed
+from analysis.lib.page import Page
+from analysis.lib.paper import OWN, PaperValue, paper_values, printed_at
+from analysis.lib.results import Results, per_cent, read
+from analysis.lib.tables import to_markdown
+from experiments.harness.methods import preset
+from experiments.harness.scales import MODEL_ROLES
+from experiments.harness.setting import Setting
+from experiments.harness.spec import Spec
+from experiments.table3_in1k import NEEDS, TRAINED, UNTRAINED
+
+COMMAND = "table3_in1k"  # of experiments/
+METRIC = "top1"
+SCRATCH = "from scratch"  # the paper's name of the row that nothing was pre-trained for
+MEASURES = {  # a title, and the metric of `paper_values.csv`
+    "finetune": ("Finetuning", "finetune_top1"),
+    "linear_probe": ("Linear probe", "linear_probe_top1"),
+}
+OTHER_VERSION = "Abstract, other version"
+FROM_OTHER_VERSION = Spec("simclr", "vit_b", "in1k", 800)  # the row that the paper's Table 3 has not
+MARK = "*"
+
+
+class Row(NamedTuple):
+    """One line of the table: printed in the paper, run here, or both."""
+
+    method: str
+    encoder: str
+    epochs: str
+    spec: Spec | None  # None: quoted by the paper, not run here
+    printed: dict[str, PaperValue]  # by evaluation
+
+
+def render(setting: Setting, *, brief: bool = False) -> str:
+    """Writes the three files of Table 3 and returns the Markdown, or of it the table alone if `brief`.
+
+    Raises DataError if a file of the results is damaged.
+    """
+    rows, found = table_rows(), read(NEEDS, setting)
+    table = frame(rows, found)
+    claims, judged = judge(rows, found)
+    page = Page(head.title("Table 3: pre-training on IN-1K", setting))
+    tested_on = scores.tested_on(found, "linear_probe", METRIC)
+    what = f"Top-1 accuracy in %, mean ± standard deviation (seeds). {tested_on}".strip()
+    page.add(what)
+    page.add(
+        f"Paper: on IN-1K, as printed. {head.whose(found, setting, COMMAND)} Rows with a citation are the paper's "
+        "quotations; of these, MAE on ViT-B is run here. From scratch nothing is pre-trained, and the probe is of the "
+        f"untrained encoder. {MARK} is not in the paper's Table 3: the abstract of its other version puts CAN "
+        f"{_above_simclr().value} above SimCLR, and does not say after how many epochs."
+    )
+    by_encoder = [place for place in range(1, len(rows)) if rows[place].encoder != rows[place - 1].encoder]
+    table_page.add_table(page, table, found, setting, what, by_encoder)
+    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
+    table_page.add_claims(page, claims, judged, in_words)
+    page.write(setting, "table3", numbers(rows, found))
+    return to_markdown(table) if brief else page.text
+
+
+def table_rows() -> list[Row]:
+    """The paper's 16 rows in its order, and SimCLR on ViT-B before CAN's."""
+    specs = {(preset(spec.method).title, MODEL_ROLES[spec.model], spec.epochs): spec for spec in TRAINED}
+    printed: dict[tuple[str, str, str, str], dict[str, PaperValue]] = {}
+    for evaluation, (_, metric) in MEASURES.items():
+        for value in printed_at(paper_values(), "Table 3", metric):
+            line = value.method, value.source, value.architecture, value.epochs
+            printed.setdefault(line, {})[evaluation] = value
+    own = {(method, encoder, epochs) for method, source, encoder, epochs in printed if source == OWN}
+    rows = []
+    for (method, source, encoder, epochs), values in printed.items():
+        name = method if source == OWN else f"{method}, {source}"
+        # What the paper quotes is run here unless the paper has a row of its own for it.
+        runs_it = source == OWN or (method, encoder, epochs) not in own
+        spec = specs.get((method, encoder, float(epochs))) if runs_it else None
+        rows.append(Row(name, encoder, epochs, UNTRAINED if method == SCRATCH else spec, values))
+    other = FROM_OTHER_VERSION
+    row = Row(preset(other.method).title, MODEL_ROLES[other.model], f"{other.epochs:g}", other, {})
+    place = next(place for place, one in enumerate(rows) if one.spec in TRAINED and one.spec.method == "can")
+    return [*rows[:place], row, *rows[place:]]
+
+
+def frame(rows: list[Row], found: Results) -> pd.DataFrame:
+    """The table, as text."""
+    columns: dict[str, list[str | None]] = {
+        "Method": [row.method for row in rows],
+        "Encoder": [row.encoder for row in rows],
+        "Epochs": [row.epochs for row in rows],
+    }
+    for evaluation, (title, _) in MEASURES.items():
+        columns[f"{title}: paper"] = [_paper(row, evaluation) for row in rows]
+        for source in found.shown:
+            cells = scores.cells(runs_of(found, source, evaluation))
+            columns[f"{title}: {source}"] = [cells.get(row.spec) for row in rows]
+    return pd.DataFrame(columns)
+
+
+def numbers(rows: list[Row], found: Results) -> pd.DataFrame:
+    """A line a row, evaluation and source, as numbers."""
+    lines = []
+    for evaluation in MEASURES:
+        for source in found.shown:
+            runs = runs_of(found, source, evaluation)
+            measured = {line.row: line for line in statistics.summary(runs).itertuples()}
+            steps = dict(zip(runs["row"], zip(runs["images"], runs["steps"], strict=True), strict=True))
+            for row in rows:
+                line = measured.get(row.spec)
+                images_and_steps = steps.get(row.spec, (pd.NA, pd.NA))
+                of_row = (row.method, row.encoder, row.epochs, evaluation, _paper(row, evaluation), source)
+                values = (line.mean, line.sd, line.seeds, line.n) if line else (pd.NA,) * 4
+                lines.append((*of_row, *images_and_steps, *values))
+    columns = ["method", "encoder", "epochs", "evaluation", "paper", "source", "images_seen", "steps"]
+    return pd.DataFrame(lines, columns=[*columns, "mean", "sd", "seeds", "test_images"]).convert_dtypes()
+
+
+def runs_of(found: Results, source: str, evaluation: str) -> pd.DataFrame:
+    """A source's top-1 in per cent. Trained from scratch is what finetuning is for the row without pre-training."""
+    runs = found.of(source, evaluation, METRIC)
+    if evaluation == "finetune":
+        runs = pd.concat([runs, found.of(source, "finetune_scratch", METRIC)])
+    return per_cent(runs)
+
+
+def judge(rows: list[Row], found: Results) -> tuple[list[Claim], table_page.Judged]:
+    """The paper's orderings, and what training gains at all; and what each source says of them.
+
+    All numbers of a source are one table, whose rows are a spec and an evaluation.
+    """
+    claims = [claim for evaluation in MEASURES for claim in _of_evaluation(rows, evaluation)]
+    judged = {}
+    for source in found.sources:
+        runs = [(name, runs_of(found, source, name)) for name in MEASURES]
+        keyed = [own.assign(row=[(spec, name) for spec in own["row"]]) for name, own in runs]
+        judged[source] = orderings.judged(claims, pd.concat(keyed, ignore_index=True))
+    return claims, judged
+
+
+def in_words(verdicts: pd.DataFrame) -> str:
+    """How many of the paper's orderings hold, of each evaluation, and of the claims that training helps at all."""
+    papers = verdicts["paper"].notna()
+    groups = {
+        f"orderings of the paper by {title.lower()}": papers & verdicts["where"].str.startswith(f"{title}: ")
+        for title, _ in MEASURES.values()
+    }
+    groups["comparisons with no pre-training that the paper does not print"] = ~papers
+    return " ".join(statistics.in_words(verdicts[group]["verdict"], what) for what, group in groups.items())
+
+
+def _of_evaluation(rows: list[Row], evaluation: str) -> list[Claim]:
+    """The claims about one evaluation."""
+    values = {row.spec: row.printed[evaluation].number for row in rows if row.spec and evaluation in row.printed}
+    trained = {spec: value for spec, value in values.items() if spec in TRAINED}
+    claims = orderings.paper_claims([Printed(spec, value) for spec, value in trained.items()])
+    if evaluation == "linear_probe":
+        simclr = FROM_OTHER_VERSION
+        can = next(spec for spec in TRAINED if spec == Spec("can", simclr.model, simclr.data, simclr.epochs))
+        title = f"{preset('can').title} above {preset('simclr').title} at equal size and epochs"
+        where = f"{MODEL_ROLES[can.model]} {can.epochs:g}{MARK}"
+        claims.append(Claim(title, where, can, simclr, _above_simclr().number))
+    untrained = values.get(UNTRAINED)
+    for spec in (spec for spec in TRAINED if spec.model == UNTRAINED.model):
+        paper = values[spec] - untrained if untrained is not None and spec in values else None
+        where = f"{preset(spec.method).title} {MODEL_ROLES[spec.model]} {spec.epochs:g}"
+        claims.append(Claim("Pre-trained above not pre-trained", where, spec, UNTRAINED, paper))
+    title = MEASURES[evaluation][0]
+    return [
+        claim._replace(
+            where=f"{title}: {claim.where}", above=(claim.above, evaluation), below=(claim.below, evaluation)
+        )
+        for claim in claims
+    ]
+
+
+def _paper(row: Row, evaluation: str) -> str | None:
+    """What the paper prints; of the row that its other version has, what follows from that."""
+    if evaluation in row.printed:
+        return row.printed[evaluation].value
+    if row.spec == FROM_OTHER_VERSION and evaluation == "linear_probe":
+        (can,) = printed_at(paper_values(), OTHER_VERSION, "linear_probe_top1")
+        return f"{can.number - _above_simclr().number:.1f}{MARK}"
+    return None
+
+
+def _above_simclr() -> PaperValue:
+    (value,) = printed_at(paper_values(), OTHER_VERSION, "linear_probe_top1_above_simclr")
+    return value
+
+
+if __name__ == "__main__":
+    run(render)

@@ -1,0 +1,141 @@
+"""Figures: the same files from the same numbers, intervals that are right, panels that say whose numbers they show."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from invented import add, contents, published, setting
+from scipy import stats
+
+from analysis import make_figure7, make_figure8
+from analysis.lib import figures, intervals, sweeps
+from analysis.lib.results import read
+from can.errors import DataError
+from experiments.figure7_masking import RUNS
+from experiments.figure8_weights import BASE, SWEEPS
+from experiments.harness.setting import Setting
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Setting:
+    return setting(tmp_path)
+
+
+def runs_of(**values: list[float]) -> pd.DataFrame:
+    lines = [(row, seed, value) for row, own in values.items() for seed, value in enumerate(own)]
+    return pd.DataFrame(lines, columns=["row", "seed", "value"]).assign(n=100)
+
+
+def test_the_interval_of_a_mean_is_students_with_the_pooled_deviation() -> None:
+    made = intervals.of_means(runs_of(a=[50.0, 51, 52], b=[60, 64, 62], c=[70]))
+    sd = np.sqrt((2 * 1 + 2 * 4) / 4)
+    half = stats.t.ppf(0.975, 4) * sd / np.sqrt([3, 1])
+    first = made.drop_duplicates("row").set_index("row")
+    assert first["mean"].tolist() == [51, 62, 70]
+    assert (first["high"] - first["mean"]).tolist() == pytest.approx([half[0], half[0], half[1]])
+    assert (first["mean"] - first["low"]).tolist() == pytest.approx([half[0], half[0], half[1]])
+    assert intervals.of_means(runs_of(a=[50], b=[60]))[["low", "high"]].isna().to_numpy().all()
+
+
+def test_methods_are_told_apart_without_colour() -> None:
+    for looks in (figures.COLORS, figures.MARKERS, figures.LINES):
+        assert len(set(map(str, looks.values()))) == len(looks) and {"can", "simclr", "mae"} <= set(looks)
+
+
+def test_a_figure_is_three_files_that_are_the_same_to_the_byte_whenever_they_are_made(here: Setting) -> None:
+    made = []
+    for _ in range(2):
+        figure, (axes,) = figures.subplots(1)
+        figures.interval(axes, intervals.of_means(runs_of(a=[50, 52])).assign(at=1), "at", "can", label=True)
+        figures.corner(axes, here, "yours")
+        path = figures.save(figure, here, "toy", pd.DataFrame({"value": [1 / 3]}))
+        made.append(contents(here.results_dir))
+    assert path == here.results_dir / "laptop" / "toy.png" and made[0] == made[1]
+    assert {str(name) for name in made[0]} == {"laptop/toy.png", "laptop/toy.pdf", "laptop/toy.csv"}
+    assert made[0][Path("laptop/toy.csv")] == b"value\n0.333333\n"
+
+
+@pytest.mark.parametrize(
+    "scale, given, said",
+    [
+        ("laptop", (), "laptop, yours"),
+        ("smoke", (), "smoke, yours\nsmoke: not a result"),
+        ("laptop", ("--batch_size=8",), "laptop, yours, recast"),
+    ],
+)
+def test_a_panel_says_its_scale_and_whose_numbers_it_shows(
+    tmp_path: Path, scale: str, given: tuple[str, ...], said: str
+) -> None:
+    _, (axes,) = figures.subplots(1)
+    figures.corner(axes, dataclasses.replace(setting(tmp_path, scale), given=given), "yours")
+    assert axes.get_title(loc="right") == said
+
+
+@pytest.mark.parametrize("make, command", [(make_figure7, "figure7_masking"), (make_figure8, "figure8_weights")])
+def test_with_nothing_to_draw_the_error_has_the_command(here: Setting, make, command: str) -> None:
+    with pytest.raises(
+        DataError, match=f"nothing is measured at scale 'laptop': `bash experiments/{command}.sh --scale"
+    ):
+        make.render(here)
+
+
+def drawn(here: Setting, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((here.results_dir / "laptop" / f"{name}.csv").open(encoding="utf-8")))
+
+
+def test_figure_7_draws_the_readers_runs_by_their_masking_rate(here: Setting) -> None:
+    add(published(here), RUNS["left"]["can"][0], 0, top1=10)
+    for panel, top1 in (("left", 40), ("right", 60)):
+        for method in ("can", "simclr"):
+            for place, spec in enumerate(RUNS[panel][method][:2]):
+                for seed in range(2):
+                    add(here, spec, seed, top1=top1 + place + seed)
+    text = make_figure7.render(here)
+    assert text.splitlines()[0] == str(here.results_dir / "laptop" / "figure7.png")
+    assert "--rows=can/vit_b/800/mask_rate=0.9`" in text and "--rows=can/vit_b/800/mask_rate=0`" not in text
+    assert make_figure7.render(here, brief=True) == f"{here.results_dir / 'laptop' / 'figure7.png'}\n"
+    lines = drawn(here, "figure7")
+    assert len(lines) == 16 and {line["source"] for line in lines} == {"yours"}
+    means = {(line["panel"], line["method"], line["at"]): float(line["mean"]) for line in lines}
+    assert means["left", "can", "0.0"] == 40.5 and means["right", "simclr", "0.15"] == 61.5
+    # Four rows of two seeds that differ by 1: the pooled deviation is sqrt(.5), of 4 degrees of freedom.
+    half = stats.t.ppf(0.975, 4) * np.sqrt(0.5) / np.sqrt(2)
+    assert float(lines[0]["high"]) - float(lines[0]["mean"]) == pytest.approx(half, abs=1e-5)
+
+
+def test_figure_8_has_a_panel_a_sweep_and_draws_denoisings_share(here: Setting) -> None:
+    base = here.run(BASE, 0).folder.name  # which every sweep but one comes through
+    for specs in SWEEPS.values():
+        for place, spec in enumerate(specs):
+            for seed in range(2):
+                add(here, spec, seed, top1=(50 if here.run(spec, 0).folder.name == base else 40 + place) + seed)
+    assert make_figure8.render(here) == f"{here.results_dir / 'laptop' / 'figure8.png'}\n"  # nothing is missing
+    places = {}
+    for line in drawn(here, "figure8"):
+        places.setdefault(line["panel"], {})[float(line["at"])] = float(line["mean"])
+    weights = {0.01: 40.5, 0.03: 41.5, 0.1: 42.5, 0.25: 43.5, 0.5: 44.5, 0.9: 45.5}
+    assert places["lambda_infonce (sum)"] == weights
+    assert places["lambda_infonce"] == weights | {0.25: 50.5}
+    assert places["sigma_max"] == {0: 40.5, 0.01: 41.5, 0.05: 50.5, 0.2: 43.5, 0.5: 44.5}
+    assert places["lambda_reconstruct"] == {0.5: 40.5, 0.3: 50.5, 0.1: 42.5, 0: 43.5}  # 1 - lambda
+
+
+def test_the_papers_choices_are_lines_where_its_text_prints_them() -> None:
+    expected = {("Sec. 5", "mask_rate"): 0.5, ("Sec. 5", "lambda_infonce"): 0.03, ("Sec. 5", "sigma_max"): 0.05}
+    for (place, metric), at in expected.items():
+        _, (axes,) = figures.subplots(1)
+        sweeps.mark_choice(axes, place, metric)
+        assert axes.get_lines()[0].get_xdata()[0] == at and axes.texts[0].get_text() == "paper's choice"
+
+
+def test_a_panel_without_runs_says_so(here: Setting) -> None:
+    add(here, RUNS["left"]["can"][0], 0, top1=10)
+    found = read(make_figure7.NEEDS, here)
+    _, (axes,) = figures.subplots(1)
+    sweeps.draw(axes, sweeps.swept(found, "yours", "mask_rate", RUNS["right"], "right"), label=True)
+    assert axes.texts[0].get_text() == "not measured"
