@@ -4,7 +4,7 @@
     python analysis/publish.py --scale=laptop --runs          first copies the finished runs of results/<scale>/
     python analysis/publish.py --trials                       first copies the trials of results/tuning/
 
-All pre-training that is published was made by one clean commit, and so was all of each evaluation: numbers that stand
+All pre-training that a table reads was made by one clean commit, and so was all of each evaluation: numbers that stand
 beside each other were made alike. An evaluation may be of a later commit than the runs, so that a new one does not ask
 for new runs. Each row needs the seeds that SEEDS says. Trials build on each other: each is of a clean commit of its
 own, and has whatever seeds were tried.
@@ -18,7 +18,7 @@ import dataclasses
 import importlib
 import pkgutil
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,9 @@ def publish_runs(setting: Setting) -> list[str]:
         evals.setdefault(run.folder.name, {}).update(dict.fromkeys(read_by_tables[run.spec, run.config.seed]))
     published = {setting.published(run.spec, run.config.seed).results: run.folder for run in runs}
     files = {target: _files(folder, list(evals[folder.name])) for target, folder in published.items()}
-    _check_commits(chain.from_iterable(files.values()))
+    for path in chain.from_iterable(files.values()):
+        _clean_commit(path)
+    _check_tables(setting)
     for target, paths in files.items():
         _replace(target, paths)
     return [f"published {len(files)} runs", *found.left_out]
@@ -137,14 +139,22 @@ def _replace(folder: Path, paths: Sequence[Path]) -> None:
         shutil.copy(path, folder)
 
 
-def _check_commits(paths: Iterable[Path]) -> None:
-    """Raises DataError if the files of one kind, which their names say, are of several commits."""
-    by_kind: dict[str, set[str]] = {}
-    for path in paths:
-        by_kind.setdefault(path.name, set()).add(_clean_commit(path))
-    for name, commits in by_kind.items():
-        if len(known := commits - {""}) > 1:
-            raise DataError(f"{name} is of {len(known)} commits ({', '.join(sorted(known))}): make all of it by one")
+def _check_tables(setting: Setting) -> None:
+    """Raises DataError if what a table would read after this is of several commits: its runs, or one evaluation."""
+    for name, module in tables().items():
+        if module is make_claims:  # it compares rows of one table at a time
+            continue
+        sources = sorted(read(module.NEEDS, setting).runs, key=lambda entry: entry[0] == YOURS)
+        folders = {run.folder.name: run.folder for _, run in sources}  # the reader's replace the published ones
+        evals = {evaluation for need in module.NEEDS for evaluation in need.evals}
+        kinds = {"provenance.json": [folder.results / "provenance.json" for folder in folders.values()]}
+        for evaluation in evals:
+            made = [folder.eval_path(evaluation) for folder in folders.values() if folder.has_eval(evaluation)]
+            kinds |= {path.name: made for path in made}
+        for kind, paths in kinds.items():
+            if len(commits := {_clean_commit(path) for path in paths}) > 1:
+                of = f"{len(commits)} commits ({', '.join(sorted(commits))})"
+                raise DataError(f"{name} would read {kind} of {of}: make all of it by one")
 
 
 def _clean_commit(path: Path) -> str:

@@ -11,7 +11,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis import make_appendix_b, make_flops, make_hyperparameters, make_report, make_table2, make_tuning
+from analysis import (
+    make_appendix_b,
+    make_claims,
+    make_flops,
+    make_hyperparameters,
+    make_report,
+    make_table2,
+    make_tuning,
+)
 from analysis.lib import resource_tables, speed_tables
 from can.errors import DataError, check_choice
 from can.files import write_atomic
@@ -27,8 +35,14 @@ def finding(published: Path, scale: str) -> str:
     return make_table2.finding(Setting(scale_named(scale), published_dir=published, results_dir=published))
 
 
+def scoreboard(published: Path, scale: str) -> str:
+    """How many of the paper's claims hold, in a sentence."""
+    return make_claims.finding(Setting(scale_named(scale), published_dir=published, results_dir=published))
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "finding": finding,
+    "scoreboard": scoreboard,
     **{name: table.markdown for name, table in (speed_tables.TABLES | resource_tables.TABLES).items()},
 }
 

@@ -72,8 +72,10 @@ def test_published_and_own_claims_stand_side_by_side_and_are_counted(here: Setti
     line = cells(page, "Table 2", "CAN is above SimCLR after uncurated pre-training, by linear probe, ViT-L 5000")
     assert line[2] == "+2.0" and line[3].startswith("+6.0 [+4.5, ") and line[5] == REPRODUCED
     assert line[6].startswith("−6.0 [−7.4, ") and line[8] == CONTRADICTED
-    assert f"Published: Of the paper's {len(CLAIMS)} claims, 6 reproduced, 0 contradicted" in page  # 3 are of costs
-    assert "Yours: Of the paper's" in page and "5 reproduced, 1 contradicted" in page
+    assert (
+        f"Published: Of the paper's {len(CLAIMS)} claims 6 are reproduced, 0 are contradicted" in page
+    )  # 3 are of costs
+    assert "Yours: Of the paper's" in page and "5 are reproduced, 1 is contradicted" in page
     assert {path.suffix for path in (here.results_dir / "laptop").glob("claims.*")} == {
         ".md",
         ".csv",
@@ -87,7 +89,7 @@ def test_what_nobody_measured_has_the_command_that_does(here: Setting) -> None:
     page = make_claims.render(here)
     for item in {claim.item for claim in CLAIMS} - {""}:
         assert f"bash experiments/{item}.sh --scale=laptop" in page and "--seeds=0,1,2" in page
-    assert f"{len(CLAIMS) - 3} not measured" in page
+    assert f"{len(CLAIMS) - 3} are not measured" in page
 
 
 def test_there_are_forty_claims_and_more_and_each_compares_runs_that_its_item_makes() -> None:

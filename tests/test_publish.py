@@ -19,7 +19,7 @@ import experiments
 from analysis import make_table2, publish, verify
 from can.errors import DataError
 from can.files import read_json, write_json
-from experiments import table2_jft
+from experiments import table1_denoising, table2_jft
 from experiments.harness.declared import all_needs
 from experiments.harness.scales import SCALES
 from experiments.harness.setting import PUBLISHED, Setting
@@ -100,9 +100,22 @@ def test_runs_of_two_commits_are_refused_and_so_is_an_evaluation(here: Setting) 
     for seed in range(3):
         add(here, ROW, seed, top1=80)
         run = add(here, "can/vit_b/800", seed, top1=80, git=later if seed == 2 else COMMIT)
-    refused(here, r"provenance.json is of 2 commits \(c0ffee, facade\): make all of it by one")
+    refused(here, r"make_\w+ would read provenance.json of 2 commits \(c0ffee, facade\): make all of it by one")
     write_json(run.results / "provenance.json", read_json(run.results / "provenance.json") | {"git": COMMIT})
-    refused(here, r"eval-linear_probe.json is of 2 commits \(c0ffee, facade\): make all of it by one")
+    refused(here, r"make_\w+ would read eval-linear_probe.json of 2 commits \(c0ffee, facade\): make all of it by one")
+
+
+def test_rows_of_two_tables_may_be_of_two_commits_and_what_is_published_already_counts(here: Setting) -> None:
+    later = COMMIT | {"commit": "facade"}
+    ablation = [need.spec for need in table1_denoising.NEEDS]
+    for seed in range(3):
+        add(published(here), ROW, seed, top1=80)
+        for spec in ablation[1:]:
+            add(here, spec, seed, top1=60, git=later)
+    assert publish.publish_runs(here) == ["published 9 runs"]
+    for seed in range(3):
+        add(here, ablation[0], seed, top1=60)
+    refused(here, r"would read [\w.-]+ of 2 commits \(c0ffee, facade\)")
 
 
 def test_an_evaluation_may_be_of_a_later_commit_than_its_runs(here: Setting) -> None:
