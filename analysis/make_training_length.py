@@ -13,9 +13,8 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-from analysis.lib import figures, intervals
+from analysis.lib import figures, intervals, length_axes
 from analysis.lib.command import run
 from analysis.lib.paper import OWN, paper_values, printed_at
 from analysis.lib.results import per_cent, read
@@ -55,14 +54,8 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     _draw(printed, paper, "images")
     printed.set_title("the paper: IN-1K")
     for axes, seen in ((by_images, runs["images"]), (printed, paper["images"])):
-        axes.set_xticks(sorted(set(seen[seen > 0])), minor=False)
-        axes.xaxis.set_major_formatter(lambda count, _: _short(count))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel("images seen in pre-training")
-    by_flops.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    by_flops.xaxis.set_major_formatter(EngFormatter())
-    by_flops.xaxis.set_minor_locator(NullLocator())
-    by_flops.set_xlabel("FLOPs of pre-training")
+        length_axes.images(axes, seen[seen > 0])
+    length_axes.flops(by_flops)
     by_images.set_ylabel("linear probe, top-1 in %")
     figures.legend(figure)
     drawn = pd.concat([runs, paper.assign(source="paper")], ignore_index=True)[DRAWN]
@@ -71,17 +64,8 @@ def render(setting: Setting, *, brief: bool = False) -> str:
 
 def _draw(axes: Axes, runs: pd.DataFrame, length: str) -> None:
     """The trained runs over the column `length`."""
-    axes.set_xscale("log")
     for method, own in runs[runs["images"] > 0].groupby("method"):
         figures.interval(axes, own, length, str(method), label=True)
-
-
-def _short(count: float) -> str:
-    """`1.0 bn`, `47 k` or `48`."""
-    for unit, name, digits in ((1e9, " bn", 1), (1e3, " k", 0)):
-        if count >= unit:
-            return f"{count / unit:.{digits}f}{name}"
-    return f"{count:.0f}"
 
 
 def _paper() -> pd.DataFrame:

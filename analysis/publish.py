@@ -124,11 +124,12 @@ def _check_seeds(records: pd.DataFrame, setting: Setting) -> None:
 
 
 def _files(run: RunDir, evals: Sequence[str]) -> list[Path]:
-    """What of a run is published: what pre-training left, and these evaluations with their curves."""
+    """What of a run is published: what pre-training left, and these evaluations with their curves and pictures."""
     if not run.pretrained:
         raise DataError(f"{run.name} is not pre-trained to its end: start its table again")
-    curves = [path for name in evals if (path := run.results / f"{name}.csv").exists()]
-    return [*(run.results / name for name in OF_EACH_RUN), *map(run.eval_path, evals), *curves]
+    beside = [run.results / f"{name}{ending}" for name in evals for ending in (".csv", ".npz")]
+    files = [*(run.results / name for name in OF_EACH_RUN), *map(run.eval_path, evals)]
+    return [*files, *(path for path in beside if path.exists())]
 
 
 def _replace(folder: Path, paths: Sequence[Path]) -> None:

@@ -26,6 +26,9 @@ Purpose = Literal[
     "final losses augmentation",
     "final losses masks",
     "final losses noise",
+    "pictures views",
+    "pictures masks",
+    "pictures noise",
 ]
 
 

@@ -5,7 +5,8 @@
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #
-# It reads the runs of Tables 2 and 3, and makes those that are missing.
+# It reads the runs of Tables 2 and 3 and one of Figure 5, and makes those that are missing. The paper: SimCLR takes
+# 70 % more FLOPs than CAN (ViT-L).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 

@@ -15,7 +15,8 @@ from experiments.harness.spec import Need, Spec
 
 RUNS = tuple(spec for spec in table2_jft.RUNS if spec.model == "vit_l")
 UNTRAINED = Spec("random", "vit_l", "jft", 0)
-NEEDS = (*(Need(spec, ("finetune",)) for spec in RUNS), Need(UNTRAINED, ("finetune_scratch",)))
+EVALS = ("finetune", "linear_probe")  # the probe is Table 2's: does finetuning gain over it?
+NEEDS = (*(Need(spec, EVALS) for spec in RUNS), Need(UNTRAINED, ("finetune_scratch",)))
 
 if __name__ == "__main__":
     table.main(NEEDS, analysis="make_figure4")

@@ -41,7 +41,7 @@ def test_finished_runs_are_copied_with_what_belongs_to_them_and_nothing_else(her
     for seed in range(3):
         run = add(here, "can/vit_b/800", seed, top1=80 + seed)
         add(here, "can/vit_b/800", seed, "finetune", top1=90)
-        for name in ("finetune.csv", "notes.csv", "eval-of_no_table.json", ".lock", "loss.png"):
+        for name in ("finetune.csv", "finetune.npz", "notes.csv", "eval-of_no_table.json", ".lock", "loss.png"):
             (run.results / name).write_text("{}")
     add(here, "can/vit_b/800", 7, "few_shot", top1=90, protocol={"l2": 9}).eval_path("few_shot")  # by other settings
     add(here, Spec("can", "vit_b", "jft", 800).but(mask_rate=0.7), 0, top1=70)  # in no table
@@ -56,6 +56,7 @@ def test_finished_runs_are_copied_with_what_belongs_to_them_and_nothing_else(her
             "eval-linear_probe.json",
             "eval-finetune.json",
             "finetune.csv",
+            "finetune.npz",
         )
     }
     copied = here.published_dir / "laptop" / "can-vitb-jft-e800-s1"

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from flax import nnx
 from PIL import Image
 
+from can import data, train
+from can.augment import IMAGENET_MEAN, IMAGENET_STD
 from can.data import ArrayImages
 from can.data.make_imagenet import WNIDS
 from can.data.tfds_records import write_tfds
@@ -18,8 +21,12 @@ from can.evals import robustness
 from can.evals.class_subsets import imagenet_subset
 from can.evals.corruption_error import ALEXNET_ERROR, mean_corruption_error
 from can.evals.robustness import ShiftedSet
-from experiments.harness.evaluations.robustness import summarised
+from can.runs import unpack_correct
+from experiments.harness.evaluations.robustness import Robustness, summarised
 from experiments.harness.evaluations.shifted_sets import shifted_sets
+from experiments.harness.scales import SCALES
+from experiments.harness.setting import Setting
+from experiments.harness.spec import Spec
 
 
 def image_set(labels, *, size=2, name="made"):
@@ -202,3 +209,43 @@ def test_damage_is_averaged():
     found = {"smoke": {"top1": 0.9, "n": 2}, "smoke_corruptions/fog": {"top1": 0.5, "n": 3}}
     found["smoke_corruptions/snow"] = {"top1": 0.1, "n": 3}
     assert list(summarised(found)) == [*found.items(), ("smoke_corruptions", {"top1": 0.3, "n": 6})]
+
+
+SUPERVISED = Spec("supervised", "vit_b", "in1k", 300)
+
+
+def test_a_method_that_learnt_with_labels_is_measured_by_its_own_classifier(tmp_path):
+    here = Setting(SCALES["smoke"], results_dir=tmp_path, workdir=tmp_path / "work", data_dir=tmp_path)
+    run = here.run(SUPERVISED, 0)
+    test = data.load("smoke", "test", data_dir=tmp_path)
+    method = train.new_method(run.config, test.num_classes)
+    state = train.TrainState(jnp.zeros((), jnp.int32), nnx.split(method)[1], nnx.State({}), ())
+    with train.Checkpoints(run.folder.checkpoints) as checkpoints:
+        checkpoints.save(run.config.optim.last_step, state)
+
+    images = {"smoke train": data.load("smoke", "train", data_dir=tmp_path), "smoke test": test}
+    flipped = ArrayImages("flipped", "test", test.num_classes, (), "flipped", test.images[:, ::-1], test.labels)
+    sets = {shifted.name: shifted for shifted in (ShiftedSet("smoke", test), ShiftedSet("flipped", flipped))}
+    found = {record["metric"]: record for record in Robustness().measure(here, run, images | sets)}
+
+    kernel, bias = np.asarray(method.classifier.kernel[...]), np.asarray(method.classifier.bias[...])
+    for name, shown in (("smoke", test), ("flipped", flipped)):
+        (batch,) = data.eval_batches(shown, batch_size=len(shown), image_size=run.config.model.image_size)
+        views = (batch["image"] / np.float32(255) - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+        features = np.asarray(method.encoder.features(jnp.asarray(views, jnp.float32)))
+        right = (features @ kernel + bias).argmax(1) == test.labels
+        assert unpack_correct(found[f"{name}/top1"]["correct"], len(test)).tolist() == right.tolist()
+        assert found[f"{name}/top1"]["value"] == pytest.approx(right.mean())
+    assert not (run.folder.work / "finetune").exists()  # nothing is finetuned
+
+
+def test_the_protocol_says_whose_classifier_is_measured_and_refuses_one_of_other_classes(tmp_path):
+    here = Setting(SCALES["smoke"], results_dir=tmp_path, workdir=tmp_path, data_dir=tmp_path)
+    protocol = Robustness().protocol
+    assert "finetune" in protocol(here, here.run(Spec("can", "vit_b", "jft", 800), 0))
+    own = protocol(here, here.run(SUPERVISED, 0))
+    assert own == {"name": "robustness", "classifier": "the method's own, as its training left it", "sets": own["sets"]}
+    with pytest.raises(
+        ConfigError, match="supervised learnt the classes of dtd, and the shifted sets have those of smoke"
+    ):
+        protocol(here, here.run(Spec("supervised", "vit_b", "dtd", 300), 0))

@@ -27,8 +27,8 @@ from experiments.harness.methods import preset
 from experiments.harness.setting import Setting
 
 # By method. The baselines, which are not trained, are lines without a mark.
-COLORS = {"can": "#0b6e4f", "simclr": "#c8553d", "mae": "#3d5a98"}
-MARKERS = {"can": "o", "simclr": "s", "mae": "^"}
+COLORS = {"can": "#0b6e4f", "simclr": "#c8553d", "mae": "#3d5a98", "supervised": "#6b4e71", "pyramid_at": "#b58900"}
+MARKERS = {"can": "o", "simclr": "s", "mae": "^", "supervised": "D", "pyramid_at": "v"}
 LINES = {"can": "-", "simclr": "--", "mae": "-.", "random": ":", "pixels": (0, (6, 2, 1, 2, 1, 2))}
 GREY = "#8d99ae"
 # By the verdict on a claim of the paper.
@@ -113,8 +113,8 @@ def message(path: Path, missing: Sequence[str], setting: Setting, command: str) 
     return "\n".join([str(path), *rest]) + "\n"
 
 
-def save(figure: Figure, setting: Setting, name: str, drawn: pd.DataFrame) -> Path:
-    """Writes `<name>.png`, `.pdf` and, of the numbers that are drawn, `.csv` beside the reader's results.
+def save(figure: Figure, setting: Setting, name: str, drawn: pd.DataFrame | None) -> Path:
+    """Writes `<name>.png`, `.pdf` and, of the numbers that are drawn, if any, `.csv` beside the reader's results.
 
     The files are the same to the byte whenever they are made of the same numbers. Returns the path of the PNG.
     """
@@ -123,5 +123,6 @@ def save(figure: Figure, setting: Setting, name: str, drawn: pd.DataFrame) -> Pa
     figure.savefig(folder / f"{name}.png", metadata={"Software": None})
     figure.savefig(folder / f"{name}.pdf", metadata={"Creator": None, "Producer": None, "CreationDate": None})
     plt.close(figure)
-    write_atomic(folder / f"{name}.csv", to_csv(drawn.round(DIGITS)))
+    if drawn is not None:
+        write_atomic(folder / f"{name}.csv", to_csv(drawn.round(DIGITS)))
     return folder / f"{name}.png"

@@ -44,18 +44,23 @@ class Page:
         """The page."""
         return "\n\n".join(self._parts) + "\n"
 
-    def write(self, setting: Setting, name: str, numbers: pd.DataFrame) -> None:
+    def write(self, setting: Setting, name: str, numbers: pd.DataFrame | None = None) -> None:
         """Writes the files of the page beside the reader's results."""
         for file, text in self.files(name, numbers).items():
             write_atomic(setting.results_dir / setting.scale.name / file, text)
 
-    def files(self, name: str, numbers: pd.DataFrame) -> dict[str, str]:
-        """The texts of `<name>.md`, of its tables as `<name>.tex`, and of `numbers` as `<name>.csv`."""
+    def files(self, name: str, numbers: pd.DataFrame | None = None) -> dict[str, str]:
+        """The texts of `<name>.md`, of its tables as `<name>.tex`, and of `numbers` as `<name>.csv`.
+
+        Without `numbers` there is no CSV file: a figure of this name has one of its own (`figures.save`).
+        """
         floats = [
             to_latex(
                 frame, caption=caption, label=f"tab:{name}" + (f"-{place}" if place > 1 else ""), rules_before=rules
             )
             for place, (frame, caption, rules) in enumerate(self._tables, 1)
         ]
-        texts = {"md": self.text, "csv": to_csv(numbers.round(DIGITS)), "tex": "\n".join(floats)}
+        texts = {"md": self.text, "tex": "\n".join(floats)}
+        if numbers is not None:
+            texts["csv"] = to_csv(numbers.round(DIGITS))
         return {f"{name}.{ending}": text for ending, text in texts.items()}

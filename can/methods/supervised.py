@@ -52,9 +52,14 @@ class Supervised(Method):
         self.num_classes = num_classes
         self.classifier = dense(model.width, num_classes, dtype=model.dtype, rngs=rngs)
 
-    def logits(self, views: Float[Array, "batch size size 3"], key: PRNGKeyArray) -> Float[Array, "batch classes"]:
-        """The classifier's output; `key` says which residual branches and entries of which images are dropped."""
-        rates = dict(drop_path=self.method.drop_path, dropout=self.method.dropout)
+    def logits(
+        self, views: Float[Array, "batch size size 3"], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "batch classes"]:
+        """The classifier's output; `key` says which residual branches and entries of which images are dropped.
+
+        Without it nothing is dropped, as in a test.
+        """
+        rates = {} if key is None else dict(drop_path=self.method.drop_path, dropout=self.method.dropout)
         return self.classifier(self.encoder.features(views, **rates, key=key))
 
     def mixed(

@@ -10,6 +10,7 @@ from experiments.harness.evaluations.few_shot import FewShot, FewShotMeanRank
 from experiments.harness.evaluations.final_losses import FinalLosses
 from experiments.harness.evaluations.finetune import Finetune
 from experiments.harness.evaluations.linear_probe import LinearProbe
+from experiments.harness.evaluations.pictures import PicturesOfMethod
 from experiments.harness.evaluations.robustness import Robustness
 
 EVALS: dict[str, Evaluation] = {
@@ -21,5 +22,6 @@ EVALS: dict[str, Evaluation] = {
     "finetune_mae": Finetune("mae"),
     "finetune_scratch": Finetune("scratch"),
     "linear_probe": LinearProbe(),
+    "pictures": PicturesOfMethod(),
     "robustness": Robustness(),
 }

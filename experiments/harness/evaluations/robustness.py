@@ -1,4 +1,4 @@
-"""Robustness of a run's finetuned model on shifted test sets."""
+"""Robustness of a run's classifier on shifted test sets: the finetuned one, or the one that it was trained with."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from jaxtyping import Array
 
 from can import train
 from can.augment import eval_view
+from can.errors import ConfigError
 from can.evals import robustness as shifts
 from can.evals.corruption_error import mean_corruption_error
 from can.evals.finetune import load_finetuned
+from can.evals.finetune_step import FinetunedViT
+from can.methods import method_class
+from can.methods.supervised import Supervised
 from can.models.fingerprint import fingerprint_of
 from can.runs import EvalRecord
 from experiments.harness.evaluations import labelled
@@ -24,18 +28,27 @@ from experiments.harness.evaluations.shifted_sets import IMAGENET_C, shift_rules
 from experiments.harness.setting import Run, Setting
 
 FINETUNE = Finetune("paper")
+OWN_CLASSIFIER = "the method's own, as its training left it"
 
 
 class Robustness:
     """See `can.evals.robustness`; an interrupted one finds the sets that it has done.
 
-    It finetunes first where that is not done, by the protocol that it states as its own.
+    It finetunes first where that is not done, by the protocol that it states as its own. A method that was trained with
+    labels has a classifier: that one is measured as it is.
     """
 
     def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
-        """The finetuning's, and the sets with their rules."""
-        rules = shift_rules(setting.labelled, **_optional_sets(setting))
-        return {"name": "robustness", "finetune": FINETUNE.protocol(setting, run), "sets": rules}
+        """Where the classifier is from, and the sets with their rules."""
+        rules = rules_of(setting)
+        if not _has_classifier(run):
+            return {"name": "robustness", "finetune": FINETUNE.protocol(setting, run), "sets": rules}
+        if run.config.data.name != setting.labelled:
+            raise ConfigError(
+                f"{run.config.method.name} learnt the classes of {run.config.data.name}, and the shifted sets have "
+                f"those of {setting.labelled}: train it on --data=in1k"
+            )
+        return {"name": "robustness", "classifier": OWN_CLASSIFIER, "sets": rules}
 
     def images(self, setting: Setting) -> dict[str, Any]:
         """The labelled splits, and the shifted sets by their names."""
@@ -45,11 +58,7 @@ class Robustness:
     def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
         """Metrics `<set>/top1`, and of damaged sets `<set>/<kind>/top1` too."""
         sets = [entry for entry in images.values() if isinstance(entry, shifts.ShiftedSet)]
-        FINETUNE.measure(setting, run, images)  # reads what is finished, and refuses a finetuning by other settings
-        num_classes = labelled.train_and_test(setting, dict(images))[0].num_classes
-        assert num_classes is not None
-        model = load_finetuned(train.load_encoder(run.config, run.folder), num_classes, FINETUNE.work_dir(run))
-        graphdef, params = nnx.split(model)
+        graphdef, params = nnx.split(_classifier(setting, run, images))
 
         @jax.jit
         def logits(params: nnx.State, images: Array) -> Array:
@@ -63,6 +72,27 @@ class Robustness:
             cache_dir=run.folder.work / "robustness",
         )
         return [record for name, scores in summarised(found) for record in records_of(scores, run, prefix=f"{name}/")]
+
+
+def rules_of(setting: Setting) -> dict[str, str]:
+    """The sets of a setting, by name: what each shows, or how it is counted. Raises ConfigError if it has none."""
+    return shift_rules(setting.labelled, **_optional_sets(setting))
+
+
+def _has_classifier(run: Run) -> bool:
+    return issubclass(method_class(run.config.method.name), Supervised)
+
+
+def _classifier(setting: Setting, run: Run, images: Mapping[str, Any]) -> Supervised | FinetunedViT:
+    """What has the logits of normalised images; it is finetuned here if it has to be."""
+    num_classes = labelled.train_and_test(setting, dict(images))[0].num_classes
+    assert num_classes is not None
+    if _has_classifier(run):
+        trained = train.load_method(run.config, run.folder, num_classes)
+        assert isinstance(trained, Supervised)
+        return trained
+    FINETUNE.measure(setting, run, images)  # reads what is finished, and refuses a finetuning by other settings
+    return load_finetuned(train.load_encoder(run.config, run.folder), num_classes, FINETUNE.work_dir(run))
 
 
 def _optional_sets(setting: Setting) -> dict[str, Any]:

@@ -1,0 +1,200 @@
+"""Figure 1, accuracy against cost and by pre-training set: `python analysis/make_figure1.py [--scale=...]`.
+
+Draws `figure1` (PNG, PDF, and the numbers as CSV) and writes `figure1.md` and `figure1.tex` with what an image costs,
+the methods at equal floating-point operations, and the two pre-training sets, into `results/<scale>/`. Trains nothing;
+counting the operations takes some seconds.
+"""
+
+from __future__ import annotations
+
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from analysis.lib import figures, head, intervals, length_axes, orderings, scores, statistics, table_page
+from analysis.lib.command import run
+from analysis.lib.equal_compute import contrasts
+from analysis.lib.page import Page
+from analysis.lib.paper import OWN, paper_values
+from analysis.lib.results import Results, per_cent, read
+from analysis.lib.statistics import Contrast, difference
+from analysis.lib.tables import to_markdown
+from experiments.figure1_scaling import BY_DATA, METHODS, MODEL, NEEDS, SCALED, UNTRAINED
+from experiments.harness.cost import pretraining_flops
+from experiments.harness.methods import preset
+from experiments.harness.scales import DATA_ROLES, MODEL_ROLES, SCALES
+from experiments.harness.setting import Setting
+from experiments.harness.spec import Spec, resolve
+
+COMMAND = "figure1_scaling"  # of experiments/
+EVAL, METRIC = "linear_probe", "top1"
+OURS = METHODS[0]
+DRAWN = ["method", "data", "epochs", "images", "flops", "seed", "value", "mean", "low", "high"]
+Claimed = Mapping[tuple[str, str], Contrast]  # by claim, and where it is looked at
+
+
+def render(setting: Setting, *, brief: bool = False) -> str:
+    """Draws the figure, writes the page and returns it, or of it the costs alone if `brief`.
+
+    Raises DataError if a file of the results is damaged.
+    """
+    found = read(NEEDS, setting)
+    page = Page(head.title("Figure 1: accuracy against the cost of pre-training, and by pre-training set", setting))
+    what = "Linear probe, top-1 accuracy in %, mean ± standard deviation (seeds)."
+    page.add(f"{what} {scores.tested_on(found, EVAL, METRIC)}".strip())
+    page.add(head.whose(found, setting, COMMAND))
+    page.bullets(head.describe(found, setting))
+    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
+    costs = cost_table(setting)
+    page.add("## What an image costs in a training step")
+    page.table(
+        costs, caption=f"GFLOPs of a training step for each image, {MODEL_ROLES[MODEL]}, counted in its program."
+    )
+    flops = {run.spec: pretraining_flops(run.config) for _, run in found.runs if run.config.optim.total_steps}
+    section(page, found, "At equal floating-point operations", at_equal_flops(flops))
+    sets = by_data(found)
+    page.add("## By pre-training set")
+    page.table(sets, caption=f"Linear probe after 800 epochs, by pre-training set. {what}")
+    section(page, found, "Which method is better on each set?", on_each_set())
+    if found.sources:
+        draw(setting, found, flops, costs)
+    page.write(setting, "figure1")
+    return to_markdown(costs) if brief else page.text
+
+
+def cost_table(setting: Setting) -> pd.DataFrame:
+    """GFLOPs an image of each method: at this scale and at `paper`, and how often CAN's that is."""
+    scales = dict.fromkeys((setting.scale.name, "paper"))
+    table = pd.DataFrame({"Method": [preset(method).title for method in METHODS]})
+    for scale in scales:
+        overrides = setting.overrides if scale == setting.scale.name else {}
+        costs = pd.Series([_flops_of_image(scale, method, setting, overrides) for method in METHODS])
+        table[scale] = [f"{cost / 1e9:.3g}" for cost in costs]
+        table[f"{scale}, CAN = 1"] = [f"{cost / costs[0]:.2f}" for cost in costs]
+    return table
+
+
+def at_equal_flops(flops: Mapping[Spec, float]) -> Claimed:
+    """CAN above each other method at the cost of each run of both, where the other curve reaches it."""
+    by_method = {
+        method: {spec: flops[spec] for spec in SCALED if spec.method == method and spec in flops} for method in METHODS
+    }
+    found: dict[tuple[str, str], Contrast] = {}
+    for rival in METHODS[1:]:
+        claim = f"{preset(OURS).title} above {preset(rival).title} at equal FLOPs"
+        for method, other, sign in ((OURS, rival, 1), (rival, OURS, -1)):
+            for spec, weights in contrasts(by_method[method], by_method[other]).items():
+                where = f"{preset(method).title}'s {spec.epochs:g} epochs, {EngFormatter(places=1)(flops[spec])}FLOPs"
+                found[claim, where] = {row: sign * weight for row, weight in weights.items()}
+    return found
+
+
+def on_each_set() -> Claimed:
+    """CAN above each other method after each set, and by more after the uncurated one."""
+    found: dict[tuple[str, str], Contrast] = {}
+    for number, rival in enumerate(METHODS[1:], 1):
+        pairs = {data: (rows[0], rows[number]) for data, rows in BY_DATA.items()}
+        claim = f"{preset(OURS).title} above {preset(rival).title}"
+        for data, pair in pairs.items():
+            found[claim, DATA_ROLES[data]] = difference(*pair)
+        curated, uncurated = (difference(*pairs[data]) for data in ("in1k", "jft"))
+        more = {**uncurated, **{row: -weight for row, weight in curated.items()}}
+        found[f"{claim} by more", f"{DATA_ROLES['jft']} than {DATA_ROLES['in1k']}"] = more
+    return found
+
+
+def section(page: Page, found: Results, title: str, claimed: Claimed) -> None:
+    """Adds what each source says of claims, under a heading; nothing if nobody has measured them."""
+    names = pd.DataFrame(list(claimed), columns=["Claim", "Where"])
+    verdicts = {
+        source: statistics.contrast(per_cent(found.of(source, EVAL, METRIC)), list(claimed.values()))
+        for source in found.sources
+    }
+    table = orderings.with_verdicts(names, verdicts)
+    if len(table):
+        page.add(f"## {title}")
+        page.add(orderings.RULE)
+        page.add(to_markdown(table))
+
+
+def by_data(found: Results) -> pd.DataFrame:
+    """The methods after 800 epochs of each pre-training set, with the paper's numbers."""
+    rows = [spec for specs in BY_DATA.values() for spec in specs]
+    columns: dict[str, list[Any]] = {
+        "Pre-trained on": [DATA_ROLES[spec.data] for spec in rows],
+        "Method": [preset(spec.method).title for spec in rows],
+        "Paper": [_printed(spec) for spec in rows],
+    }
+    return pd.DataFrame(columns | scores.columns(found, EVAL, METRIC, rows))
+
+
+def draw(setting: Setting, found: Results, flops: Mapping[Spec, float], costs: pd.DataFrame) -> None:
+    """Accuracy against cost, what an image costs, and accuracy by pre-training set."""
+    source = found.sources[-1]
+    runs = intervals.of_means(per_cent(found.of(source, EVAL, METRIC)))
+    runs = runs.assign(flops=runs["row"].map(flops))
+    figure, (scaling, bars, sets) = figures.subplots(3)
+    for method in METHODS:
+        own = runs[runs["row"].isin([spec for spec in SCALED if spec.method == method])]
+        if len(own):
+            figures.interval(scaling, own, "flops", method, label=True)
+    untrained = runs[runs["row"] == UNTRAINED]
+    if len(untrained):
+        line = figures.LINES[UNTRAINED.method]
+        scaling.axhline(untrained["mean"].iloc[0], color=figures.GREY, linestyle=line, label="untrained")
+    length_axes.flops(scaling)
+    scaling.set_ylabel("linear probe, top-1 in %")
+    scaling.set_title(f"{MODEL_ROLES[MODEL]}, {DATA_ROLES['jft']}")
+    figures.corner(scaling, setting, source)
+    _draw_costs(bars, costs)
+    for place, rows in enumerate(BY_DATA.values()):
+        for index, spec in enumerate(rows):
+            own = runs[runs["row"] == spec].assign(at=place + 0.2 * (index - 1))
+            if len(own):
+                figures.interval(sets, own, "at", spec.method, line=False)
+    sets.set_xticks(range(len(BY_DATA)), [DATA_ROLES[data] for data in BY_DATA])
+    sets.grid(visible=False, axis="x")
+    sets.set_title(f"{MODEL_ROLES[MODEL]}, 800 epochs")
+    figures.corner(sets, setting, source)
+    figure.legend(loc="outside lower center", ncols=4)
+    drawn = runs[runs["row"].isin([*SCALED, *(spec for rows in BY_DATA.values() for spec in rows), UNTRAINED])]
+    figures.save(figure, setting, "figure1", drawn[DRAWN])
+
+
+def _draw_costs(axes: Axes, costs: pd.DataFrame) -> None:
+    """Bars of what an image costs, as multiples of CAN's, by scale."""
+    scales = [name.removesuffix(", CAN = 1") for name in costs if name.endswith(", CAN = 1")]
+    for index, method in enumerate(METHODS):
+        heights = [float(costs[f"{scale}, CAN = 1"][index]) for scale in scales]
+        places = [place + 0.25 * (index - 1) for place in range(len(scales))]
+        shown = axes.bar(places, heights, 0.22, color=figures.COLORS[method])
+        axes.bar_label(shown, [costs[scale][index] for scale in scales], fontsize=figures.SMALL)
+    axes.set_xticks(range(len(scales)), scales)
+    axes.grid(visible=False, axis="x")
+    axes.set_ylabel("cost of an image, CAN = 1")
+    axes.set_title("GFLOPs of a step for each image")
+
+
+def _flops_of_image(scale: str, method: str, setting: Setting, overrides: Mapping[str, Any]) -> float:
+    chosen = setting.scale if scale == setting.scale.name else SCALES[scale]
+    config = resolve(chosen, Spec(method, MODEL, "jft", 5000), 0, overrides)
+    return pretraining_flops(config) / (config.optim.last_step * config.optim.batch_size)
+
+
+def _printed(spec: Spec) -> str | None:
+    """What the tables of the paper have for a run."""
+    for value in paper_values():
+        subject = (value.source, value.method, value.architecture, value.data, value.epochs, value.metric)
+        asked = (OWN, preset(spec.method).title, MODEL_ROLES[spec.model], DATA_ROLES[spec.data], f"{spec.epochs:g}")
+        if subject == (*asked, "linear_probe_top1") and value.place.startswith("Table"):
+            return value.value
+    return None
+
+
+if __name__ == "__main__":
+    run(render)

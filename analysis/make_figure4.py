@@ -1,0 +1,164 @@
+"""Figure 4, finetuning accuracy against the length of pre-training: `python analysis/make_figure4.py [--scale=...]`.
+
+Draws `figure4` (PNG, PDF, and the numbers as CSV) and writes `figure4.md` and `figure4.tex` with the numbers and with
+what they say about the paper's orderings and about the gain of finetuning, into `results/<scale>/`. Trains nothing.
+"""
+
+from __future__ import annotations
+
+import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
+
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+
+from analysis.lib import figures, head, intervals, length_axes, orderings, scores, statistics, table_page
+from analysis.lib.command import run
+from analysis.lib.orderings import Claim, Printed
+from analysis.lib.page import Page
+from analysis.lib.paper import paper_values, printed_at
+from analysis.lib.results import Results, per_cent, read
+from analysis.lib.tables import to_markdown
+from experiments.figure4_finetuning import NEEDS, RUNS, UNTRAINED
+from experiments.harness.methods import METHODS, preset
+from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES
+from experiments.harness.setting import Setting
+from experiments.harness.spec import Spec
+
+COMMAND = "figure4_finetuning"  # of experiments/
+TUNED = ("finetune", "finetune_scratch")
+PRINTED = ("Sec. 4.1", "finetune_top1")  # where the paper prints the ends of its curves, and as what
+DRAWN = ["source", "method", "epochs", "images", "seed", "value", "mean", "low", "high"]
+
+
+def render(setting: Setting, *, brief: bool = False) -> str:
+    """Draws the figure, writes the page and returns it, or of it the table alone if `brief`.
+
+    Raises DataError if a file of the results is damaged.
+    """
+    found = read(NEEDS, setting)
+    page = Page(head.title("Figure 4: finetuning after pre-training of different lengths", setting))
+    what = "Top-1 accuracy in %, mean ± standard deviation (seeds)."
+    page.add(f"{what} {scores.tested_on(found, 'finetune', 'top1')}".strip())
+    page.add(f"Paper: on IN-1K, as printed in {PRINTED[0]}. {head.whose(found, setting, COMMAND)}")
+    table = frame(found)
+    table_page.add_table(page, table, found, setting, what, rules_before=[1])
+    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
+    judge(page, found)
+    if any(len(tuned(found, source)) for source in found.sources):
+        draw(setting, found)
+    page.write(setting, "figure4")
+    return to_markdown(table) if brief else page.text
+
+
+def tuned(found: Results, source: str) -> pd.DataFrame:
+    """The runs of one source whose weights were all trained on labels: after pre-training, or from scratch."""
+    records = found.records
+    of_source = (records["source"] == source) & (records["metric"] == "top1")
+    return per_cent(records[of_source & records["eval"].isin(TUNED)])
+
+
+def frame(found: Results) -> pd.DataFrame:
+    """The table, as text: training from scratch, then each method by its length, with its linear probe beside it."""
+    rows = (UNTRAINED, *sorted(RUNS, key=lambda spec: (list(METHODS).index(spec.method), spec.epochs)))
+    images = dict(zip(found.records["row"], found.records["images"], strict=True))
+    paper = {row.spec: f"{row.value:.1f}" for row in printed()}
+    columns: dict[str, list[Any]] = {
+        "Method": ["from scratch" if spec == UNTRAINED else preset(spec.method).title for spec in rows],
+        "Encoder": [MODEL_ROLES[spec.model] for spec in rows],
+        "Epochs": [f"{spec.epochs:g}" for spec in rows],
+        "Images seen": [f"{images[spec]:,}" if spec in images else None for spec in rows],
+        "Paper": [paper.get(spec) for spec in rows],
+    }
+    for source in found.shown:
+        finetuned, probed = (
+            scores.cells(runs) for runs in (tuned(found, source), per_cent(found.of(source, "linear_probe", "top1")))
+        )
+        columns[source.capitalize()] = [finetuned.get(spec) for spec in rows]
+        columns[f"{source.capitalize()}: linear probe"] = [probed.get(spec) for spec in rows]
+    return pd.DataFrame(columns)
+
+
+def printed() -> list[Printed]:
+    """The runs that the paper prints a number of: the ends of its curves."""
+    rows = {(preset(spec.method).title, spec.epochs): spec for spec in RUNS}
+    return [
+        Printed(rows[value.method, float(value.epochs)], value.number) for value in printed_at(paper_values(), *PRINTED)
+    ]
+
+
+def claims() -> list[Claim]:
+    """The paper's orderings at the ends, and what its text says: longer is better; and pre-training helps."""
+    found = orderings.paper_claims(printed())
+    for method in dict.fromkeys(spec.method for spec in RUNS):
+        lengths = sorted((spec for spec in RUNS if spec.method == method), key=lambda spec: spec.epochs)
+        for short, long in pairwise(lengths):
+            where = f"{preset(method).title} {short.epochs:g} → {long.epochs:g}"
+            found.append(Claim("Longer pre-training is better", where, long, short, None))
+    above = "Finetuning after pre-training above training from scratch"
+    return [*found, *(Claim(above, _name(spec), spec, UNTRAINED, None) for spec in RUNS)]
+
+
+def judge(page: Page, found: Results) -> None:
+    """Adds what the runs say of the claims, and whether finetuning beats the linear probe of the same encoder."""
+    runs = {source: tuned(found, source) for source in found.sources}
+    table_page.add_claims(
+        page,
+        claims(),
+        {source: orderings.judged(claims(), own) for source, own in runs.items() if len(own)},
+        lambda verdicts: statistics.in_words(verdicts["verdict"], "claims"),
+        question="Do the paper's orderings hold here, and does pre-training help?",
+    )
+    names = pd.DataFrame({"Finetuning above the linear probe": [_name(spec) for spec in RUNS]})
+    table = orderings.with_verdicts(names, {source: gains(found, source) for source in found.sources})
+    if len(table):
+        page.add("## Does finetuning gain over the linear probe?")
+        page.add(to_markdown(table))
+
+
+def gains(found: Results, source: str) -> pd.DataFrame:
+    """Whether finetuning beats the linear probe: a verdict on each run, of a table whose rows are runs' evaluations."""
+    records = found.records
+    runs = per_cent(records[(records["source"] == source) & (records["metric"] == "top1")])
+    rows = pd.Series(list(zip(runs["row"], runs["eval"], strict=True)), index=runs.index, dtype=object)
+    pairs = [((spec, "finetune"), (spec, "linear_probe")) for spec in RUNS]
+    return statistics.compare(runs.assign(row=rows), pairs)
+
+
+def draw(setting: Setting, found: Results) -> None:
+    """Measured here, the reader's own runs where there are some; and the ends of the paper's curves."""
+    source = next(source for source in reversed(found.sources) if len(tuned(found, source)))
+    runs = intervals.of_means(tuned(found, source))
+    figure, (here, paper) = figures.subplots(2)
+    trained = runs[runs["images"] > 0]
+    for method, own in trained.groupby("method", sort=False):
+        figures.interval(here, own, "images", str(method), label=True)
+    if len(scratch := runs[runs["row"] == UNTRAINED]):
+        mean, low, high = scratch[["mean", "low", "high"]].iloc[0]
+        here.axhline(mean, color=figures.GREY, linestyle=figures.LINES[UNTRAINED.method], label="from scratch")
+        here.axhspan(low, high, color=figures.GREY, alpha=0.15, linewidth=0)
+    if len(trained):
+        length_axes.images(here, trained["images"])
+    here.set_title(setting.labelled)
+    here.set_ylabel("finetuned, top-1 in %")
+    figures.corner(here, setting, source)
+    ends = pd.DataFrame(
+        [(row.spec.method, row.spec.epochs, row.spec.epochs * IN1K_IMAGES, row.value) for row in printed()],
+        columns=["method", "epochs", "images", "value"],
+    ).assign(source="paper")
+    ends = ends.assign(mean=ends["value"], low=float("nan"), high=float("nan"))
+    for method, own in ends.groupby("method", sort=False):
+        figures.interval(paper, own, "images", str(method))
+    length_axes.images(paper, ends["images"])
+    paper.set_title("the paper: IN-1K, the ends of its curves")
+    figure.legend(loc="outside lower center", ncols=4)
+    figures.save(figure, setting, "figure4", pd.concat([runs, ends], ignore_index=True)[DRAWN])
+
+
+def _name(spec: Spec) -> str:
+    return f"{preset(spec.method).title} {spec.epochs:g}"
+
+
+if __name__ == "__main__":
+    run(render)
