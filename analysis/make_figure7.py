@@ -41,6 +41,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         axes.set_title(f"{DATA_ROLES[data]} ({played}), {epochs} epochs")
         figures.corner(axes, setting, source)
         axes.set_xticks(RATES)
+        axes.set_xlim(-0.05, 0.95)
         axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:.0%}")
         axes.set_xlabel("masked patches")
         drawn.append(runs)

@@ -59,10 +59,11 @@ def subplots(columns: int, rows: int = 1, *, width: float = 3.4, height: float =
 
 
 def corner(axes: Axes, setting: Setting, source: str) -> None:
-    """Says above the right end of a panel at which scale its numbers were made, and whose they are."""
-    parts = [setting.scale.name, source, *(["recast"] if setting.given else [])]
-    smoke = f"\n{NOT_A_RESULT}" if setting.scale.name == "smoke" else ""
-    axes.set_title(", ".join(parts) + smoke, loc="right", fontsize=SMALL, color=GREY)
+    """Says beside the upper right corner of a panel at which scale its numbers were made, and whose they are."""
+    scale = NOT_A_RESULT if setting.scale.name == "smoke" else setting.scale.name
+    parts = ", ".join([scale, source, *(["recast"] if setting.given else [])])
+    where = dict(transform=axes.transAxes, rotation=270, ha="left", va="top")
+    axes.text(1.01, 1, parts, fontsize=SMALL, color=GREY, **where)
 
 
 def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool = True, label: bool = False) -> None:
