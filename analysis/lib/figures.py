@@ -62,8 +62,8 @@ def corner(axes: Axes, setting: Setting, source: str) -> None:
     """Says beside the upper right corner of a panel at which scale its numbers were made, and whose they are."""
     scale = NOT_A_RESULT if setting.scale.name == "smoke" else setting.scale.name
     parts = ", ".join([scale, source, *(["recast"] if setting.given else [])])
-    where = dict(transform=axes.transAxes, rotation=270, ha="left", va="top")
-    axes.text(1.01, 1, parts, fontsize=SMALL, color=GREY, **where)
+    place = axes.transAxes
+    axes.text(1.01, 1, parts, transform=place, rotation=270, ha="left", va="top", fontsize=SMALL, color=GREY)
 
 
 def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool = True, label: bool = False) -> None:
