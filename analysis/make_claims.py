@@ -70,8 +70,12 @@ def render(setting: Setting, *, brief: bool = False) -> str:
 
 def judge(found: Results, setting: Setting) -> dict[str, list[Judged]]:
     """The board of each source."""
-    runs = {source: {item: ItemRuns(found, source, item, setting) for item in _items()} for source in found.shown}
-    return {source: board(CLAIMS, lambda claim, source=source: runs[source][claim.item]) for source in runs}
+
+    def judged(source: str) -> list[Judged]:
+        runs = {item: ItemRuns(found, source, item, setting) for item in _items()}
+        return board(CLAIMS, lambda claim: runs[claim.item])
+
+    return {source: judged(source) for source in found.shown}
 
 
 def in_words(judged: Sequence[Judged]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ from experiments.harness.setting import Setting
 from experiments.harness.spec import Need, Spec
 
 LOSSES = "final_losses"  # the evaluation whose numbers are no accuracies
-_NO_ROW = {"both sides are one run": 0.0}  # a contrast that is not measured
+_NO_ROW: Contrast = {"both sides are one run": 0.0}  # a contrast that is not measured
 
 
 class ItemRuns:
@@ -48,7 +48,7 @@ class ItemRuns:
         return {match[1]: match[0] for match in matches if match}
 
     def _of_runs(self, claim: Contrast) -> Contrast:
-        weights: dict[str, float] = {}
+        weights: dict[Hashable, float] = {}
         for spec, weight in claim.items():
             assert isinstance(spec, Spec)
             weights[self._names[spec]] = weights.get(self._names[spec], 0.0) + weight
