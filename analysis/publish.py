@@ -15,19 +15,15 @@ from __future__ import annotations
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 import dataclasses
-import importlib
-import pkgutil
 import shutil
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from absl import flags
 
-import analysis
-from analysis import make_claims, make_tuning, publish_pages
+from analysis import make_all, make_claims, make_tuning, publish_pages
 from analysis.lib.results import YOURS, read
 from can.errors import ConfigError, DataError
 from can.files import read_json
@@ -95,7 +91,7 @@ def remake_tables(setting: Setting) -> list[str]:
     """
     alone = dataclasses.replace(setting, results_dir=setting.published_dir)
     made = []
-    for name, module in tables().items():
+    for name, module in make_all.tables().items():
         needed = {(need.spec, evaluation) for need in module.NEEDS for evaluation in need.evals}
         records = read(module.NEEDS, alone).records
         published = set(zip(records["row"], records["eval"], strict=True))
@@ -103,17 +99,6 @@ def remake_tables(setting: Setting) -> list[str]:
             module.render(alone)
             made.append(name)
     return made
-
-
-def tables() -> dict[str, Any]:
-    """The modules of this folder that make a table or figure of declared runs, which have NEEDS and `render`."""
-    found = {}
-    for script in pkgutil.iter_modules(analysis.__path__):
-        if script.name.startswith("make_"):
-            module = importlib.import_module(f"analysis.{script.name}")
-            if hasattr(module, "NEEDS"):
-                found[script.name] = module
-    return found
 
 
 def _check_seeds(records: pd.DataFrame, setting: Setting) -> None:
@@ -142,7 +127,7 @@ def _replace(folder: Path, paths: Sequence[Path]) -> None:
 
 def _check_tables(setting: Setting) -> None:
     """Raises DataError if what a table would read after this is of several commits: its runs, or one evaluation."""
-    for name, module in tables().items():
+    for name, module in make_all.tables().items():
         if module is make_claims:  # it compares rows of one table at a time
             continue
         sources = sorted(read(module.NEEDS, setting).runs, key=lambda entry: entry[0] == YOURS)

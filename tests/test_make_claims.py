@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from invented import add, cells, published, setting
 
-from analysis import make_claims
+from analysis import make_all, make_claims
 from analysis.claims import CLAIMS
 from analysis.lib import statistics
 from analysis.lib.claims import (
@@ -26,7 +26,7 @@ from analysis.lib.claims import (
 )
 from analysis.lib.results import read
 from analysis.lib.statistics import average, difference
-from experiments import figure5_few_shot, figure7_masking, figure8_weights, table4_complementarity
+from experiments import figure5_few_shot, figure7_masking, figure8_weights, table2_jft, table4_complementarity
 from experiments.harness.declared import declarations
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
@@ -225,3 +225,14 @@ def test_few_shot_wins_read_each_set(here: Setting) -> None:
     (found,) = [one for one in judged if one.claim.text.startswith("With 10 shots CAN is above MAE and SimCLR after")]
     assert found.verdict == REPRODUCED and found.estimate is not None and found.estimate[:3] == (8, 8, 9)
     assert average([difference(A, B)]) == {A: 1, B: -1}
+
+
+def test_all_makes_every_table_that_has_results_and_names_the_others(here: Setting) -> None:
+    for need in table2_jft.NEEDS:
+        add(here, need.spec, 0, top1=40)
+    page = make_all.render(here)
+    there = {path.name for path in (here.results_dir / "laptop").iterdir()}
+    assert {"table2.md", "table1.md", "claims.md", "training_length.png", "claims.png"} <= there
+    assert "`analysis/make_figure8.py`: nothing is measured" in page
+    assert "bash experiments/figure8_weights.sh --scale=laptop" in page
+    assert "Yours: Of the paper's" in page and "Of your 14 numbers" in page  # a run of two specs has one

@@ -16,7 +16,7 @@ from invented import COMMIT, add, cells, contents, published, setting
 
 import analysis
 import experiments
-from analysis import make_table2, publish, verify
+from analysis import make_all, make_table2, publish, verify
 from can.errors import DataError
 from can.files import read_json, write_json
 from experiments import table1_denoising, table2_jft
@@ -256,7 +256,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_new_table_is_one_declaration_and_one_script(here: Setting, toy: Need) -> None:
-    assert toy in all_needs() and "make_toy" in publish.tables()
+    assert toy in all_needs() and "make_toy" in make_all.tables()
     for seed in range(3):
         add(here, toy.spec, seed, top1=40 + seed)
     assert publish.publish_runs(here) == ["published 3 runs"]
@@ -267,7 +267,7 @@ def test_a_new_table_is_one_declaration_and_one_script(here: Setting, toy: Need)
 
 
 def test_the_toy_is_gone_and_published_results_are_not_ignored_by_git() -> None:
-    assert "make_toy" not in publish.tables()
+    assert "make_toy" not in make_all.tables()
     path = PUBLISHED / "laptop" / "can-vitl-jft-e800-s0" / "config.json"
     ignored = subprocess.run(
         ["git", "check-ignore", "-q", str(path)], cwd=PUBLISHED.parents[1], capture_output=True, check=False
