@@ -30,7 +30,7 @@ from analysis.lib.command import run
 from analysis.lib.item_runs import ItemRuns
 from analysis.lib.orderings import signed
 from analysis.lib.page import Page
-from analysis.lib.results import Results, read
+from analysis.lib.results import PUBLISHED, Results, read
 from experiments.harness.declared import all_needs
 from experiments.harness.setting import Setting
 
@@ -70,15 +70,26 @@ def render(setting: Setting, *, brief: bool = False) -> str:
 
 def judge(found: Results, setting: Setting) -> dict[str, list[Judged]]:
     """The board of each source."""
-    runs = {source: {item: ItemRuns(found, source, item, setting) for item in _items()} for source in found.shown}
-    return {source: board(CLAIMS, lambda claim, source=source: runs[source][claim.item]) for source in runs}
+
+    def judged(source: str) -> list[Judged]:
+        runs = {item: ItemRuns(found, source, item, setting) for item in _items()}
+        return board(CLAIMS, lambda claim: runs[claim.item])
+
+    return {source: judged(source) for source in found.shown}
 
 
 def in_words(judged: Sequence[Judged]) -> str:
     """One sentence that counts verdicts."""
     count = Counter(one.verdict for one in judged)
-    *parts, last = [f"{count[verdict]} {verdict}" for verdict in VERDICTS]
-    return f"Of the paper's {len(judged)} claims, {', '.join(parts)} and {last}."
+    *parts, last = [f"{count[verdict]} {'is' if count[verdict] == 1 else 'are'} {verdict}" for verdict in VERDICTS]
+    return f"Of the paper's {len(judged)} claims {', '.join(parts)} and {last}."
+
+
+def finding(setting: Setting) -> str:
+    """What the published results say of the claims, in two sentences."""
+    judged = judge(read(NEEDS, setting), setting).get(PUBLISHED, [])
+    sentence = in_words(judged) if judged else "Nothing is published yet."
+    return f"**At the scale `{setting.scale.name}`:** {sentence[0].lower()}{sentence[1:]}"
 
 
 def frame(judged: Mapping[str, Sequence[Judged]]) -> pd.DataFrame:

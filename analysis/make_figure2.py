@@ -111,7 +111,8 @@ def draw_method(setting: Setting, source: str, drawn: Run, pictures: Pictures) -
     _box(canvas, (4.25, 1.62), "InfoNCE", width=1.2, height=0.46)
     canvas.text(5.55, 1.85, "pooled patches of both views", va="center", fontsize=figures.SMALL)
     canvas.text(7.4, 1.85, "and the noise:\nFigure 3", va="center", ha="center", fontsize=figures.SMALL)
-    where = f"{setting.scale.name}, {source}: {drawn.folder.name}, test image of {setting.labelled}"
+    scale = head.NOT_A_RESULT if setting.scale.name == "smoke" else setting.scale.name
+    where = f"{scale}, {source}: {drawn.folder.name}, test image of {setting.labelled}"
     canvas.text(8.5, 0.06, where, ha="right", fontsize=figures.SMALL, color=figures.GREY)
     figures.save(figure, setting, "figure2", None)
 

@@ -35,17 +35,18 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     drawn = []
     for axes, (panel, (data, epochs)) in zip(panels, PANELS.items(), strict=True):
         runs = sweeps.swept(found, source, "mask_rate", RUNS[panel], panel)
-        sweeps.draw(axes, runs, label=axes is panels[0])
+        sweeps.draw(axes, runs, label=True)
         sweeps.mark_choice(axes, "Sec. 5", "mask_rate")
         played = without_folder(setting.scale.data[data])
         axes.set_title(f"{DATA_ROLES[data]} ({played}), {epochs} epochs")
         figures.corner(axes, setting, source)
         axes.set_xticks(RATES)
+        axes.set_xlim(-0.05, 0.95)
         axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:.0%}")
         axes.set_xlabel("masked patches")
         drawn.append(runs)
     panels[0].set_ylabel("linear probe, top-1 in %")
-    figure.legend(loc="outside lower center", ncols=2)
+    figures.legend(figure)
     path = figures.save(figure, setting, "figure7", pd.concat(drawn, ignore_index=True))
     return figures.message(path, [] if brief else head.missing(found, NEEDS, setting, COMMAND), setting, COMMAND)
 

@@ -23,7 +23,7 @@ from experiments.harness.setting import Setting
 
 COMMAND = "figure8_weights"  # of experiments/
 COLUMNS = 2
-INFONCE = "contrastive weight $λ_{InfoNCE}$"
+INFONCE = r"contrastive weight $λ_\mathrm{InfoNCE}$"
 
 
 class Panel(NamedTuple):
@@ -39,7 +39,7 @@ class Panel(NamedTuple):
 PANELS = {  # by the names of SWEEPS
     "lambda_infonce": Panel("lambda_infonce", "InfoNCE as a mean", INFONCE, True, "lambda_infonce"),
     "lambda_infonce (sum)": Panel("lambda_infonce", "InfoNCE as a sum", INFONCE, True, "lambda_infonce"),
-    "sigma_max": Panel("sigma_max", "noise", "largest noise $σ_{max}$; 0 is none", True, "sigma_max"),
+    "sigma_max": Panel("sigma_max", "noise", r"largest noise $σ_\mathrm{max}$; 0 is none", True, "sigma_max"),
     "lambda_reconstruct": Panel("lambda_reconstruct", "denoising", "denoising's share 1 − λ", False, None),
 }
 

@@ -81,8 +81,8 @@ def _strip(images: UInt8[np.ndarray, "n height width 3"]) -> Image:
 def main() -> None:
     """Draws the gallery that the flags name."""
     values = flags.FLAGS
-    folders = {name: Path(getattr(values, name)) for name in ("results_dir", "data_dir")}
-    print(gallery(values.base, Setting(scale_named(values.scale), **folders)))
+    folder, data_dir = Path(values.results_dir), Path(values.data_dir)
+    print(gallery(values.base, Setting(scale_named(values.scale), results_dir=folder, data_dir=data_dir)))
 
 
 if __name__ == "__main__":

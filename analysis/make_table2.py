@@ -132,7 +132,10 @@ def finding(setting: Setting) -> str:
     runs = per_cent(found.of(PUBLISHED, EVAL, METRIC))
     if runs.empty:
         return f"Nothing is published at the scale `{setting.scale.name}` yet."
-    longest = [spec for spec in RUNS if spec.model == "vit_l" and spec.epochs == max(run.epochs for run in RUNS)]
+    measured = [spec for spec in RUNS if spec.model == "vit_l" and spec in set(runs["row"])]
+    longest = [spec for spec in measured if spec.epochs == max(one.epochs for one in measured)]
+    if not longest:
+        return f"None of the ViT-L rows is published at the scale `{setting.scale.name}` yet."
     means = scores.cells(runs)
     images = scores.shared(found, EVAL, METRIC, "images")
     best = ", ".join(f"{preset(spec.method).title} {means[spec]}" for spec in reversed(longest) if spec in means)

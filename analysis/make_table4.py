@@ -57,7 +57,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     images = f" on {', '.join(f'{count:,}' for count in tested)} held-out images" if tested else ""
     page.add(
         f"{what} Held out: the losses{images}, under the same views and masks for all methods. Training: the mean over "
-        f"the last {100 * TAIL:.0f} % of the steps, each method under its own views, masks and noise, so that these do not "
+        f"the last {100 * TAIL:.0f} % of the steps, each method under its own views, masks and noise: these do not "
         "compare methods. InfoNCE is in nats, the others are mean squares of normalised pixels."
     )
     page.add(

@@ -43,29 +43,29 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     paper = _paper()
     figure, (by_images, by_flops, printed) = figures.subplots(3)
     for axes, length in ((by_images, "images"), (by_flops, "flops")):
-        _draw(axes, runs, length, label=axes is by_images)
+        _draw(axes, runs, length)
         for method in BASELINES:
             baseline = runs[runs["method"] == method]["value"]
             if not baseline.empty:
-                title = METHODS[method].title if axes is by_images else None
-                axes.axhline(baseline.mean(), color=figures.GREY, linestyle=figures.LINES[method], label=title)
+                line = figures.LINES[method]
+                axes.axhline(baseline.mean(), color=figures.GREY, linestyle=line, label=METHODS[method].title)
         axes.set_title(setting.labelled)
         figures.corner(axes, setting, source)
-    _draw(printed, paper, "images", label=False)
+    _draw(printed, paper, "images")
     printed.set_title("the paper: IN-1K")
     for axes, seen in ((by_images, runs["images"]), (printed, paper["images"])):
         length_axes.images(axes, seen[seen > 0])
     length_axes.flops(by_flops)
     by_images.set_ylabel("linear probe, top-1 in %")
-    figure.legend(loc="outside lower center", ncols=5)
+    figures.legend(figure)
     drawn = pd.concat([runs, paper.assign(source="paper")], ignore_index=True)[DRAWN]
     return f"{figures.save(figure, setting, 'training_length', drawn)}\n"
 
 
-def _draw(axes: Axes, runs: pd.DataFrame, length: str, *, label: bool) -> None:
+def _draw(axes: Axes, runs: pd.DataFrame, length: str) -> None:
     """The trained runs over the column `length`."""
     for method, own in runs[runs["images"] > 0].groupby("method"):
-        figures.interval(axes, own, length, str(method), label=label)
+        figures.interval(axes, own, length, str(method), label=True)
 
 
 def _paper() -> pd.DataFrame:

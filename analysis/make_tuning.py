@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from analysis.lib import scores
@@ -32,6 +33,8 @@ from experiments.tune_laptop import STAGES, Stage
 
 EVAL, METRIC = "linear_probe", "top1"
 MEAN = "mean of the methods"
+GAIN = "their mean, less untrained"
+UNTRAINED = "random"
 
 
 Runs = dict[RunConfig, list[RunDir]]  # by their configurations with the seed 0
@@ -138,7 +141,7 @@ def choices(stage: Stage, found: pd.DataFrame) -> list[Choice]:
     means = _means(found)
     if stage.by_method:
         return [Choice(method, means.loc[method].idxmax()) for method in _trained(means)]
-    overall = means.loc[MEAN].dropna()
+    overall = means.loc[GAIN if stage.by_gain else MEAN].dropna()
     return [Choice(MEAN, overall.idxmax())] if len(overall) else []
 
 
@@ -148,7 +151,7 @@ def table(stage: Stage, found: pd.DataFrame) -> pd.DataFrame:
     means = _means(found)
     lines = []
     for method in means.index:
-        if method == MEAN and (stage.by_method or len(means.index) == 2):
+        if method == GAIN and not stage.by_gain or method == MEAN and (stage.by_method or len(means.index) == 3):
             continue
         line = {"held-out top-1, %": METHODS[method].title if method in METHODS else method}
         for choice in means.columns:
@@ -171,16 +174,18 @@ def sentence(stage: Stage, found: pd.DataFrame) -> str:
 
 
 def _means(found: pd.DataFrame) -> pd.DataFrame:
-    """A row a method, and MEAN of those that have the choice; a column a choice, in the order of the trials."""
+    """A row a method, MEAN and GAIN of those that have the choice; a column a choice, in the order of the trials."""
     order = list(dict.fromkeys(found["choice"]))
     means = found.pivot_table(index="method", columns="choice", values="top1", aggfunc="mean")[order]
     means = means.loc[[method for method in METHODS if method in means.index]]
-    means.loc[MEAN] = means.loc[_trained(means)].mean(skipna=False)
+    trained = means.loc[_trained(means)].mean(skipna=False)
+    untrained = means.loc[UNTRAINED] if UNTRAINED in means.index else np.nan
+    means.loc[MEAN], means.loc[GAIN] = trained, trained - untrained
     return means
 
 
 def _trained(means: pd.DataFrame) -> list[str]:
-    return [method for method in means.index if method != MEAN and preset(method).base_lr is not None]
+    return [method for method in means.index if method in METHODS and preset(method).base_lr is not None]
 
 
 def _score(runs: pd.Series) -> str:

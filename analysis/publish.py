@@ -4,8 +4,10 @@
     python analysis/publish.py --scale=laptop --runs          first copies the finished runs of results/<scale>/
     python analysis/publish.py --trials                       first copies the trials of results/tuning/
 
-What is published was made by one clean commit, evaluations too, and each row needs the seeds that SEEDS says. Trials
-build on each other: each is of a clean commit of its own, and has whatever seeds were tried.
+All pre-training that a table reads was made by one clean commit, and so was all of each evaluation: numbers that stand
+beside each other were made alike. An evaluation may be of a later commit than the runs, so that a new one does not ask
+for new runs. Each row needs the seeds that SEEDS says. Trials build on each other: each is of a clean commit of its
+own, and has whatever seeds were tried.
 """
 
 from __future__ import annotations
@@ -13,19 +15,15 @@ from __future__ import annotations
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 import dataclasses
-import importlib
-import pkgutil
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from absl import flags
 
-import analysis
-from analysis import make_tuning, publish_pages
+from analysis import make_all, make_claims, make_tuning, publish_pages
 from analysis.lib.results import YOURS, read
 from can.errors import ConfigError, DataError
 from can.files import read_json
@@ -38,6 +36,7 @@ from experiments.harness.setting import Setting
 
 SEEDS = {"smoke": 1, "overnight": 1}  # that a row needs, by scale; one seed decides nothing
 OTHERWISE = 3
+ONE_SEED = {"few_shot", "few_shot_sgd", "robustness", "pictures"}  # of what the paper has bars or pictures alone
 CONFIG = "config.json"
 OF_EACH_RUN = (CONFIG, "train.csv", "provenance.json")
 
@@ -46,7 +45,7 @@ def publish_runs(setting: Setting) -> list[str]:
     """Copies the reader's finished runs, with the evaluations that tables read, to the published ones.
 
     Returns what was done, and what was left out, as lines. Raises DataError, before anything is copied, if a row has
-    too few seeds, or something was made by changed sources or by another commit than the rest.
+    too few seeds, or something was made by changed sources or by another commit than the rest of its kind.
     """
     found = read(all_needs(), setting)
     runs = [run for source, run in found.runs if source == YOURS]
@@ -54,14 +53,18 @@ def publish_runs(setting: Setting) -> list[str]:
         raise DataError(f"no finished runs in {setting.results_dir / setting.scale.name}")
     yours = found.records[found.records["source"] == YOURS]
     _check_seeds(yours, setting)
-    evals = {key: list(group.unique()) for key, group in yours.groupby(["row", "seed"], sort=False)["eval"]}
-    files = {run.folder: _files(run.folder, evals[run.spec, run.config.seed]) for run in runs}
-    commits = _clean_commits(chain.from_iterable(files.values()))
-    if len(commits) != 1:
-        raise DataError(f"the results are of {len(commits)} commits ({', '.join(commits)}): make them all by one")
+    read_by_tables = {key: group.unique() for key, group in yours.groupby(["row", "seed"], sort=False)["eval"]}
+    evals: dict[str, dict[str, None]] = {}  # of a run, which may be two specs
     for run in runs:
-        _replace(setting.published(run.spec, run.config.seed).results, files[run.folder])
-    return [f"published {len(runs)} runs", *found.left_out]
+        evals.setdefault(run.folder.name, {}).update(dict.fromkeys(read_by_tables[run.spec, run.config.seed]))
+    published = {setting.published(run.spec, run.config.seed).results: run.folder for run in runs}
+    files = {target: _files(folder, list(evals[folder.name])) for target, folder in published.items()}
+    for path in chain.from_iterable(files.values()):
+        _clean_commit(path)
+    _check_tables(setting)
+    for target, paths in files.items():
+        _replace(target, paths)
+    return [f"published {len(files)} runs", *found.left_out]
 
 
 def publish_trials(own: Path, published: Path) -> str:
@@ -73,7 +76,8 @@ def publish_trials(own: Path, published: Path) -> str:
     files = {run: _files(run, [make_tuning.EVAL]) for run in runs}
     if not files:
         raise DataError(f"no finished trials in {own}")
-    _clean_commits(chain.from_iterable(files.values()))
+    for path in chain.from_iterable(files.values()):
+        _clean_commit(path)
     shutil.rmtree(published, ignore_errors=True)
     for run, paths in files.items():
         _replace(published / run.name, paths)
@@ -83,32 +87,23 @@ def publish_trials(own: Path, published: Path) -> str:
 def remake_tables(setting: Setting) -> list[str]:
     """Remakes the tables of the published results alone, beside them; returns their modules' names.
 
-    A table is made if some run is published of each evaluation that it reads.
+    A table is made if all that it needs is published; the scoreboard, if anything is.
     """
     alone = dataclasses.replace(setting, results_dir=setting.published_dir)
     made = []
-    for name, module in tables().items():
-        asked = {evaluation for need in module.NEEDS for evaluation in need.evals}
-        if asked <= set(read(module.NEEDS, alone).records["eval"]):
+    for name, module in make_all.tables().items():
+        needed = {(need.spec, evaluation) for need in module.NEEDS for evaluation in need.evals}
+        records = read(module.NEEDS, alone).records
+        published = set(zip(records["row"], records["eval"], strict=True))
+        if needed <= published or (published and module is make_claims):
             module.render(alone)
             made.append(name)
     return made
 
 
-def tables() -> dict[str, Any]:
-    """The modules of this folder that make a table or figure of declared runs, which have NEEDS and `render`."""
-    found = {}
-    for script in pkgutil.iter_modules(analysis.__path__):
-        if script.name.startswith("make_"):
-            module = importlib.import_module(f"analysis.{script.name}")
-            if hasattr(module, "NEEDS"):
-                found[script.name] = module
-    return found
-
-
 def _check_seeds(records: pd.DataFrame, setting: Setting) -> None:
-    needed = SEEDS.get(setting.scale.name, OTHERWISE)
     for (row, evaluation), seeds in records.groupby(["row", "eval"], sort=False)["seed"]:
+        needed = 1 if evaluation in ONE_SEED else SEEDS.get(setting.scale.name, OTHERWISE)
         if (count := seeds.nunique()) < needed:
             raise DataError(f"{evaluation} of {row} has {count} seeds: publish {needed} or more, with --seeds=0,1,2")
 
@@ -130,14 +125,28 @@ def _replace(folder: Path, paths: Sequence[Path]) -> None:
         shutil.copy(path, folder)
 
 
-def _clean_commits(paths: Iterable[Path]) -> list[str]:
-    """By which commits files were made; a configuration does not say."""
-    made = [path for path in paths if path.suffix == ".json" and path.name != CONFIG]
-    return sorted({_clean_commit(path) for path in made})
+def _check_tables(setting: Setting) -> None:
+    """Raises DataError if what a table would read after this is of several commits: its runs, or one evaluation."""
+    for name, module in make_all.tables().items():
+        if module is make_claims:  # it compares rows of one table at a time
+            continue
+        sources = sorted(read(module.NEEDS, setting).runs, key=lambda entry: entry[0] == YOURS)
+        folders = {run.folder.name: run.folder for _, run in sources}  # the reader's replace the published ones
+        evals = {evaluation for need in module.NEEDS for evaluation in need.evals}
+        kinds = {"provenance.json": [folder.results / "provenance.json" for folder in folders.values()]}
+        for evaluation in evals:
+            made = [folder.eval_path(evaluation) for folder in folders.values() if folder.has_eval(evaluation)]
+            kinds |= {path.name: made for path in made}
+        for kind, paths in kinds.items():
+            if len(commits := {_clean_commit(path) for path in paths}) > 1:
+                of = f"{len(commits)} commits ({', '.join(sorted(commits))})"
+                raise DataError(f"{name} would read {kind} of {of}: make all of it by one")
 
 
 def _clean_commit(path: Path) -> str:
-    """By which commit a file was made, as it says itself."""
+    """By which commit a file was made, as it says itself; nothing for one that does not say."""
+    if path.suffix != ".json" or path.name == CONFIG:
+        return ""
     values = read_json(path)
     git = values.get("provenance", values)["git"]
     if git["commit"] is None or git["dirty"] is not False:  # null: git did not answer

@@ -11,7 +11,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis import make_appendix_b, make_flops, make_hyperparameters, make_table2, make_tuning
+from analysis import (
+    make_appendix_b,
+    make_claims,
+    make_flops,
+    make_hyperparameters,
+    make_report,
+    make_table2,
+    make_tuning,
+)
 from analysis.lib import resource_tables, speed_tables
 from can.errors import DataError, check_choice
 from can.files import write_atomic
@@ -27,8 +35,14 @@ def finding(published: Path, scale: str) -> str:
     return make_table2.finding(Setting(scale_named(scale), published_dir=published, results_dir=published))
 
 
+def scoreboard(published: Path, scale: str) -> str:
+    """How many of the paper's claims hold, in a sentence."""
+    return make_claims.finding(Setting(scale_named(scale), published_dir=published, results_dir=published))
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "finding": finding,
+    "scoreboard": scoreboard,
     **{name: table.markdown for name, table in (speed_tables.TABLES | resource_tables.TABLES).items()},
 }
 
@@ -54,6 +68,11 @@ def tables(published: Path = PUBLISHED) -> dict[Path, str]:
     return {published / name: text for name, text in pages.items()} | make_tuning.files(published)
 
 
+def report(published: Path = PUBLISHED) -> dict[Path, str]:
+    """The page of everything, of what lies in `published` now."""
+    return {published / name: text for name, text in make_report.pages(published).items()}
+
+
 def remake() -> list[str]:
     """Remakes the tables and the pages; returns their names."""
     made = tables() | {
@@ -61,4 +80,7 @@ def remake() -> list[str]:
     }
     for path, text in made.items():
         write_atomic(path, text)
+    for path, text in report().items():
+        write_atomic(path, text)
+        made[path] = text
     return [str(path.relative_to(REPOSITORY)) for path in made]

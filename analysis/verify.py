@@ -57,7 +57,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
 
 def compare(found: Results) -> pd.DataFrame:
     """A line for each of the reader's numbers: `eval`, `metric` and what `analysis.lib.agreement` says."""
-    yours = found.records[found.records["source"] == YOURS]
+    yours = found.records[found.records["source"] == YOURS].drop_duplicates(["run", "eval", "metric"])
     compared = [
         agreement(mine, found.of(PUBLISHED, evaluation, metric)).assign(eval=evaluation, metric=metric)
         for (evaluation, metric), mine in yours.groupby(["eval", "metric"], sort=False)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that the tables and figures need, each run once; then how many numbers agree with the published ones.
+# Every table and figure: all that they need, each run once; then the tables, the figures and the scoreboard of claims.
 #
 #   bash experiments/all.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
 #

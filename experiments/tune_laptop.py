@@ -35,12 +35,14 @@ class Stage:
       rule: how, in a sentence.
       trials: by what distinguishes them, the runs of a choice, one a method.
       by_method: whether each method has the choice that is best for it; else one has to be best on average.
+      by_gain: whether that is the average of what training adds to an untrained encoder, not of the accuracy.
     """
 
     title: str
     rule: str
     trials: Mapping[str, tuple[Spec, ...]]
     by_method: bool = False
+    by_gain: bool = False
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -77,6 +79,13 @@ def _all(images: int = IMAGES, **chosen: Any) -> tuple[Spec, ...]:
 def _shape(images: int, **shape: Any) -> tuple[Spec, ...]:
     """The three methods and what nobody trains."""
     return (*_all(images, **shape), *(_trial(method, **shape) for method in UNTRAINED))
+
+
+def _width(images: int, **shape: Any) -> tuple[Spec, ...]:
+    """The three methods as the other stages have left them, on another shape of ViT-L's role."""
+    chosen = dict(batch_size=32, crop_area_min=0.6) | shape
+    rates = {"can": dict(base_lr=3e-3, lambda_infonce=0.25), "simclr": dict(base_lr=3e-3), "mae": dict(base_lr=6e-3)}
+    return (*(_trial(method, images, **chosen | rate) for method, rate in rates.items()), _trial("random", **chosen))
 
 
 def _figure_8(**chosen: Any) -> tuple[Spec, ...]:
@@ -124,6 +133,17 @@ STAGES: dict[str, Stage] = {
         "The rule: the highest mean over the seeds, for each method by itself.",
         {f"{rate:g}": _all(batch_size=32, crop_area_min=0.6, base_lr=rate) for rate in (3e-3, 6e-3)},
         by_method=True,
+    ),
+    "width": Stage(
+        "Width and depth of ViT-L's role, for equal operations",
+        "The rule: the highest mean of what training adds to the untrained encoder. Wide encoders probe better before "
+        "they have learnt anything, and would hide what methods and lengths of training change.",
+        {
+            "128 × 4": _width(IMAGES, width=128, depth=4, heads=4, mlp_dim=512),
+            "160 × 3": _width(38_400, width=160, depth=3, heads=5, mlp_dim=640),
+            "192 × 2": _width(40_000, width=192, depth=2, heads=6, mlp_dim=768),
+        },
+        by_gain=True,
     ),
     "lambda_infonce": Stage(
         "CAN's weight of InfoNCE, λ_InfoNCE",

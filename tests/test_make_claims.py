@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from invented import add, cells, published, setting
 
-from analysis import make_claims
+from analysis import make_all, make_claims
 from analysis.claims import CLAIMS
 from analysis.lib import statistics
 from analysis.lib.claims import (
@@ -26,7 +26,7 @@ from analysis.lib.claims import (
 )
 from analysis.lib.results import read
 from analysis.lib.statistics import average, difference
-from experiments import figure5_few_shot, figure7_masking, figure8_weights
+from experiments import figure5_few_shot, figure7_masking, figure8_weights, table2_jft, table4_complementarity
 from experiments.harness.declared import declarations
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
@@ -72,8 +72,10 @@ def test_published_and_own_claims_stand_side_by_side_and_are_counted(here: Setti
     line = cells(page, "Table 2", "CAN is above SimCLR after uncurated pre-training, by linear probe, ViT-L 5000")
     assert line[2] == "+2.0" and line[3].startswith("+6.0 [+4.5, ") and line[5] == REPRODUCED
     assert line[6].startswith("−6.0 [−7.4, ") and line[8] == CONTRADICTED
-    assert f"Published: Of the paper's {len(CLAIMS)} claims, 6 reproduced, 0 contradicted" in page  # 3 are of costs
-    assert "Yours: Of the paper's" in page and "5 reproduced, 1 contradicted" in page
+    assert (
+        f"Published: Of the paper's {len(CLAIMS)} claims 6 are reproduced, 0 are contradicted" in page
+    )  # 3 are of costs
+    assert "Yours: Of the paper's" in page and "5 are reproduced, 1 is contradicted" in page
     assert {path.suffix for path in (here.results_dir / "laptop").glob("claims.*")} == {
         ".md",
         ".csv",
@@ -87,7 +89,7 @@ def test_what_nobody_measured_has_the_command_that_does(here: Setting) -> None:
     page = make_claims.render(here)
     for item in {claim.item for claim in CLAIMS} - {""}:
         assert f"bash experiments/{item}.sh --scale=laptop" in page and "--seeds=0,1,2" in page
-    assert f"{len(CLAIMS) - 3} not measured" in page
+    assert f"{len(CLAIMS) - 3} are not measured" in page
 
 
 def test_there_are_forty_claims_and_more_and_each_compares_runs_that_its_item_makes() -> None:
@@ -188,6 +190,18 @@ def test_a_run_that_is_two_specs_counts_once_and_is_not_compared_with_itself(her
     assert noise.estimate.value == pytest.approx(4.0)
 
 
+def test_a_lower_loss_is_a_claim_that_is_reproduced(here: Setting) -> None:
+    simclr, mae, can = table4_complementarity.RUNS
+    for seed, noise in enumerate((-0.001, 0.0, 0.001)):
+        for spec, infonce in ((simclr, 2.5), (can, 2.3)):
+            add(here, spec, seed, "final_losses", metrics={"infonce": infonce + noise})
+        for spec, reconstruct in ((mae, 0.3), (can, 0.4)):
+            add(here, spec, seed, "final_losses", metrics={"reconstruct": reconstruct + noise, "infonce": 2.3 + noise})
+    assert verdict("Training with both lowers the contrastive loss", here) == REPRODUCED
+    assert verdict("Training with both lowers the reconstruction loss", here) == CONTRADICTED
+    assert "0.200 nats [" in make_claims.render(here)
+
+
 def test_masking_claims_read_the_masked_runs(here: Setting) -> None:
     rates = figure7_masking.RATES
     for seed, noise in enumerate((-0.1, 0.0, 0.1)):
@@ -211,3 +225,14 @@ def test_few_shot_wins_read_each_set(here: Setting) -> None:
     (found,) = [one for one in judged if one.claim.text.startswith("With 10 shots CAN is above MAE and SimCLR after")]
     assert found.verdict == REPRODUCED and found.estimate is not None and found.estimate[:3] == (8, 8, 9)
     assert average([difference(A, B)]) == {A: 1, B: -1}
+
+
+def test_all_makes_every_table_that_has_results_and_names_the_others(here: Setting) -> None:
+    for need in table2_jft.NEEDS:
+        add(here, need.spec, 0, top1=40)
+    page = make_all.render(here)
+    there = {path.name for path in (here.results_dir / "laptop").iterdir()}
+    assert {"table2.md", "table1.md", "claims.md", "training_length.png", "claims.png"} <= there
+    assert "`analysis/make_figure8.py`: nothing is measured" in page
+    assert "bash experiments/figure8_weights.sh --scale=laptop" in page
+    assert "Yours: Of the paper's" in page and "Of your 14 numbers" in page  # a run of two specs has one

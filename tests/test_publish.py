@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from invented import COMMIT, add, cells, contents, published, setting
 
 import analysis
 import experiments
-from analysis import make_table2, publish, verify
+from analysis import make_all, make_table2, publish, verify
 from can.errors import DataError
 from can.files import read_json, write_json
+from experiments import table1_denoising, table2_jft
 from experiments.harness.declared import all_needs
 from experiments.harness.scales import SCALES
 from experiments.harness.setting import PUBLISHED, Setting
@@ -42,7 +44,7 @@ def test_finished_runs_are_copied_with_what_belongs_to_them_and_nothing_else(her
         for name in ("finetune.csv", "finetune.npz", "notes.csv", "eval-of_no_table.json", ".lock", "loss.png"):
             (run.results / name).write_text("{}")
     add(here, "can/vit_b/800", 7, "few_shot", top1=90, protocol={"l2": 9}).eval_path("few_shot")  # by other settings
-    add(here, Spec("can", "vit_b", "jft", 800).but(mask_rate=0.75), 0, top1=70)  # in no table
+    add(here, Spec("can", "vit_b", "jft", 800).but(mask_rate=0.7), 0, top1=70)  # in no table
     assert publish.publish_runs(here)[0] == "published 3 runs"
     assert names(here) == {
         f"laptop/can-vitb-jft-e800-s{seed}/{name}"
@@ -94,11 +96,42 @@ def test_a_run_or_an_evaluation_by_changed_sources_is_refused(here: Setting) -> 
     assert publish.publish_runs(here) == ["published 3 runs"]
 
 
-def test_results_of_two_commits_are_refused(here: Setting) -> None:
+def test_runs_of_two_commits_are_refused_and_so_is_an_evaluation(here: Setting) -> None:
+    later = COMMIT | {"commit": "facade"}
     for seed in range(3):
         add(here, ROW, seed, top1=80)
-        add(here, "can/vit_b/800", seed, top1=80, git=COMMIT | {"commit": "facade"} if seed == 2 else COMMIT)
-    refused(here, r"the results are of 2 commits \(c0ffee, facade\): make them all by one")
+        run = add(here, "can/vit_b/800", seed, top1=80, git=later if seed == 2 else COMMIT)
+    refused(here, r"make_\w+ would read provenance.json of 2 commits \(c0ffee, facade\): make all of it by one")
+    write_json(run.results / "provenance.json", read_json(run.results / "provenance.json") | {"git": COMMIT})
+    refused(here, r"make_\w+ would read eval-linear_probe.json of 2 commits \(c0ffee, facade\): make all of it by one")
+
+
+def test_rows_of_two_tables_may_be_of_two_commits_and_what_is_published_already_counts(here: Setting) -> None:
+    later = COMMIT | {"commit": "facade"}
+    ablation = [need.spec for need in table1_denoising.NEEDS]
+    for seed in range(3):
+        add(published(here), ROW, seed, top1=80)
+        for spec in ablation[1:]:
+            add(here, spec, seed, top1=60, git=later)
+    assert publish.publish_runs(here) == ["published 9 runs"]
+    for seed in range(3):
+        add(here, ablation[0], seed, top1=60)
+    refused(here, r"would read [\w.-]+ of 2 commits \(c0ffee, facade\)")
+
+
+def test_an_evaluation_may_be_of_a_later_commit_than_its_runs(here: Setting) -> None:
+    for seed in range(3):
+        add(here, ROW, seed, top1=80)
+        run = add(here, ROW, seed, "finetune", top1=85, git=COMMIT | {"commit": "facade"})
+        write_json(run.results / "provenance.json", read_json(run.results / "provenance.json") | {"git": COMMIT})
+    assert publish.publish_runs(here) == ["published 3 runs"]
+
+
+def test_few_shot_is_published_with_one_seed_and_a_linear_probe_is_not(here: Setting) -> None:
+    add(here, ROW, 0, "few_shot", n=100, metrics={"birds/10shot": 0.5})
+    assert publish.publish_runs(here) == ["published 1 runs"]
+    add(here, ROW, 0, top1=80)
+    refused(here, "linear_probe of can/vit_l/800 has 1 seeds: publish 3 or more")
 
 
 def test_a_row_of_two_seeds_is_refused_but_at_smoke(here: Setting, tmp_path: Path) -> None:
@@ -122,14 +155,14 @@ def test_without_finished_runs_nothing_is_published(here: Setting) -> None:
 
 
 def test_tables_are_remade_of_the_published_results_alone_and_beside_them(here: Setting) -> None:
-    add(published(here), ROW, 0, top1=80)
+    for need in table2_jft.NEEDS:
+        add(published(here), need.spec, 0, top1=80)
     add(here, ROW, 0, top1=30)
     before = names(here)
-    assert publish.remake_tables(here) == ["make_figure1", "make_table2", "make_training_length"]
-    kinds = {"table2": ("md", "csv", "tex"), "training_length": ("png", "pdf", "csv")}
-    kinds["figure1"] = ("md", "tex", "png", "pdf", "csv")  # and no finetuning is published
-    made = {f"laptop/{name}.{kind}" for name, endings in kinds.items() for kind in endings}
-    assert names(here) - before == made
+    made = {f"{name}.{ending}" for name in ("claims", "table2") for ending in ("md", "csv", "tex")}
+    made |= {f"{name}.{ending}" for name in ("claims", "training_length") for ending in ("png", "pdf", "csv")}
+    assert publish.remake_tables(here) == ["make_claims", "make_table2", "make_training_length"]
+    assert names(here) - before == {f"laptop/{name}" for name in made}
     text = (here.published_dir / "laptop" / "table2.md").read_text(encoding="utf-8")
     assert cells(text, "CAN", "ViT-L", "800")[5:] == ["80.0 (1)"]
     assert str(here.published_dir.parent) not in text  # no folder of the maintainer's machine
@@ -144,9 +177,16 @@ def test_a_scale_is_published_as_it_is(here: Setting, run_python) -> None:
     assert (done.returncode, done.stderr) == (1, "error: a scale is published as it is, without --batch_size=32\n")
 
 
+def coordinates(pdf: bytes) -> tuple[np.ndarray, list[bytes]]:
+    """The numbers that stand in the drawings of a PDF, and what stands between them; without its index of offsets."""
+    body = pdf.rpartition(b"\nxref\n")[0]
+    number = rb"(-?\d+\.\d+)"
+    return np.array(re.findall(number, body), float), re.split(number, body)[::2]
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_what_is_committed_is_what_its_results_make(scale: str, tmp_path: Path) -> None:
-    """Every file that remaking writes is committed as it is; drawn figures may differ by a rounding of colours."""
+    """Every file that remaking writes is committed as it is; drawn figures may differ by a rounding."""
     here = setting(tmp_path, scale)
     if (PUBLISHED / scale).exists():
         shutil.copytree(PUBLISHED / scale, here.published_dir / scale)
@@ -158,6 +198,9 @@ def test_what_is_committed_is_what_its_results_make(scale: str, tmp_path: Path) 
         if path.suffix == ".png":
             ours, theirs = (cv2.imdecode(np.frombuffer(of[path], np.uint8), 1).astype(int) for of in (before, after))
             assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 1, path
+        elif path.suffix == ".pdf":
+            (ours, texts), (theirs, others) = (coordinates(of[path]) for of in (before, after))
+            assert texts == others and np.allclose(ours, theirs, atol=0.01), path
         else:
             assert before[path] == after[path], path
 
@@ -213,7 +256,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_new_table_is_one_declaration_and_one_script(here: Setting, toy: Need) -> None:
-    assert toy in all_needs() and "make_toy" in publish.tables()
+    assert toy in all_needs() and "make_toy" in make_all.tables()
     for seed in range(3):
         add(here, toy.spec, seed, top1=40 + seed)
     assert publish.publish_runs(here) == ["published 3 runs"]
@@ -224,7 +267,7 @@ def test_a_new_table_is_one_declaration_and_one_script(here: Setting, toy: Need)
 
 
 def test_the_toy_is_gone_and_published_results_are_not_ignored_by_git() -> None:
-    assert "make_toy" not in publish.tables()
+    assert "make_toy" not in make_all.tables()
     path = PUBLISHED / "laptop" / "can-vitl-jft-e800-s0" / "config.json"
     ignored = subprocess.run(
         ["git", "check-ignore", "-q", str(path)], cwd=PUBLISHED.parents[1], capture_output=True, check=False

@@ -67,8 +67,9 @@ def test_a_commands_default_folder_is_ignored_and_what_is_published_is_not(check
 
 
 def test_published_tables_are_made_of_the_published_numbers() -> None:
-    made = publish_pages.tables()
-    assert {path.name for path in made} == {"flops.md", "flops.tex", "tuning.md", "tuning.csv"}
+    made = publish_pages.tables() | publish_pages.report()
+    names = {f"{name}.{kind}" for name in ("appendix_b", "hyperparameters") for kind in ("csv", "md", "tex")}
+    assert {path.name for path in made} == names | {"flops.md", "flops.tex", "tuning.md", "tuning.csv", "index.html"}
     for path, text in made.items():
         assert path.read_text(encoding="utf-8") == text, path
 

@@ -24,8 +24,8 @@ BySet = Mapping[str, pd.DataFrame]  # by test set: the runs of one source, value
 
 RULE = (
     "A difference is decided if its 95 % interval does not hold 0, after Holm's adjustment for the number of claims of "
-    "the figure. The interval is from the standard deviation of seeds, pooled over all rows on that set, and "
-    "the error of the finite set; rows are paired by seed. One seed decides nothing."
+    "the figure. The interval is from the standard deviation of seeds, pooled over all rows on that set, and the error "
+    "of the finite set; rows are paired by seed. One seed decides nothing."
 )
 
 
@@ -105,20 +105,20 @@ def judged(contests: Sequence[Contest], runs: BySet) -> pd.DataFrame:
 
 def difference_table(contests: Sequence[Contest], verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The differences of each contest of one rival, a column a set, by source; decided ones in bold."""
-    lines: list[dict[str, str | None]] = []
+    lines: list[dict[str, str]] = []
     for contest in contests:
         for source, found in verdicts.items():
             of_contest = _of(contest, found)
             measured = of_contest[of_contest["verdict"] != MISSING]
             if len(contest.rivals) == 1 and len(measured):
-                cells: dict[str, str | None] = {
+                cells = {
                     line.set: f"**{signed(line.difference)}**"
                     if line.verdict in (HOLDS, FAILS)
                     else signed(line.difference)
                     for line in measured.itertuples()
                 }
-                title = contest.title.replace(" above ", " − ")
-                lines.append({"Difference": title, "Where": contest.where, "Whose": source, **cells})
+                what = {"Difference": contest.title.replace(" above ", " − "), "Where": contest.where, "Whose": source}
+                lines.append(what | cells)
     return pd.DataFrame(lines)
 
 

@@ -59,10 +59,11 @@ def subplots(columns: int, rows: int = 1, *, width: float = 3.4, height: float =
 
 
 def corner(axes: Axes, setting: Setting, source: str) -> None:
-    """Says above the right end of a panel at which scale its numbers were made, and whose they are."""
-    parts = [setting.scale.name, source, *(["recast"] if setting.given else [])]
-    smoke = f"\n{NOT_A_RESULT}" if setting.scale.name == "smoke" else ""
-    axes.set_title(", ".join(parts) + smoke, loc="right", fontsize=SMALL, color=GREY)
+    """Says beside the upper right corner of a panel at which scale its numbers were made, and whose they are."""
+    scale = NOT_A_RESULT if setting.scale.name == "smoke" else setting.scale.name
+    parts = ", ".join([scale, source, *(["recast"] if setting.given else [])])
+    place = axes.transAxes
+    axes.text(1.01, 1, parts, transform=place, rotation=270, ha="left", va="top", fontsize=SMALL, color=GREY)
 
 
 def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool = True, label: bool = False) -> None:
@@ -91,6 +92,15 @@ def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool
         capsize=2,
         label=preset(method).title if label else None,
     )
+
+
+def legend(figure: Figure, columns: int = 5) -> None:
+    """Names below the panels what is labelled in any of them, once."""
+    named: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault(name, handle)
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns)
 
 
 def nothing_to_draw(setting: Setting, command: str) -> DataError:

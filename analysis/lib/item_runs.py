@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
@@ -14,7 +14,8 @@ from experiments.harness.declared import declarations
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Need, Spec
 
-_NO_ROW = {"both sides are one run": 0.0}  # a contrast that is not measured
+LOSSES = "final_losses"  # the evaluation whose numbers are no accuracies
+_NO_ROW: Contrast = {"both sides are one run": 0.0}  # a contrast that is not measured
 
 
 class ItemRuns:
@@ -36,7 +37,8 @@ class ItemRuns:
         """What `statistics.contrast` says of claims about specs."""
         records = self._records
         of_metric = records[(records["eval"] == evaluation) & (records["metric"] == metric)]
-        runs = per_cent(of_metric).assign(row=of_metric["row"].map(self._names))
+        values = of_metric.assign(n=0) if evaluation == LOSSES else per_cent(of_metric)
+        runs = values.assign(row=of_metric["row"].map(self._names))
         return statistics.contrast(runs.drop_duplicates(["row", "seed"]), [self._of_runs(claim) for claim in claims])
 
     def by_set(self, evaluation: str, pattern: str) -> Mapping[str, str]:
@@ -46,7 +48,7 @@ class ItemRuns:
         return {match[1]: match[0] for match in matches if match}
 
     def _of_runs(self, claim: Contrast) -> Contrast:
-        weights: dict[str, float] = {}
+        weights: dict[Hashable, float] = {}
         for spec, weight in claim.items():
             assert isinstance(spec, Spec)
             weights[self._names[spec]] = weights.get(self._names[spec], 0.0) + weight

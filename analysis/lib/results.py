@@ -22,6 +22,7 @@ Owned = tuple[str, str]  # a source, and a run's name
 COLUMNS = [
     "source",  # PUBLISHED or YOURS
     "row",  # the Spec: what the runs of a row share
+    "run",  # its name; two specs may be one run at a scale
     "method",
     "model",
     "data",
@@ -149,6 +150,7 @@ def _records(source: str, run: Run, evaluation: str, records: Iterable[EvalRecor
         values = (
             source,
             run.spec,
+            run.folder.name,
             run.spec.method,
             run.spec.model,
             run.spec.data,

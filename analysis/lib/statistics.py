@@ -178,10 +178,8 @@ def decide(
     seed_variance = (unexplained**2).sum(-1) / plan.residuals * (plan.weights**2).sum(-1)
 
     shares = values / 100 @ plan.means.T  # [..., rows]
-    sizes = plan.means @ n  # [rows]
-    fewest = np.where(plan.contrasts != 0, sizes, np.inf).min(-1)  # [claims]
-    sizes = np.maximum(sizes, 1)
-    image_variance = (shares * (1 - shares) / sizes) @ (plan.contrasts**2).T
+    sizes = plan.means @ n  # [rows]; 0 for what is no accuracy
+    image_variance = (shares * (1 - shares) / np.maximum(sizes, 1)) @ (plan.contrasts**2).T
     if correct is not None:
         images = correct.shape[-1]
         hits = correct.astype(np.float32)  # whole numbers below 2^24 are exact
@@ -193,8 +191,9 @@ def decide(
         complete = ~((plan.contrasts != 0) @ (plan.means[:, unknown] > 0).any(-1))
         image_variance = np.where(complete, by_image, image_variance)
     # A test set resolves no less than one image, even if every run gets every image right.
-    image_variance = 1e4 * (image_variance + 1 / np.maximum(fewest, 1) ** 2)
-    image_variance = np.where(fewest > 0, image_variance, np.finfo(float).tiny)  # no accuracies
+    fewest = np.where(plan.contrasts != 0, sizes, np.inf).min(-1)  # [claims]
+    resolved = 1e4 * (image_variance + 1 / np.maximum(fewest, 1) ** 2)
+    image_variance = np.where(fewest > 0, resolved, np.finfo(float).tiny)
 
     p = _p_value(difference, seed_variance, image_variance, plan.df)
     half = np.sqrt(_half_width_squared(-special.ndtri(ERROR_RATE / 2), seed_variance, image_variance, plan.df))

@@ -31,6 +31,7 @@ def draw(axes: Axes, runs: pd.DataFrame, *, label: bool) -> None:
     """Every method of `swept`, or that nothing is measured."""
     if runs.empty:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=figures.GREY)
+        axes.set_yticks([])
     for method, own in runs.groupby("method", sort=False):
         figures.interval(axes, own, "at", str(method), label=label)
 

@@ -4,39 +4,73 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Sequence
 
 from can.config import OptimConfig, RunConfig
 from can.run_flops import step_flops
 from experiments.harness import run_one
+from experiments.harness.measured_speed import Speed, Speeds
 from experiments.harness.plan import Task
 from experiments.harness.timing import best_matmul
 
-UTILISATION = 0.35  # share of the matmul speed that small models reach on a CPU: an assumption, printed with the plan
+UTILISATION = 0.35  # share of the matmul speed that small models reach on a CPU, where no run is finished yet
 
 
-def plan_table(tasks: Sequence[Task]) -> str:
-    """A line a run: state, images, FLOPs and estimated minutes of pre-training, with the sum of what is missing."""
-    speed = best_matmul().flops_per_second
-    lines = [f"{'row':24} {'run':40} {'images':>12} {'GFLOPs/image':>13} {'PFLOPs':>9} {'~minutes':>9}  state"]
-    missing = 0.0
+def plan_table(tasks: Sequence[Task], at_once: int) -> str:
+    """A line a run: state, images, FLOPs and estimated minutes of what is missing, with their sum.
+
+    `at_once`: how many runs are made at a time. Times are those of earlier runs at the scale.
+    """
+    speeds = Speeds(tasks[0].setting, pretraining_flops) if tasks else None
+    rows, runs = (max(map(len, names), default=0) for names in _names(tasks))
+    lines = [f"{'row':{rows}} {'run':{runs}} {'images':>12} {'GFLOPs/image':>13} {'PFLOPs':>9} {'~minutes':>9}  state"]
+    total, sources, unknown = 0.0, Counter[str](), Counter[str]()
     for task in tasks:
+        assert speeds is not None
         config = task.run.config
         images = config.optim.last_step * config.optim.batch_size
         flops = pretraining_flops(config)
-        minutes = flops / (speed * UTILISATION) / 60
         to_evaluate = run_one.missing_evals(task.setting, task.run, task.evals)
         reason = run_one.reason_to_train(task.setting, task.run, to_evaluate)
         state = reason or (f"to evaluate: {', '.join(to_evaluate)}" if to_evaluate else "done")
-        missing += minutes if reason else 0.0
+        seconds = 0.0
+        if reason and flops:
+            speed = speeds.training(config) or _assumed()
+            sources[f"pre-training: {speed.where}"] += 1
+            seconds += flops / speed.value
+        for name in to_evaluate:
+            if taken := speeds.evaluation(name, config):
+                sources[f"{name}: {taken.where}"] += 1
+                seconds += taken.value
+            else:
+                unknown[name] += 1
+        total += seconds
         lines.append(
-            f"{task.run.spec!s:24} {task.run.folder.name:40} {images:12,} "
-            f"{flops / max(images, 1) / 1e9:13.3f} {flops / 1e15:9.2f} {minutes:9.1f}  {state}"
+            f"{task.run.spec!s:{rows}} {task.run.folder.name:{runs}} {images:12,} "
+            f"{flops / max(images, 1) / 1e9:13.3f} {flops / 1e15:9.3f} {seconds / 60:9.1f}  {state}"
         )
-    lines.append(
-        f"missing: about {missing:.0f} minutes at {UTILISATION:.0%} of this machine's {speed / 1e9:.0f} GFLOP/s"
-    )
+    lines.append(f"missing: about {_duration(total / at_once)}, {at_once} runs at a time")
+    lines += [f"  {source}, {count} runs" for source, count in sources.items()]
+    if unknown:
+        never = ", ".join(f"{name} ({count} runs)" for name, count in unknown.items())
+        lines.append(f"  without evaluations that were never timed: {never}")
     return "\n".join(lines)
+
+
+def _names(tasks: Sequence[Task]) -> tuple[list[str], list[str]]:
+    return [str(task.run.spec) for task in tasks], [task.run.folder.name for task in tasks]
+
+
+@functools.cache
+def _assumed() -> Speed:
+    """What is taken for runs of which none is finished."""
+    speed = best_matmul().flops_per_second
+    return Speed(UTILISATION * speed, f"{UTILISATION:.0%} of this machine's {speed / 1e9:.0f} GFLOP/s, an assumption")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 2 * 3600 else f"{seconds / 60:.0f} minutes"
 
 
 def pretraining_flops(config: RunConfig) -> float:

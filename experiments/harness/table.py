@@ -52,7 +52,7 @@ def make(needs: Sequence[Need], analysis: str) -> None:
             print(setting_flags.describe(task.setting, task.run))
         return
     if values.dry_run:
-        print(cost.plan_table(tasks))
+        print(cost.plan_table(tasks, at_once))
         return
     render = importlib.import_module(f"analysis.{analysis}").render
     missing = plan.missing(tasks)

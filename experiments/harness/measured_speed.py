@@ -1,0 +1,75 @@
+"""How long runs and evaluations took before: on this machine if some are finished here, else those that are published.
+
+Pre-training is told in floating-point operations a second, so that a run of another length can be foretold; an
+evaluation takes as long for another run of its size.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from can.config import RunConfig
+from can.errors import DataError
+from can.files import read_json
+from can.runs import RunDir
+from experiments.harness.setting import Setting
+
+HERE, PUBLISHED = "finished here", "published (another machine)"
+
+
+class Speed(NamedTuple):
+    """What was measured, and where."""
+
+    value: float  # FLOPs a second, or seconds
+    where: str
+
+
+class Speeds:
+    """Medians over the finished runs of a setting's scale."""
+
+    def __init__(self, setting: Setting, flops: Callable[[RunConfig], float]) -> None:
+        self._training: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        self._evaluation: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        for where, folder in ((HERE, setting.results_dir), (PUBLISHED, setting.published_dir)):
+            for config, provenance, evals in _finished(folder / setting.scale.name, setting.workdir):
+                seconds = provenance.get("wall_time_s", 0)
+                if config.optim.total_steps and seconds and provenance.get("steps") == config.optim.last_step:
+                    self._training[where, config.method.name, config.model.size].append(flops(config) / seconds)
+                for name, taken in evals.items():
+                    self._evaluation[where, name, config.model.size].append(taken)
+
+    def training(self, config: RunConfig) -> Speed | None:
+        """Of runs of this method and size, or else of any; None if none is finished."""
+        return _nearest(self._training, config.method.name, config.model.size)
+
+    def evaluation(self, name: str, config: RunConfig) -> Speed | None:
+        """Of this evaluation of runs of this size, or else of any size; None if it was never made."""
+        named = {key: values for key, values in self._evaluation.items() if key[1] == name}
+        return _nearest(named, name, config.model.size)
+
+
+def _nearest(values: dict[tuple[str, str, str], list[float]], name: str, size: str) -> Speed | None:
+    for where in (HERE, PUBLISHED):
+        if same := values.get((where, name, size)):
+            return Speed(median(same), where)
+        if others := [value for key, group in values.items() if key[0] == where for value in group]:
+            return Speed(median(others), where)
+    return None
+
+
+def _finished(folder: Path, workdir: Path) -> Iterator[tuple[RunConfig, dict[str, Any], dict[str, float]]]:
+    """Each finished run's configuration and provenance, and its evaluations' seconds; damaged ones are left out."""
+    for path in sorted(folder.glob("*/provenance.json")):
+        run = RunDir(folder.parent, workdir, folder.name, path.parent.name)
+        try:
+            evals = {
+                file.stem.removeprefix("eval-"): read_json(file)["provenance"]["wall_time_s"]
+                for file in path.parent.glob("eval-*.json")
+            }
+            yield run.config, read_json(path), evals
+        except (DataError, KeyError):
+            continue

@@ -1,0 +1,58 @@
+"""What a plan costs: operations of the runs, and the time that earlier ones took."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from invented import add, setting, spec
+
+from can.files import read_json, write_json
+from experiments.harness import cost
+from experiments.harness.plan import planned
+from experiments.harness.setting import Setting
+from experiments.harness.spec import Need
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Setting:
+    return setting(tmp_path, "smoke")
+
+
+def took(here: Setting, row: str, seconds: float, probe: float) -> None:
+    """A finished run that says how long it took."""
+    folder = add(here, row, top1=50.0)
+    made = folder.results / "provenance.json"
+    steps = folder.config.optim.last_step
+    write_json(made, read_json(made) | {"wall_time_s": seconds, "steps": steps})
+    evaluated = read_json(folder.eval_path("linear_probe"))
+    evaluated["provenance"]["wall_time_s"] = probe
+    write_json(folder.eval_path("linear_probe"), evaluated)
+
+
+def minutes(plan: str, name: str) -> float:
+    (line,) = [line for line in plan.splitlines() if f" {name} " in line]
+    found = re.search(r"(\d+\.\d)  ", line)
+    assert found
+    return float(found[1])
+
+
+def test_time_is_that_of_finished_runs_of_the_method_by_operations_and_of_their_evaluations(here: Setting) -> None:
+    took(here, "can/vit_l/800", seconds=600.0, probe=120.0)
+    took(here, "mae/vit_l/800", seconds=60.0, probe=240.0)
+    plan = cost.plan_table(planned([Need(spec("can/vit_l/5000"))], here, seeds=[0]), at_once=1)
+    steps = [here.run(spec(f"can/vit_l/{epochs}"), 0).config.optim.last_step for epochs in (800, 5000)]
+    expected = 600 / 60 * steps[1] / steps[0] + 180 / 60  # the median of both probes
+    assert minutes(plan, "can-vitl-jft-e5000-s0") == pytest.approx(expected, abs=0.06)
+    assert "pre-training: finished here, 1 runs" in plan and "linear_probe: finished here, 1 runs" in plan
+    halved = cost.plan_table(planned([Need(spec("can/vit_l/5000"))], here, seeds=[0]), at_once=2)
+    assert f"missing: about {expected / 2:.0f} minutes, 2 runs at a time" in halved
+
+
+def test_what_was_never_timed_is_assumed_or_named_and_what_is_done_costs_nothing(here: Setting, tmp_path: Path) -> None:
+    needs = [Need(spec("can/vit_b/800"), ("linear_probe", "robustness"))]
+    plan = cost.plan_table(planned(needs, here, seeds=[0]), at_once=1)
+    assert "of this machine's" in plan and "an assumption" in plan
+    assert "never timed: linear_probe (1 runs), robustness (1 runs)" in plan
+    assert cost.plan_table([], at_once=1).endswith("missing: about 0 minutes, 1 runs at a time")

@@ -1,0 +1,122 @@
+"""The page of all published results: complete, by itself, and without an error."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from analysis import make_report
+from can.errors import DataError
+from experiments.harness.setting import PUBLISHED
+
+EMPTY = {"meta", "link", "img", "br", "hr"}  # elements without an end
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would follow, and refuses what is not well nested."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.tags: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [values["id"]] if values.get("id") else []  # type: ignore[list-item]
+        self.links += [values["href"]] if tag == "a" else []  # type: ignore[list-item]
+        self.images += [values] if tag == "img" else []
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def read() -> Reader:
+    reader = Reader()
+    reader.feed(make_report.page())
+    return reader
+
+
+def test_every_link_leads_to_a_place_and_every_place_is_there_once(read: Reader) -> None:
+    assert read.open == []
+    assert len(read.ids) == len(set(read.ids))
+    assert {link for link in read.links if link.startswith("#")} <= {f"#{name}" for name in read.ids}
+
+
+def test_every_picture_is_in_the_page_and_says_what_it_is(read: Reader) -> None:
+    drawn = list(PUBLISHED.glob("*/*.png"))
+    assert len(read.images) == len(drawn) > 0
+    for image in read.images:
+        kind, _, data = str(image["src"]).partition(",")
+        assert kind == "data:image/png;base64" and image["alt"]
+        assert cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), 1) is not None
+
+
+def test_the_page_needs_no_network_and_is_small_and_has_everything_published(read: Reader) -> None:
+    page = make_report.page()
+    assert len(page.encode()) < 10e6
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page) and "@import" not in page and "url(" not in page
+    assert not {"script", "iframe", "object", "embed"} & set(read.tags)
+    text = "".join(read.text)
+    for path in [*PUBLISHED.glob("*.md"), *PUBLISHED.glob("*/*.md")]:
+        title = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ").replace("`", "")
+        assert title in text, path
+    for run in PUBLISHED.glob("*/*/provenance.json"):
+        assert run.parent.name in text
+    assert {"main", "nav", "h1"} <= set(read.tags) and 'lang="en"' in page and "prefers-color-scheme: dark" in page
+
+
+def test_the_scoreboard_is_first_and_figures_are_in_their_order(tmp_path: Path) -> None:
+    folder = tmp_path / "laptop"
+    folder.mkdir()
+    picture = next(PUBLISHED.glob("laptop/*.png"))
+    for name in ("figure10", "figure9", "figure9b"):
+        shutil.copy(picture, folder / f"{name}.png")
+    for name in ("table2", "claims", "other", "figure9"):
+        (folder / f"{name}.md").write_text(f"# The {name}, scale `laptop`\n\n| a<b | c |\n|---|---|\n| 1 | 2 |\n")
+    page = make_report.page(tmp_path)
+    places = [
+        page.index(f'<section id="laptop-{name}"')
+        for name in ("claims", "table2", "figure9", "figure9b", "figure10", "other")
+    ]
+    assert places == sorted(places)
+    figure = page[page.index('<section id="laptop-figure9"') :]
+    assert figure.index("The figure9") < figure.index("<img") < figure.index("<table>")
+    assert "a&lt;b" in page
+
+
+def test_a_damaged_run_is_an_error_that_names_it(tmp_path: Path) -> None:
+    run = next(PUBLISHED.glob("laptop/can-*"))
+    shutil.copytree(run, tmp_path / "laptop" / run.name)
+    next((tmp_path / "laptop" / run.name).glob("eval-*.json")).write_text('{"records": [{"metric": "top1"}]}')
+    with pytest.raises(DataError, match=run.name):
+        make_report.page(tmp_path)
+
+
+def test_a_curve_falls_from_left_to_right_with_the_loss(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("step,loss\n1,3.0\n2,2.0\n3,1.0\n")
+    points = re.search(r'points="([^"]*)"', make_report._curve(path))
+    assert points and points[1] == "1.0,1.0 60.0,14.0 119.0,27.0"
+    path.write_text("step,loss\n")
+    assert make_report._curve(path) == ""
