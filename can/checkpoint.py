@@ -46,10 +46,12 @@ class Checkpoints:
 
     def __init__(self, directory: Path, keep: int = 2) -> None:
         self.directory = Path(directory).resolve()
+        _check_path(self.directory)
         self._keep = keep
         self._writer: ocp.training.Checkpointer | None = None
         self._last_step: int | None = None  # saved or restored by this object
         self._damaged: set[int] = set()  # passed over by `restore`
+        self._unverified: dict[str, str] | None = None  # the leaves of what was saved last
 
     @property
     def steps(self) -> list[int]:
@@ -77,7 +79,7 @@ class Checkpoints:
                 return
             raise ValueError(f"{self.directory} has step {latest} already: step {step} would not be kept")
         self._remove_damaged()
-        self._last_step = step
+        self._last_step, self._unverified = step, _forms(state)
         try:
             self._open().save_async(step, state, force=True)
         except (OSError, ValueError) as error:
@@ -109,14 +111,22 @@ class Checkpoints:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def wait(self) -> None:
-        """Returns when everything is saved. Raises UserError if the disk was full."""
+        """Returns when everything is saved. Raises UserError if the disk was full, or it cannot be read back."""
         if self._writer is None:
             return
         try:
             self._writer.wait()
         except (OSError, ValueError) as error:
+            self._unverified = None
             self._abandon_save(error)
             raise
+        if self._unverified is not None:
+            saved, self._unverified = self._unverified, None
+            folder = self.directory / str(self._last_step)
+            if _forms_in(folder) != saved:
+                raise UserError(
+                    f"the checkpoint {folder} cannot be read back as it was written: pass another --workdir"
+                )
 
     def close(self) -> None:
         """Waits, and frees orbax's threads; a later `save` starts them again."""
@@ -232,6 +242,12 @@ class Checkpoints:
         return step, (damage or "process 0 says so") if is_damaged else None
 
 
+def _check_path(directory: Path) -> None:
+    """Raises UserError for a folder in which orbax writes what it cannot find again: it takes paths for patterns."""
+    if found := next((text for text in ("[", "\\", ":/") if text in str(directory)), None):
+        raise UserError(f"checkpoints cannot be kept in {directory}, whose path has {found!r}: pass another --workdir")
+
+
 def _load(folder: Path, example: PyTree, whole: bool) -> PyTree:
     _check_same_leaves(folder, example, whole)
     context = ocp.Context()
@@ -251,7 +267,7 @@ def _all_damaged(directory: Path, damaged: dict[int, str]) -> UserError:
 
 
 def _check_same_leaves(folder: Path, example: PyTree, whole: bool) -> None:
-    saved, asked = _forms(ocp.metadata(folder).metadata), _forms(example)
+    saved, asked = _forms_in(folder), _forms(example)
     if not saved:
         raise ValueError("its list of arrays cannot be read")
     names = [*asked, *(saved if whole else ())]
@@ -263,6 +279,11 @@ def _check_same_leaves(folder: Path, example: PyTree, whole: bool) -> None:
             f"{asked.get(name, 'missing')} here{f' ({others} more differ)' if others else ''}; "
             "pass another --name or --workdir, or --force=train to start anew"
         )
+
+
+def _forms_in(folder: Path) -> dict[str, str]:
+    """`_forms` of what a checkpoint holds."""
+    return _forms(ocp.metadata(folder).metadata)
 
 
 def _forms(tree: PyTree) -> dict[str, str]:

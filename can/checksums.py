@@ -49,10 +49,11 @@ def _checksums(folder: Path) -> dict[str, str]:
     with ThreadPoolExecutor(_THREADS) as threads:
         return {
             path.relative_to(folder).as_posix(): checksum
-            for path, checksum in zip(paths, threads.map(_checksum, paths), strict=True)
+            for path, checksum in zip(paths, threads.map(checksum_of, paths), strict=True)
         }
 
 
-def _checksum(path: Path) -> str:
+def checksum_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,6 +41,6 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
 
 
 def check_range(what: str, value: float, low: float, high: float) -> None:
-    """Raises ConfigError unless `value` lies in [low, high]."""
-    if not low <= value <= high:
+    """Raises ConfigError unless `value` is finite and lies in [low, high]."""
+    if not (math.isfinite(value) and low <= value <= high):
         raise ConfigError(f"{what} must lie in [{low:g}, {high:g}], not {value:g}")

@@ -45,11 +45,27 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file. Raises DataError if the file is damaged."""
+    """The value in a JSON file. Raises DataError if it is damaged, no file, or cannot be read."""
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:  # undecodable bytes and malformed JSON alike
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, object_pairs_hook=_without_twins)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}): restore it or delete it, then start again"
+        ) from error
+    except (ValueError, RecursionError) as error:  # undecodable bytes and malformed JSON alike
         raise DataError(f"{path} is damaged ({error}): restore it or delete it, then start again") from error
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which no name may stand twice: one of the two would be dropped in silence."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a name stands twice")
+    return values
 
 
 def _replace(path: Path, data: bytes) -> None:

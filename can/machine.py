@@ -1,8 +1,9 @@
-"""The processor cores and the memory that a process may use."""
+"""The processor cores, the memory and the folder for caches that a process may use."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container's memory, in bytes, or "max"
@@ -16,6 +17,14 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def user_cache() -> Path:
+    """Where programs keep what they can make again; a user of a container may have no home, but has a /tmp."""
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"cache-of-{os.getuid()}"
 
 
 def usable_memory_gb() -> float:

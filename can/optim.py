@@ -28,8 +28,10 @@ TOKENS = ("mask_token", "cls_token")  # learned vectors that weight decay leaves
 EMBEDDINGS = ("patch_embed", "cls_token")  # layer 0 of the layer-wise decay
 
 
-def learning_rate_schedule(peak_lr: float, warmup_steps: int, total_steps: int) -> Callable[[int], float]:
-    """The learning rate of each step: linear from 0 to `peak_lr`, then a cosine to 0 at `total_steps`.
+def learning_rate_schedule(
+    peak_lr: float, warmup_steps: int, total_steps: int, last_lr: float = 0.0
+) -> Callable[[int], float]:
+    """The learning rate of each step: linear from 0 to `peak_lr`, then a cosine to `last_lr` at `total_steps`.
 
     A function of the host, in plain floats. Step 0 has rate 0 if there is a warm-up, else `peak_lr`.
     """
@@ -38,9 +40,9 @@ def learning_rate_schedule(peak_lr: float, warmup_steps: int, total_steps: int) 
         if step < warmup_steps:
             return peak_lr * step / warmup_steps
         if step >= total_steps:
-            return 0.0
+            return last_lr
         progress = (step - warmup_steps) / (total_steps - warmup_steps)
-        return peak_lr * 0.5 * (1.0 + math.cos(math.pi * progress))
+        return last_lr + (peak_lr - last_lr) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
     return schedule
 

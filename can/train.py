@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from can import keys, methods
 from can.augment import augment, normalize
 from can.augment.rand_augment import rand_augment
 from can.checkpoint import Checkpoints
-from can.config import OptimConfig, RunConfig
+from can.config import RunConfig
 from can.data import ImageSet, batches
 from can.errors import ConfigError, UserError
 from can.files import write_json
@@ -32,9 +31,12 @@ from can.models.fingerprint import fingerprint_of
 from can.optim import adamw, descend, learning_rate_schedule
 from can.runs import RunDir
 from can.runs.clock import Clock
+from can.runs.images import ImageHistory
+from can.runs.interval import Interval, check_finite
 from can.runs.log import TrainLog
 from can.runs.provenance import peak_memory_mb, provenance
 from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
+from can.stopping import Stopped, StopRequests
 
 
 class TrainState(NamedTuple):
@@ -176,6 +178,7 @@ def pretrain(
       ConfigError: the settings cannot work.
       UserError: loss, gradients or parameters are no longer finite (the last good checkpoint stays), or the disk is
         full.
+      Stopped: a signal asked for it; the state is saved, and the next call ends with the same numbers.
     """
     optim, last_step = config.optim, config.optim.last_step
     checkpoint_every = -(-checkpoint_every // log_every) * log_every
@@ -206,11 +209,11 @@ def pretrain(
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        with log, contextlib.closing(source):
+        with log, contextlib.closing(source), StopRequests() as stops:
             if last_step == 0 and restored is None:
                 checkpoints.save(0, state)
             pending: list[dict[str, Array]] = []  # metrics of the steps that the host has not waited for
-            rows: list[dict[str, float]] = []  # metrics of the steps since the last row of the log
+            interval = Interval(run.work / "interval.json", start_step)
             since = time.perf_counter()
             batch = put_batch(next(source), mesh) if start_step < last_step else {}
             for step in range(start_step, last_step):
@@ -220,22 +223,28 @@ def pretrain(
                 ends = done == last_step
                 if not ends:
                     batch = put_batch(next(source), mesh)  # before the host waits: the device finds it there
-                if not (ends or done % log_every == 0 or step == start_step):
+                row_ends = ends or done % log_every == 0
+                stop = stops.noted(row_ends)
+                if not (row_ends or stop or step == start_step):
                     continue
                 # Only now does the host wait for the device: it dispatches up to log_every steps ahead.
                 values, param_norm = jax.device_get((pending, global_norm(state.params)))
                 values = [{name: float(value) for name, value in each.items()} for each in values]
-                check_finite(values, float(param_norm), done, optim)
-                rows += values
+                check_finite(values, float(param_norm), done, optim, checkpoints.latest_step)
+                interval.add(values)
                 speed = len(pending) * optim.batch_size / (time.perf_counter() - since)
                 pending.clear()
-                if ends or done % log_every == 0:
+                if row_ends:
                     last = {"param_norm": float(param_norm), "lr": schedule(step), "images_per_second": speed}
-                    log.write(done, mean_metrics(rows) | last)
-                    rows.clear()
-                if ends or done % checkpoint_every == 0:
+                    log.write(done, interval.take_mean() | last)
+                if ends or stop or done % checkpoint_every == 0:
                     clock.save()
+                    interval.save(done)
                     checkpoints.save(done, state)
+                if stop and not ends:
+                    checkpoints.wait()
+                    raise Stopped(stop, f"{run.name} is saved at step {done} of {last_step}")
+                stops.hold()
                 since = time.perf_counter()
         checkpoints.wait()
         log.publish(run.results)
@@ -248,6 +257,8 @@ def pretrain(
         last_step * optim.batch_size / elapsed,
         _encoder_fingerprint(graphdef, state, config, mesh),
     )
+    if len(seen := ImageHistory(run.work / "images.json").entries) > 1:
+        record["data_history"] = seen
     write_json(run.results / "provenance.json", record)
     logging.info("%s: %d steps in %.0f s, peak memory %.1f GB", run.name, last_step, elapsed, peak_memory_mb() / 1000)
     return state
@@ -307,24 +318,3 @@ def _encoder_fingerprint(graphdef: nnx.GraphDef, state: TrainState, config: RunC
 def _split(method: Method) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
     graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # flax's stub
     return graphdef, params, batch_stats
-
-
-def mean_metrics(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of each metric over steps."""
-    return {name: float(np.mean([row[name] for row in rows], dtype=np.float64)) for name in rows[0]}
-
-
-def check_finite(rows: Sequence[dict[str, float]], param_norm: float, done: int, optim: OptimConfig) -> None:
-    """Raises UserError, naming the step, if something of the steps up to `done`, or after them, is not finite."""
-    watched = [
-        (title, row[name], step)
-        for step, row in enumerate(rows, start=done - len(rows) + 1)
-        for name, title in (("loss", "loss"), ("grad_norm", "norm of the gradients"))
-    ]
-    for title, value, step in (*watched, ("norm of the parameters", param_norm, done)):
-        if not math.isfinite(value):
-            raise UserError(
-                f"the {title} became {value} at step {step} of {optim.last_step} "
-                f"(base_lr {optim.base_lr:g}): lower --base_lr or pass --clip_norm=1; "
-                "the last good checkpoint is kept"
-            )

@@ -9,6 +9,7 @@
 # .venv remembers the choice. CAN_PYTHON=/path/to/python names the Python that .venv is made of (3.11 to 3.14).
 # Interrupted, it starts over; started twice at once, the second waits. Written for bash 3.2, which macOS has.
 set -euo pipefail
+unset CDPATH # with it, cd may go elsewhere and prints where
 
 CAN_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 CAN_VENV="$CAN_ROOT/.venv"

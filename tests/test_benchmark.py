@@ -18,7 +18,7 @@ from analysis import publish_pages
 from analysis.lib import speed_tables
 from can.errors import ConfigError, DataError
 from can.methods import build
-from can.methods.from_transformers import mae_from_transformers
+from can.methods.foreign_weights import mae_from
 from can.methods.mae import MAESettings
 from can.models.positions import sincos_positions
 from can.views import patchify
@@ -168,12 +168,12 @@ def test_a_twin_has_our_parameters_and_our_loss(method: str) -> None:
     if method == "mae":
         noise = np.random.default_rng(1).uniform(size=(6, 4)).astype(np.float32)
         expected = twin(theirs, torch.from_numpy(noise))
-        converted = mae_from_transformers(mae.config, weights)
+        converted = mae_from(mae.config, weights)
         loss = converted.loss_in_order(patchify(jnp.asarray(views[0]), 8), jnp.argsort(jnp.asarray(noise), axis=1))[0]
     else:
         expected = twin(theirs)
         encoder = {name: value for name, value in twin.state_dict().items() if name.startswith("vit.")}
-        ours.encoder = mae_from_transformers(mae.config, weights | encoder).encoder
+        ours.encoder = mae_from(mae.config, weights | encoder).encoder
         linear = [layer for layer in twin.head if isinstance(layer, torch.nn.Linear)]
         for layer, other in zip([*ours.head.hidden, ours.head.out], linear, strict=True):
             layer.kernel[...] = jnp.asarray(other.weight.detach().numpy().T)

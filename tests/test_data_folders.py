@@ -12,6 +12,7 @@ import pytest
 
 from can.data import ArrayImages, EncodedImages, load
 from can.errors import DataError
+from can.evals.classes import check_same_classes
 
 
 def drawn(height, width, seed):
@@ -131,8 +132,10 @@ def test_subfolders_called_train_and_val_are_splits(tmp_path):
     assert [len(photos(tmp_path / "photos", split)) for split in ("train", "val")] == [8, 4]
     assert photos(tmp_path / "photos", "val").class_names == ("a", "b")
     (tmp_path / "photos" / "val" / "b").rename(tmp_path / "photos" / "val" / "c")
-    with pytest.raises(DataError, match="different class folders"):
-        photos(tmp_path / "photos")
+    parts = [photos(tmp_path / "photos", split) for split in ("train", "val")]
+    assert parts[0].class_names == parts[1].class_names == ("a", "b", "c")
+    with pytest.raises(DataError, match=r"val has images of 1 class that .* train has none of \(c\)"):
+        check_same_classes("a probe", *parts)
 
 
 def test_few_small_images_of_one_size_are_decoded_once_into_arrays(tmp_path):

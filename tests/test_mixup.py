@@ -89,3 +89,16 @@ def test_mixing_a_pair_weighs_its_two_losses():
     assert float(soft_cross_entropy(logits, targets)) == pytest.approx(
         share * both[0] + (1 - share) * both[1], rel=1e-5
     )
+
+
+@pytest.mark.parametrize("alphas", [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
+def test_a_batch_can_share_one_share_and_one_box_as_in_timm(alphas):
+    shares = []
+    for seed in range(6):
+        images, targets = mix(jax.random.key(seed), IMAGES, TARGETS, *alphas, "batch")
+        share = np.diag(targets)
+        np.testing.assert_allclose(share, share[0], atol=1e-6)
+        own = np.isclose(np.asarray(images), np.arange(BATCH)[:, None, None, None])
+        np.testing.assert_array_equal(own[: BATCH // 4], np.broadcast_to(own[:1], own[: BATCH // 4].shape))
+        shares.append(share[0])
+    assert len(set(np.round(shares, 4))) > 1

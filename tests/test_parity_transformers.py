@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from can.errors import ConfigError
-from can.methods.from_transformers import mae_config, mae_from_transformers
+from can.methods.foreign_weights import mae_config, mae_from
 from can.models.positions import sincos_positions
 from can.views import patchify
 
@@ -52,7 +52,7 @@ def test_forward_loss_and_gradients_equal_those_of_transformers(theirs):
     expected = theirs(torch.from_numpy(images), noise=torch.from_numpy(noise))
     expected.loss.backward()
 
-    ours = mae_from_transformers(theirs.config, theirs.state_dict())
+    ours = mae_from(theirs.config, theirs.state_dict())
     graphdef, params = nnx.split(ours)
     patches = patchify(jnp.asarray(images.transpose(0, 2, 3, 1)), 8)
     order = jnp.argsort(jnp.asarray(noise), axis=1)
@@ -68,7 +68,7 @@ def test_forward_loss_and_gradients_equal_those_of_transformers(theirs):
         for name, parameter in theirs.named_parameters()
     }
     fixed = {name: tensor for name, tensor in theirs.state_dict().items() if "pos" in name}
-    as_ours = nnx.state(mae_from_transformers(theirs.config, their_gradients | fixed))
+    as_ours = nnx.state(mae_from(theirs.config, their_gradients | fixed))
     pairs = zip(jax.tree_util.tree_leaves_with_path(grads), jax.tree_util.tree_leaves_with_path(as_ours), strict=True)
     for (path, ours), (_, expected) in pairs:
         np.testing.assert_allclose(ours, expected, atol=1e-4, rtol=1e-4, err_msg=jax.tree_util.keystr(path))
@@ -81,7 +81,7 @@ def test_predictions_equal_those_of_transformers_patch_by_patch(theirs):
     noise = rng.uniform(size=(2, 16)).astype(np.float32)
     with torch.no_grad():
         expected = theirs(torch.from_numpy(images), noise=torch.from_numpy(noise)).logits.numpy()
-    ours = mae_from_transformers(theirs.config, theirs.state_dict())
+    ours = mae_from(theirs.config, theirs.state_dict())
     patches = patchify(jnp.asarray(images.transpose(0, 2, 3, 1)), 8)
     order = jnp.argsort(jnp.asarray(noise), axis=1)
     visible = jnp.take_along_axis(patches, order[:, :4, None], axis=1)
@@ -92,11 +92,13 @@ def test_predictions_equal_those_of_transformers_patch_by_patch(theirs):
 def test_missing_weights_and_other_architectures_are_refused(theirs):
     weights = dict(theirs.state_dict())
     del weights["decoder.mask_token"]
-    with pytest.raises(ConfigError, match=r"decoder\.mask_token"):
-        mae_from_transformers(theirs.config, weights)
+    with pytest.raises(ConfigError, match="the weights lack mask_token"):
+        mae_from(theirs.config, weights)
     weights = dict(theirs.state_dict())
     weights["vit.embeddings.position_embeddings"] = torch.flip(weights["vit.embeddings.position_embeddings"], [2])
     with pytest.raises(ConfigError, match="encoder's fixed positions"):
-        mae_from_transformers(theirs.config, weights)
+        mae_from(theirs.config, weights)
+    with pytest.raises(ConfigError, match="layer_norm_eps is 1e-12"):
+        mae_config(transformers.ViTMAEConfig())
     with pytest.raises(ConfigError, match="exact GELU"):
         mae_config(transformers.ViTMAEConfig(hidden_act="relu"))

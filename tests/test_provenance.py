@@ -44,7 +44,7 @@ def test_the_git_state_is_the_commit_and_whether_the_sources_differ(tmp_path: Pa
     nothing = {"commit": None, "dirty": None}
     assert git_state(tmp_path) == nothing
     git("init", "-q")
-    assert git_state(tmp_path) == nothing  # no commit yet
+    assert git_state(tmp_path) == nothing | {"why": "fatal: Needed a single revision"}  # no commit yet
     (tmp_path / "can").mkdir()
     (tmp_path / "can" / "a.py").write_text("1")
     git("add", ".")

@@ -92,7 +92,9 @@ def read(needs: Iterable[Need], setting: Setting) -> Results:
             for evaluation in filter(run.folder.has_eval, need.evals):
                 evaluated = run.folder.read_eval(evaluation)
                 different = evaluated.differs(EVALS[evaluation].protocol(own, run))
-                if run.folder.pretrained and evaluated.fingerprints.get("weights") != run.folder.weights:
+                if not run.folder.pretrained:
+                    different = "\n".join(filter(None, [different, "  weights: pre-training has not ended"]))
+                elif evaluated.fingerprints.get("weights") != run.folder.weights:
                     different = "\n".join(filter(None, [different, "  weights: others than pre-training ended with"]))
                 if different:
                     left_out.setdefault((evaluation, different), []).append(name)
@@ -126,11 +128,17 @@ def _runs(spec: Spec, setting: Setting) -> Iterator[tuple[str, Run]]:
     for results_dir, source in folders.items():
         here = dataclasses.replace(setting, results_dir=results_dir)
         found = []
-        for path in _candidates(here.run(spec, 0).folder):
+        first = here.run(spec, 0).folder
+        for path in _candidates(first):
             seed = RunDir(results_dir, setting.workdir, setting.scale.name, path.name).config.seed
             run = here.run(spec, seed)
             if run.folder.name == path.name:
                 found.append((source, run))
+            elif re.fullmatch(r"\d+", path.name.removeprefix(first.name.removesuffix("0"))):
+                raise DataError(
+                    f"{path / 'config.json'} is of the run {run.folder.name}, its folder is called {path.name}: "
+                    "is it a copy? delete it, or give it its name"
+                )
         yield from sorted(found, key=lambda entry: entry[1].config.seed)
 
 

@@ -48,7 +48,7 @@ def read(folder: Path, name: str) -> dict[str, ArrayImages]:
     try:
         meta = json.loads((folder / META).read_text())
         return {split: _read_split(folder, name, split, meta) for split in meta["splits"]}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, TypeError, ValueError, KeyError) as error:
         raise DataError(f"{folder} is damaged ({error}): delete that folder, and it is prepared again") from error
 
 
@@ -58,6 +58,8 @@ def _read_split(folder: Path, name: str, split: str, meta: dict[str, Any]) -> Ar
     labels = np.load(folder / f"{split}-labels.npy") if about["labelled"] else None
     if len(images) != about["images"]:
         raise ValueError(f"{split} has {len(images)} images, not {about['images']}")
+    if labels is not None and labels.shape != (len(images),):
+        raise ValueError(f"{split} has labels of the shape {labels.shape} for {len(images)} images")
     return ArrayImages(
         name=name,
         split=split,

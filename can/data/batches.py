@@ -17,6 +17,7 @@ from can.data.crops import center_crop, random_resized_crops, resized
 from can.data.decode import decode_rgb
 from can.data.image_set import ArrayImages, EncodedImages, ImageSet
 from can.errors import ConfigError
+from can.parent import end_with_parent
 
 Batch = dict[str, UInt8[np.ndarray, "..."] | Int32[np.ndarray, " batch"]]
 
@@ -139,6 +140,7 @@ class _Crop:
     threads: int
 
     def __call__(self, step: int) -> Batch:
+        end_with_parent()  # a worker would wait for ever for a killed one to take its batch
         positions = self.window.positions(step)
         crops = np.empty((len(positions), self.views, self.image_size, self.image_size, 3), np.uint8)
         labels = np.empty(len(positions), np.int32)
@@ -170,6 +172,7 @@ class _EvalViews:
     threads: int
 
     def __call__(self, step: int) -> Batch:
+        end_with_parent()
         chosen = [self.order[position] for position in self.window.positions(step)]
         if isinstance(self.images, ArrayImages):
             return _eval_arrays(self.images, chosen, self.image_size)

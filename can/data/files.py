@@ -1,4 +1,4 @@
-"""Image files in a folder or in zip archives as `Records`; the first folder of a file's path is its class.
+"""Image files in a folder or in zip archives as `Records`, with the splits and classes that their folders are.
 
 Such sets come sorted by class. They are shuffled once, when they are opened, as TFDS shuffles its own when it writes
 them: in the order of a hash of the names. `train[:80%]` is then a fair sample, the same on every machine, and a file
@@ -8,19 +8,21 @@ that is added or removed moves no other.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import zipfile
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from can.data.image_set import EncodedImages, sha256_of
+from absl import logging
+
+from can.data.image_set import EncodedImages, Records, sha256_of
+from can.data.layout import TRAIN, label_of, layout_of
+from can.data.listing import ZIP_ERRORS, ImageFile, list_folder, list_zips
 from can.errors import DataError
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp")
 _SHUFFLE_SEED = b"can"  # another one is another order, and so another fingerprint
+_NAMED = 5  # classes that a line names
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,11 @@ class ZipRecords:
         """See `Records`."""
         path, name = self.members[index]
         try:
-            return self._open.archive(path).read(name), self.labels[index]
-        except (OSError, zipfile.BadZipFile, zlib.error) as error:
+            archive = self._open.archive(path)
+            size = archive.getinfo(name).file_size
+            with archive.open(name) as member:
+                return member.read(size), self.labels[index]  # no more than it promises: it may be a bomb
+        except ZIP_ERRORS as error:
             raise DataError(f"{self.describe(index)} cannot be read ({error}): fetch the archive again") from error
 
     def label(self, index: int) -> int | None:
@@ -94,56 +99,23 @@ class _OpenArchives(threading.local):
         return type(self), ()
 
 
-def images_in_folder(name: str, split: str, root: Path) -> EncodedImages:
-    """Every image below `root`, shuffled by `shuffle_key` of the paths; symbolic links are followed.
+def splits_in_folder(name: str, root: Path) -> dict[str, EncodedImages]:
+    """The splits of the images below `root`, as `can.data.layout` has them; all is "train" if there are none.
 
     Raises:
-      DataError: there are none, or some lie in class subfolders and some do not.
+      DataError: there are no images, some cannot be read, or some lie in class subfolders and some do not.
     """
-    sizes: dict[str, int] = {}
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        subfolders[:] = sorted(sub for sub in subfolders if not sub.startswith("."))
-        for file in files:
-            if _is_image(file):
-                path = os.path.join(folder, file)
-                sizes[os.path.relpath(path, root).replace(os.sep, "/")] = os.stat(path).st_size
-    names = sorted(sizes, key=shuffle_key)
-    classes, labels = labels_of(names, str(root))
-    return EncodedImages(
-        name=name,
-        split=split,
-        num_classes=len(classes) or None,
-        class_names=classes,
-        # Reading a large folder only to hash it would take hours: names and sizes stand for the content.
-        fingerprint=sha256_of(*((file, sizes[file]) for file in names)),
-        records=FileRecords(root, names, labels),
-    )
+    return _splits(name, list_folder(root), str(root))
 
 
-def images_in_zips(name: str, split: str, paths: Iterable[Path]) -> EncodedImages:
-    """Every image of the archives `paths`, shuffled by `shuffle_key` of the names in them.
+def splits_in_zips(name: str, paths: Iterable[Path]) -> dict[str, EncodedImages]:
+    """As `splits_in_folder`, of the images in the archives `paths` together.
 
     Raises:
       DataError: an archive is damaged, there are no images, or only some lie in class folders.
     """
-    found: list[tuple[str, Path, int]] = []
     paths = sorted(paths)
-    for path in paths:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                found += [(info.filename, path, info.CRC) for info in archive.infolist() if _is_image(info.filename)]
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} is not a whole zip archive ({error}): fetch it again") from error
-    found.sort(key=lambda entry: (shuffle_key(entry[0]), entry[1:]))  # a name may be in two archives
-    classes, labels = labels_of([member for member, _, _ in found], ", ".join(map(str, paths)))
-    return EncodedImages(
-        name=name,
-        split=split,
-        num_classes=len(classes) or None,
-        class_names=classes,
-        fingerprint=sha256_of(*((member, crc) for member, _, crc in found)),
-        records=ZipRecords([(path, member) for member, path, _ in found], labels),
-    )
+    return _splits(name, list_zips(paths), ", ".join(map(str, paths)))
 
 
 def shuffle_key(name: str) -> bytes:
@@ -151,25 +123,58 @@ def shuffle_key(name: str) -> bytes:
     return hashlib.blake2b(name.encode(errors="surrogateescape"), key=_SHUFFLE_SEED, digest_size=16).digest()
 
 
-def labels_of(names: Sequence[str], where: str) -> tuple[tuple[str, ...], list[int | None]]:
-    """The classes (sorted first folders) and each file's label; no classes and only None for files in no folder.
+def _splits(name: str, found: Sequence[ImageFile], where: str) -> dict[str, EncodedImages]:
+    layout = layout_of((file.name for file in found), where)
+    if layout.beside:
+        logging.log_first_n(
+            logging.INFO,
+            "left out of %s: %d images beside its splits %s",
+            1,
+            where,
+            len(layout.beside),
+            [*layout.splits],
+        )
+    files: dict[str, list[ImageFile]] = {}
+    for file in found:  # a name may be in two archives
+        files.setdefault(file.name, []).append(file)
+    label = {folder: index for index, folder in enumerate(layout.classes)}
+    splits = {}
+    for split, names in layout.splits.items():
+        short = sorted(
+            ((below, file) for below, whole in names.items() for file in files[whole]),
+            key=lambda entry: (shuffle_key(entry[0]), entry[1]),
+        )
+        labels = [label_of(below, label) for below, _ in short]
+        _say_what_is_missing(labels, layout.classes, f"{where} {split}", len(layout.splits))
+        splits[split] = EncodedImages(
+            name=name,
+            split=split,
+            num_classes=len(layout.classes) or None,
+            class_names=layout.classes,
+            # Reading a large folder only to hash it would take hours: names, sizes and times stand for the content.
+            fingerprint=sha256_of(*((below, *file.content) for below, file in short), *layout.classes),
+            stamp=sha256_of(*(file.times for _, file in short)),
+            records=_records([file for _, file in short], labels),
+        )
+    return splits
 
-    Raises:
-      DataError: there are no files, or only some are in a folder.
-    """
-    if not names:
-        raise DataError(f"no images ({', '.join(SUFFIXES)}) in {where}")
-    folders = [name.split("/")[0] if "/" in name else None for name in names]
-    if all(folder is None for folder in folders):
-        return (), [None] * len(names)
-    if None in folders:
-        loose = names[folders.index(None)]
-        raise DataError(f"{where} has class folders and also loose images ({loose}): move or remove the loose ones")
-    classes = sorted({folder for folder in folders if folder is not None})
-    index = {folder: label for label, folder in enumerate(classes)}
-    return tuple(classes), [index[folder] for folder in folders if folder is not None]
+
+def _records(files: Sequence[ImageFile], labels: Sequence[int | None]) -> Records:
+    if files[0].member == files[0].name and files[0].source.is_dir():
+        return FileRecords(files[0].source, [file.member for file in files], labels)
+    return ZipRecords([(file.source, file.member) for file in files], labels)
 
 
-def _is_image(name: str) -> bool:
-    parts = name.split("/")
-    return name.lower().endswith(SUFFIXES) and not parts[-1].startswith(".") and parts[0] != "__MACOSX"
+def _say_what_is_missing(labels: Sequence[int | None], classes: Sequence[str], where: str, splits: int) -> None:
+    there = set(labels)
+    missing = [name for label, name in enumerate(classes) if label not in there] if splits > 1 else []
+    if missing:
+        listed = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+        logging.warning("%s has no images of %d of %d classes: %s", where, len(missing), len(classes), listed)
+
+
+def whole_set(splits: Mapping[str, EncodedImages], where: str) -> EncodedImages:
+    """The images of a source that has no splits. Raises DataError if it has some."""
+    if [*splits] != [TRAIN]:
+        raise DataError(f"{where} has the splits {', '.join(splits)}: pass one of them")
+    return splits[TRAIN]

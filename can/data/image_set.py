@@ -51,6 +51,8 @@ class ImageSet:
       fingerprint: hexadecimal sha256 of the content (of names, sizes and checksums where the content is too large to
         read); equal fingerprints mean equal images in equal order.
       shares: of a set that is put together, where its images are from and what share of them; else empty.
+      stamp: what a change of the set's files touches besides (times that no copy keeps), or empty. Caches on this
+        machine are kept by it, too; it is no part of a result.
     """
 
     name: str
@@ -59,9 +61,15 @@ class ImageSet:
     class_names: tuple[str, ...]
     fingerprint: str
     shares: Mapping[str, float] = field(default_factory=dict, kw_only=True)
+    stamp: str = field(default="", kw_only=True)
 
     def __len__(self) -> int:
         raise NotImplementedError
+
+    @property
+    def cache_key(self) -> str:
+        """What is made of these images is kept by this name."""
+        return sha256_of(self.fingerprint, self.stamp)
 
     def take(self, split: str, pieces: Sequence[tuple[int, int]]) -> ImageSet:
         """The images of the half-open ranges `pieces`, in that order, as the split `split`."""
@@ -180,8 +188,11 @@ class EncodedImages(ImageSet):
 
 
 def sha256_of(*parts: object) -> str:
-    """Hexadecimal sha256 of the parts' text, each ended by a zero byte so that no two lists of parts run together."""
+    """Hexadecimal sha256 of the parts' text, each ended by a zero byte so that no two lists of parts run together.
+
+    Names of files that are not UTF-8 are themselves.
+    """
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(str(part).encode() + b"\0")
+        digest.update(str(part).encode(errors="surrogateescape") + b"\0")
     return digest.hexdigest()

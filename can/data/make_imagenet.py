@@ -19,7 +19,8 @@ import cv2
 import tensorflow_datasets as tfds
 
 from can.data.decode import decode_rgb
-from can.data.files import images_in_folder, images_in_zips
+from can.data.files import whole_set
+from can.data.folder import open_folder
 from can.data.image_set import EncodedImages
 from can.data.prepared import prepare_once
 from can.data.registry import DEFAULT_DATA_DIR
@@ -47,7 +48,7 @@ def make_imagenet(folder: Path, data_dir: Path, validation_every: int = 5) -> Pa
         raise DataError(f"{target} exists already: delete it, or pass another --data_dir")
     if not folder.exists():
         raise DataError(f"there is no {folder}: pass --folder with a folder or .zip file of photos")
-    photos = images_in_zips(NAME, "", [folder]) if folder.is_file() else images_in_folder(NAME, "", folder)
+    photos = whole_set(open_folder(NAME, folder), str(folder))
     if validation_every < 2 or len(photos) < validation_every:
         raise DataError(f"validation_every {validation_every} must lie in 2..{len(photos)}, the number of photos")
     labels = _imagenet_labels(photos.class_names)

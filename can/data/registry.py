@@ -17,9 +17,10 @@ from can.data.small_sets import decode_if_small
 from can.data.smoke import load_smoke
 from can.data.splits import select_split
 from can.data.tfds_records import read_tfds
-from can.errors import ConfigError
+from can.errors import ConfigError, DataError
+from can.machine import user_cache
 
-DEFAULT_DATA_DIR = Path(os.environ.get("CAN_DATA_DIR", "~/.cache/can")).expanduser()
+DEFAULT_DATA_DIR = Path(os.path.expanduser(os.environ.get("CAN_DATA_DIR") or user_cache() / "can"))
 
 _FOLDER = "folder:"
 Load = Callable[[Path], Mapping[str, ImageSet]]
@@ -69,7 +70,7 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
     if "+" in name and not name.startswith(_FOLDER):
         return join(name, split, [load(part, split, data_dir=data_dir) for part in name.split("+")])
     if name.startswith(_FOLDER):
-        splits = load_folder(Path(name.removeprefix(_FOLDER)).expanduser(), data_dir)
+        splits = load_folder(_path_of(name), data_dir)
     elif load_splits := (_sources() | _shifted()).get(name):
         splits = load_splits(data_dir)
     else:
@@ -77,6 +78,13 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
         splits = decode_if_small(read_tfds(name, data_dir), data_dir)
     image_set = select_split(splits, split)
     return image_set if labelled else image_set.without_labels()
+
+
+def _path_of(name: str) -> Path:
+    try:
+        return Path(name.removeprefix(_FOLDER)).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{name}: {error}: write the folder out") from error
 
 
 def _check_tfds_name(name: str, data_dir: Path) -> None:

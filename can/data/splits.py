@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import tensorflow_datasets as tfds
 
 from can.data.image_set import ImageSet
+from can.data.layout import split_named
 from can.errors import DataError, check_choice
 
 
@@ -17,10 +18,14 @@ def select_split(splits: Mapping[str, ImageSet], spec: str) -> ImageSet:
       ConfigError: a split that the source does not have (names the nearest one).
       DataError: a slice that cannot be read or is empty.
     """
-    for term in spec.split("+"):
-        check_choice("split", term.split("[")[0].strip(), splits)
-    if spec in splits:
-        return splits[spec]
+    asked, terms = spec, []
+    for name, bracket, rest in (term.strip().partition("[") for term in spec.split("+")):
+        known = _known(name.strip(), splits)
+        check_choice("split", known, splits)
+        terms.append(f"{known}{bracket}{rest}")
+    spec = "+".join(terms)
+    if asked in splits:
+        return splits[asked]
     infos = {
         name: tfds.core.SplitInfo(name=name, shard_lengths=[len(part)], num_bytes=0) for name, part in splits.items()
     }
@@ -34,4 +39,10 @@ def select_split(splits: Mapping[str, ImageSet], spec: str) -> ImageSet:
         raise DataError(f"split {spec!r} joins {' and '.join(sorted(names))}: load them one by one")
     whole = splits[names.pop()]
     # TFDS leaves the ends of a range that reaches the split's ends unset.
-    return whole.take(spec, [(piece.from_ or 0, len(whole) if piece.to is None else piece.to) for piece in ranges])
+    return whole.take(asked, [(piece.from_ or 0, len(whole) if piece.to is None else piece.to) for piece in ranges])
+
+
+def _known(name: str, splits: Mapping[str, ImageSet]) -> str:
+    """The source's own name of a split that goes by several: `val` is `validation`."""
+    usual = split_named(name)
+    return usual if usual is not None and name not in splits and usual in splits else name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,10 +23,10 @@ Examples = Iterator[tuple[int | str, dict[str, Any]]]
 class TfdsRecords:
     """One split of a prepared TFDS set; images stay encoded."""
 
-    def __init__(self, source: Sequence[dict[str, Any]], what: str, labelled: bool) -> None:
-        self._source = source
+    def __init__(self, source: Any, what: str, num_classes: int) -> None:
+        self._source = source  # a sequence of examples; a damaged one cannot even be looked at
         self._what = what
-        self._labelled = labelled
+        self._num_classes = num_classes  # 0: of no label
 
     def __len__(self) -> int:
         return len(self._source)
@@ -34,9 +35,18 @@ class TfdsRecords:
         """See `Records`."""
         try:
             example = self._source[index]
-        except (ValueError, RuntimeError, IndexError) as error:
-            raise DataError(f"{self.describe(index)} cannot be read ({error}): prepare the data set again") from error
-        return example["image"], int(example["label"]) if self._labelled else None
+            image, label = example["image"], int(example["label"]) if self._num_classes else None
+        except Exception as error:  # array_record and TFDS's parsers raise whatever they happen upon
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise DataError(f"{self.describe(index)} cannot be read ({reason}): prepare the data set again") from error
+        if not isinstance(image, bytes):
+            raise DataError(f"{self.describe(index)} has no encoded image, but {type(image).__name__}")
+        if label is not None and not 0 <= label < self._num_classes:
+            raise DataError(
+                f"{self.describe(index)} has the label {label}, and there are {self._num_classes} classes: "
+                "take a split whose labels are published"
+            )
+        return image, label
 
     def label(self, index: int) -> int | None:
         """See `Records`; it lies beside the image, in the record."""
@@ -55,7 +65,10 @@ def read_tfds(name: str, data_dir: Path) -> dict[str, EncodedImages]:
     """
     with _quiet():
         builder = _find_builder(name, data_dir)
-        return {split: _open_split(builder, name, split) for split in builder.info.splits}
+        splits = {split: _open_split(builder, name, split) for split in builder.info.splits}
+    if not splits:
+        raise _prepare_again(name, data_dir, "it has no splits")
+    return splits
 
 
 def read_label_lists(name: str, split: str, feature: str, data_dir: Path) -> list[tuple[int, ...]]:
@@ -94,6 +107,8 @@ def _open_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> Enc
             f"python -m tensorflow_datasets.scripts.convert_format --dataset_dir={builder.data_path} "
             "--out_file_format=array_record"
         ) from error
+    except Exception as error:  # files of records that are missing or cut
+        raise _prepare_again(name, builder.data_path, str(error)) from error
     return EncodedImages(
         name=name,
         split=split,
@@ -101,8 +116,14 @@ def _open_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> Enc
         class_names=classes,
         # TFDS keeps no checksum of its files: the shards' lengths and bytes stand for them.
         fingerprint=sha256_of(builder.info.full_name, split, info.shard_lengths, info.num_bytes),
-        records=TfdsRecords(source, f"{builder.data_path} {split}", labelled=bool(classes)),
+        stamp=_stamp(info.filepaths),
+        records=TfdsRecords(source, f"{builder.data_path} {split}", num_classes=len(classes)),
     )
+
+
+def _stamp(paths: Sequence[Any]) -> str:
+    """What a change of the files touches on this machine; they may lie in a bucket, too, and then do not change."""
+    return sha256_of(*(os.stat(path).st_mtime_ns for path in paths if os.path.exists(path)))
 
 
 def _find_builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
@@ -118,6 +139,13 @@ def _find_builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
             f"TFDS set {name!r} is not prepared under {data_dir}: pass the --data_dir that has it, "
             f"or prepare it once (this step may need `pip install tensorflow`): {command}"
         ) from error
+    except Exception as error:  # whatever its readers of JSON and protocol buffers happen upon
+        raise _prepare_again(name, data_dir, str(error)) from error
+
+
+def _prepare_again(name: str, place: object, reason: str) -> DataError:
+    first = (reason.strip().splitlines() or ["its files cannot be read"])[0][:200]
+    return DataError(f"TFDS set {name!r} in {place} is damaged ({first}): delete that folder and prepare it again")
 
 
 class _Writer(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]

@@ -29,6 +29,8 @@ def check_same_classes(what: str, train: ImageSet, test: ImageSet) -> None:
             f"{what} needs labelled sets of the same classes: {_named(train)} has "
             f"{train.num_classes or 'no'} classes, {_named(test)} has {test.num_classes or 'no'}"
         )
+    if train.num_classes < 2:
+        raise DataError(f"{what} needs two classes or more, {_named(train)} has one: is there one folder too many?")
     for label, (ours, theirs) in enumerate(zip(train.class_names, test.class_names, strict=False)):
         if ours != theirs:
             raise DataError(

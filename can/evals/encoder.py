@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float, Float32, Int32, UInt8
 
 from can.augment import eval_view
 from can.config import ModelConfig
-from can.data import ImageSet, eval_batches
+from can.data import ArrayImages, ImageSet, eval_batches
 from can.errors import DataError, UserError
 from can.files import write_atomic
 from can.methods.pixels import RawPixels
@@ -86,10 +87,10 @@ def extract_features(
     """
     if image_set.num_classes is None:
         raise DataError(f"{image_set.name} {image_set.split} has no labels to evaluate with: pass a labelled data set")
-    key = f"{encoder.fingerprint[:16]}-{image_set.fingerprint[:16]}" + (f"-{resize}" if resize else "")
+    key = f"{encoder.fingerprint[:16]}-{image_set.cache_key[:16]}" + (f"-{resize}" if resize else "")
     worth_keeping = bool(jax.tree.leaves(encoder.params))  # raw pixels are on disk already
     cache = cache_dir / f"{key}.npz" if cache_dir and worth_keeping else None
-    if cache and (cached := _read_cache(cache)):
+    if cache and (cached := _read_cache(cache, encoder, image_set)):
         return cached
     features = np.empty((len(image_set), encoder.num_features), np.float32)
     labels = np.empty(len(image_set), np.int32)
@@ -113,13 +114,21 @@ def extract_features(
     return features, labels
 
 
-def _read_cache(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """What `extract_features` left at `path`; None if that is nothing or damaged, and then it is made again."""
+def _read_cache(path: Path, encoder: Encoder, image_set: ImageSet) -> tuple[np.ndarray, np.ndarray] | None:
+    """What `extract_features` left at `path`; None if that is nothing, damaged or of another form: it is made again."""
     try:
         with path.open("rb") as file, np.load(file) as arrays:
-            return arrays["features"], arrays["labels"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            features, labels = arrays["features"], arrays["labels"]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
+    if (features.shape, features.dtype) != ((len(image_set), encoder.num_features), np.float32):
+        return None
+    if (labels.shape, labels.dtype) != ((len(image_set),), np.int32) or not np.isfinite(features).all():
+        return None
+    known = image_set.labels if isinstance(image_set, ArrayImages) else None
+    if known is not None and not np.array_equal(labels, known):
+        return None
+    return features, labels
 
 
 def _fill_up(images: np.ndarray, batch_size: int) -> np.ndarray:

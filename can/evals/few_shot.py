@@ -26,6 +26,7 @@ from can import keys
 from can.config import FewShotConfig
 from can.data import ArrayImages, EncodedImages, ImageSet
 from can.data.decode import decode_rgb
+from can.errors import ConfigError
 from can.evals.classes import check_same_classes, labels_of
 from can.evals.encoder import Encoder, extract_features
 from can.objectives import cross_entropy
@@ -81,8 +82,15 @@ def accuracies(
     check_same_classes("few-shot classification", train, test)
     assert train.num_classes is not None
     # Read before anything is encoded: the choice needs the labels alone.
+    all_labels = labels_of(train)
+    most = int(np.bincount(all_labels).max())
+    if max(config.shots) > most:
+        raise ConfigError(
+            f"few-shot shots {max(config.shots)} are more than the {most} images of the largest class of {train.name} "
+            f"{train.split}: pass fewer"
+        )
     generators = [np.random.default_rng(keys.int_seed(seed, "few-shot choice", i)) for i in range(config.choices)]
-    ranks = [class_ranks(labels_of(train), rng) for rng in generators]
+    ranks = [class_ranks(all_labels, rng) for rng in generators]
     used = np.flatnonzero(np.min(ranks, axis=0) < max(config.shots))
     resize = None
     if config.rule == "sgd" and config.resolution == "bit":

@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from flax import nnx
 from jaxtyping import Array
 
@@ -27,7 +28,7 @@ from can.augment import eval_view
 from can.checkpoint import Checkpoints
 from can.config import FinetuneConfig, OptimConfig
 from can.data import ImageSet, batches, eval_batches
-from can.errors import ConfigError, UserError
+from can.errors import ConfigError, DataError, UserError
 from can.evals.classes import check_same_classes
 from can.evals.encoder import Encoder
 from can.evals.finetune_step import FinetunedViT, FinetuneState, make_train_step, resolve_optim
@@ -88,7 +89,12 @@ def evaluate(
     claim(work_dir, model, train, test, config, seed, last_step)
     encoder = nnx.clone(model)
     graphdef, params = nnx.split(
-        FinetunedViT(encoder, train.num_classes, rngs=nnx.Rngs(keys.key(seed, "finetuning classifier")))
+        FinetunedViT(
+            encoder,
+            train.num_classes,
+            norm_after_pool=config.norm_after_pool,
+            rngs=nnx.Rngs(keys.key(seed, "finetuning classifier")),
+        )
     )
     state = FinetuneState(jnp.zeros((), jnp.int32), params, adamw(optim).init(params))
     shardings = state_sharding(state, mesh)
@@ -99,12 +105,17 @@ def evaluate(
         out_shardings=(shardings, None),
         donate_argnums=0,
     )
-    schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
+    schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps, config.last_lr)
     key = keys.key(seed, "finetuning")
     curve_path = work_dir / "curve.csv"
 
     with Checkpoints(work_dir / "state") as checkpoints:
-        state, start_step = checkpoints.restore(state) or (state, 0)
+        restored = checkpoints.restore(state)
+        if restored is not None and not _has_curve(curve_path, restored[1], steps_per_epoch):
+            logging.warning("%s is not whole: this finetuning starts anew", curve_path)
+            checkpoints.clear()
+            restored = None
+        state, start_step = restored or (state, 0)
         source = batches(
             train,
             batch_size=optim.batch_size,
@@ -165,10 +176,25 @@ def _hits(graphdef: nnx.GraphDef, params: nnx.State, batch: dict[str, Array]) ->
     return jnp.stack([found[:, 0].sum(), found.any(axis=1).sum()])
 
 
+def _has_curve(path: Path, step: int, steps_per_epoch: int) -> bool:
+    """Whether the curve has a row with an accuracy for each epoch up to `step`."""
+    ends = [*range(steps_per_epoch, step + 1, steps_per_epoch)]
+    ends += [step] if not ends or ends[-1] != step else []
+    try:
+        rows = [row for row in _rows_of_curve(path) if row["step"] <= step]
+        return [row["step"] for row in rows] == ends and all(0 <= row["top1"] <= 1 for row in rows)
+    except (OSError, TypeError, KeyError, ValueError, csv.Error):
+        return False
+
+
+def _rows_of_curve(path: Path) -> list[dict[str, float]]:
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
 def read_curve(path: Path) -> dict[str, float]:
     """What `evaluate` returns, out of the curve of all epochs."""
-    with path.open() as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    rows = _rows_of_curve(path)
     last = {name: rows[-1][name] for name in ("top1", "top5", "loss") if name in rows[-1]}
     return last | {"top1_best": max(row["top1"] for row in rows)}
 
@@ -189,7 +215,16 @@ def claim(
     if not path.exists():
         write_json(path, asked)
         return
-    there = read_json(path)
+    try:
+        there = read_json(path)
+        if not isinstance(there, dict):
+            raise DataError(f"{path} is no object")
+    except DataError:  # it says what the checkpoints beside it are of: they are nobody's now
+        logging.warning("%s is damaged: this finetuning starts anew", path)
+        Checkpoints(work_dir / "state").clear()
+        write_json(path, asked)
+        return
+    there = dataclasses.asdict(FinetuneConfig()) | there  # a field that came later counts as its default
     different = [
         f"{name}: {there.get(name)} there, {asked[name]} now" for name in asked if there.get(name) != asked[name]
     ]
@@ -212,7 +247,7 @@ def load_finetuned(model: ViT, num_classes: int, work_dir: Path) -> FinetunedViT
         step = checkpoints.latest_step
         if step is None or not settings.exists():
             raise UserError(f"there is no finetuned model in {work_dir}: run --eval=finetune on this machine first")
-        last_step = read_json(settings)["last_step"]
+        last_step = read_json(settings).get("last_step", step)
         restored = checkpoints.restore_part("params", example=params, step=last_step)
     if restored is None:
         raise UserError(

@@ -15,8 +15,10 @@ from can.augment import augment, normalize
 from can.augment.mixup import mix
 from can.augment.rand_augment import rand_augment
 from can.augment.random_erase import random_erase
+from can.augment.timm_policy import timm_rand_augment
 from can.config import AugmentConfig, FinetuneConfig, OptimConfig
 from can.models import ViT
+from can.models.transformer import layer_norm
 from can.objectives import smoothed_targets, soft_cross_entropy
 from can.optim import adamw, descend, layer_decay_scales
 
@@ -24,10 +26,13 @@ INIT_STDDEV = 2e-5  # of the classifier's weights, before truncation (He et al.,
 
 
 class FinetunedViT(nnx.Module):
-    """An encoder and a linear classifier on its pooled tokens."""
+    """An encoder and a linear classifier on its pooled tokens; see `FinetuneConfig.norm_after_pool`."""
 
-    def __init__(self, encoder: ViT, num_classes: int, *, rngs: nnx.Rngs):
+    def __init__(self, encoder: ViT, num_classes: int, *, norm_after_pool: bool = False, rngs: nnx.Rngs):
         self.encoder = encoder
+        self.norm_after_pool = norm_after_pool
+        if norm_after_pool:
+            self.norm = layer_norm(encoder.config.width, dtype="float32", rngs=rngs)
         init = nnx.initializers.truncated_normal(INIT_STDDEV)
         self.head = nnx.Linear(encoder.config.width, num_classes, kernel_init=init, rngs=rngs)
 
@@ -39,7 +44,8 @@ class FinetunedViT(nnx.Module):
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch classes"]:
         """Of normalised images."""
-        return self.head(self.encoder.features(images, drop_path=drop_path, key=key))
+        features = self.encoder.features(images, drop_path=drop_path, key=key, final_norm=not self.norm_after_pool)
+        return self.head(self.norm(features) if self.norm_after_pool else features)
 
 
 class FinetuneState(NamedTuple):
@@ -86,13 +92,16 @@ def make_train_step(
     ) -> tuple[FinetuneState, dict[str, Array]]:
         keys = jax.random.split(jax.random.fold_in(key, state.step), 5)
         views = augment(keys[0], batch["image"], crops, image_size=image_size, views=1)[0]
-        if config.rand_augment_layers:
-            views = rand_augment(keys[1], views, config.rand_augment_layers, config.rand_augment_magnitude)
+        layers, magnitude = config.rand_augment_layers, config.rand_augment_magnitude
+        if layers and config.rand_augment_policy == "timm":
+            views = timm_rand_augment(keys[1], views, layers, magnitude, config.rand_augment_std)
+        elif layers:
+            views = rand_augment(keys[1], views, layers, magnitude)
         views = normalize(views)
         if config.erase_prob:
             views = random_erase(keys[2], views, config.erase_prob)
         targets = smoothed_targets(batch["label"], num_classes, config.label_smoothing)
-        views, targets = mix(keys[3], views, targets, config.mixup, config.cutmix)
+        views, targets = mix(keys[3], views, targets, config.mixup, config.cutmix, config.mix_share_of)
 
         def loss_fn(params: nnx.State) -> Array:
             model = nnx.merge(graphdef, params)

@@ -20,7 +20,7 @@ from can.data.image_set import sha256_of
 from can.errors import DataError, UserError
 from can.evals.class_subsets import argmax_of
 from can.files import read_json, write_json
-from can.runs.evaluation import pack_correct, unpack_correct
+from can.runs.evaluation import check_correct, pack_correct, unpack_correct
 
 Logits = Callable[[UInt8[np.ndarray, "batch size size 3"]], Float[Array | np.ndarray, "batch classes"]]
 Subset = tuple[int, ...]
@@ -94,10 +94,10 @@ def evaluate(
     """
     found: dict[str, dict[str, Any]] = {}
     for shifted in sets:
-        key = sha256_of(model_fingerprint, shifted.fingerprint, image_size)[:16]
+        key = sha256_of(model_fingerprint, shifted.fingerprint, shifted.images.stamp, image_size)[:16]
         cache = cache_dir and cache_dir / f"{shifted.name.replace('/', '-')}-{key}.json"
-        if cache and cache.exists():
-            found[shifted.name] = _unpacked(read_json(cache))
+        if cache and (cached := _read_cache(cache, shifted)):
+            found[shifted.name] = cached
             continue
         found[shifted.name] = _evaluate_one(logits, shifted, image_size, batch_size)
         scores = {metric: value for metric, value in found[shifted.name].items() if metric != "correct"}
@@ -131,6 +131,21 @@ def _evaluate_one(logits: Logits, shifted: ShiftedSet, image_size: int, batch_si
     n = {len(each) for each in found.values()}.pop()
     correct = {"correct": np.array(found["top1"])} if "top1" in found else {}
     return {metric: sum(each) / n for metric, each in found.items()} | {"n": n} | correct
+
+
+def _read_cache(path: Path, shifted: ShiftedSet) -> dict[str, Any] | None:
+    """What `evaluate` left at `path`; None if that is nothing, damaged or of another form: it is made again."""
+    try:
+        scores = read_json(path)
+        images = len(shifted.images)
+        found = set(scores) - {"n", "correct"} == set(shifted.subsets) and 1 <= scores["n"] <= images
+        if not found or ("correct" in scores) != ("top1" in scores):
+            return None
+        if "correct" in scores:
+            check_correct(scores["correct"], scores["top1"], scores["n"])
+        return _unpacked(scores) if all(0 <= scores[name] <= 1 for name in shifted.subsets) else None
+    except (DataError, TypeError, ValueError, KeyError):
+        return None
 
 
 def _packed(scores: dict[str, Any]) -> dict[str, Any]:

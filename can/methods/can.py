@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from can import objectives
 from can.config import ModelConfig
-from can.errors import check_choice, check_range
+from can.fields import NotNegative, OneOf, Share
 from can.methods.contrastive import Contrastive, ContrastiveSettings
 from can.methods.method import Batch, Inputs, Loss, rows_of
 from can.models import Decoder, NoiseLevel, ProjectionHead
@@ -23,29 +24,20 @@ class CANSettings(ContrastiveSettings):
     """Masking, noise, and the weights of the three losses (paper, Sec. 3.1-3.5)."""
 
     name: str = field(default="can", init=False)
-    mask_rate: float = 0.5  # share of patches hidden from the encoder; at 0 (Figure 7) the reconstruction is 0
-    lambda_infonce: float = 0.03
-    lambda_reconstruct: float = 0.7  # lambda of Sec. 3.5: share of the reconstruction in what InfoNCE leaves
+    mask_rate: Share = 0.5  # of patches, hidden from the encoder; at 0 (Figure 7) the reconstruction is 0
+    lambda_infonce: Share = 0.03
+    lambda_reconstruct: Share = 0.7  # lambda of Sec. 3.5: share of the reconstruction in what InfoNCE leaves
     norm_pix: bool = False  # reconstruct per-patch normalised pixels (He et al.)
-    reconstruct_target: str = "clean"  # or "noisy": the view after Sec. 3.4 overwrote it
-    sigma_max: float = 0.05  # noise level ~ U(0, sigma_max), in units of normalised pixels; 0 switches noise off
+    # The clean view, or the view after Sec. 3.4 overwrote it.
+    reconstruct_target: Annotated[str, OneOf(("clean", "noisy"))] = "clean"
+    sigma_max: NotNegative = 0.05  # noise level ~ U(0, sigma_max), in units of normalised pixels; 0 switches noise off
     denoise_loss: bool = True  # Table 1: "+noise" has the noise without the loss
-    rest_without_denoise: str = "reconstruct"  # what denoising's weight goes to if it is off; or it is "dropped"
+    # What denoising's weight goes to if it is off; or it is "dropped".
+    rest_without_denoise: Annotated[str, OneOf(("reconstruct", "dropped"))] = "reconstruct"
     sigma_embedding: bool = True  # Table 1: "+noise, +loss" has the loss without the noise level
-    denoise_target: str = "sigma_eps"  # Eq. 3's sigma * e, or "eps"
-    sigma_scale: float = 1000.0  # the sinusoid's argument is sigma_scale * sigma / sigma_max; 0: sigma itself
-    sigma_tokens: str = "all"  # which decoder inputs the noise embedding is added to: "all" or "visible"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("reconstruct_target", self.reconstruct_target, ("clean", "noisy"))
-        check_choice("rest_without_denoise", self.rest_without_denoise, ("reconstruct", "dropped"))
-        check_choice("denoise_target", self.denoise_target, ("sigma_eps", "eps"))
-        check_choice("sigma_tokens", self.sigma_tokens, ("all", "visible"))
-        for what in ("mask_rate", "lambda_infonce", "lambda_reconstruct"):
-            check_range(what, getattr(self, what), 0.0, 1.0)
-        for what in ("sigma_max", "sigma_scale"):
-            check_range(what, getattr(self, what), 0.0, float("inf"))
+    denoise_target: Annotated[str, OneOf(("sigma_eps", "eps"))] = "sigma_eps"  # Eq. 3's sigma * e, or e
+    sigma_scale: NotNegative = 1000.0  # the sinusoid's argument is sigma_scale * sigma / sigma_max; 0: sigma itself
+    sigma_tokens: Annotated[str, OneOf(("all", "visible"))] = "all"  # of the decoder, that get the noise embedding
 
     @property
     def denoises(self) -> bool:

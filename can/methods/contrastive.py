@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from jaxtyping import Array, Float
 
 from can import objectives
 from can.config import MethodSettings
-from can.errors import check_choice, check_range
+from can.fields import OneOf, Within
 from can.methods.method import Loss, Method
 from can.models import ProjectionHead
 
@@ -17,12 +18,9 @@ from can.models import ProjectionHead
 class ContrastiveSettings(MethodSettings):
     """How projections are compared."""
 
-    temperature: float = 0.1
-    infonce_reduction: str = "mean"  # "mean" over the 2n anchors (Eq. 1) or the "sum" of both views' means
-
-    def __post_init__(self) -> None:
-        check_range("temperature", self.temperature, 1e-6, float("inf"))
-        check_choice("infonce_reduction", self.infonce_reduction, ("mean", "sum"))
+    temperature: Annotated[float, Within(1e-6, 1e6)] = 0.1
+    # The mean over the 2n anchors (Eq. 1), or the sum of both views' means.
+    infonce_reduction: Annotated[str, OneOf(("mean", "sum"))] = "mean"
 
 
 class Contrastive(Method):

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from can import objectives
 from can.config import MethodSettings, ModelConfig
-from can.errors import ConfigError, check_range
+from can.errors import ConfigError
+from can.fields import Share
 from can.methods.method import Batch, Inputs, Loss, Method, rows_of
 from can.models import Decoder
 from can.views import num_visible, patchify, random_order, shuffle
@@ -20,11 +21,8 @@ class MAESettings(MethodSettings):
     """Masking and the target of the reconstruction."""
 
     name: str = field(default="mae", init=False)
-    mask_rate: float = 0.75  # share of patches hidden from the encoder
+    mask_rate: Share = 0.75  # of patches, hidden from the encoder
     norm_pix: bool = False  # reconstruct per-patch normalised pixels; He et al.'s default, the paper's Table 4 has not
-
-    def __post_init__(self) -> None:
-        check_range("mask_rate", self.mask_rate, 0.0, 1.0)
 
 
 class MAE(Method):

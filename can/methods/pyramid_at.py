@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from can import objectives
 from can.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
 from can.config import ModelConfig
-from can.errors import ConfigError, check_range
+from can.errors import ConfigError
+from can.fields import CountOrZero, NotNegative
 from can.methods.method import Batch, Metrics
 from can.methods.supervised import Supervised, SupervisedSettings, accuracy
 
@@ -31,14 +32,9 @@ class PyramidATSettings(SupervisedSettings):
     """Of supervised training, and of the attack."""
 
     name: str = field(default="pyramid_at", init=False)
-    attack_epsilon: float = 6 / 255  # largest perturbation of a level, in pixel values of [0, 1]
-    attack_step: float = 1 / 255  # of each sign-gradient step
-    attack_steps: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for what in ("attack_epsilon", "attack_step", "attack_steps"):
-            check_range(what, getattr(self, what), 0.0, float("inf"))
+    attack_epsilon: NotNegative = 6 / 255  # largest perturbation of a level, in pixel values of [0, 1]
+    attack_step: NotNegative = 1 / 255  # of each sign-gradient step
+    attack_steps: CountOrZero = 5
 
 
 class PyramidAT(Supervised):

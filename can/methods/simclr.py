@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import PRNGKeyArray
 
 from can.config import ModelConfig
-from can.errors import check_range
+from can.fields import Share
 from can.methods.contrastive import Contrastive, ContrastiveSettings
 from can.methods.method import Batch, Inputs, rows_of
 from can.models import ProjectionHead
@@ -20,11 +20,7 @@ class SimCLRSettings(ContrastiveSettings):
     """Of the contrastive loss, and the masking of Figure 7 and Table 4."""
 
     name: str = field(default="simclr", init=False)
-    mask_rate: float = 0.0  # share of patches hidden from the encoder
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("mask_rate", self.mask_rate, 0.0, 1.0)
+    mask_rate: Share = 0.0  # of patches, hidden from the encoder
 
 
 class SimCLR(Contrastive):

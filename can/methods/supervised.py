@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from can import objectives
 from can.augment.mixup import mix
 from can.config import MethodSettings, ModelConfig
-from can.errors import ConfigError, check_range
+from can.errors import ConfigError
+from can.fields import NotNegative, ShareBelowOne
 from can.methods.method import Batch, Method, Metrics
 from can.models.transformer import dense
 
@@ -22,15 +23,10 @@ class SupervisedSettings(MethodSettings):
     """What keeps an encoder from learning its training images by heart."""
 
     name: str = field(default="supervised", init=False)
-    label_smoothing: float = 0.0
-    drop_path: float = 0.0  # of the last block; rises linearly from 0 (Huang et al., 2016)
-    dropout: float = 0.0  # of the embedded patches and inside the blocks (Srivastava et al., 2014)
-    mixup: float = 0.0  # alpha of the Beta distribution (Zhang et al., 2018); 0: none
-
-    def __post_init__(self) -> None:
-        for what in ("label_smoothing", "drop_path", "dropout"):
-            check_range(what, getattr(self, what), 0.0, 1.0)
-        check_range("mixup", self.mixup, 0.0, float("inf"))
+    label_smoothing: ShareBelowOne = 0.0
+    drop_path: ShareBelowOne = 0.0  # of the last block; rises linearly from 0 (Huang et al., 2016)
+    dropout: ShareBelowOne = 0.0  # of the embedded patches and inside the blocks (Srivastava et al., 2014)
+    mixup: NotNegative = 0.0  # alpha of the Beta distribution (Zhang et al., 2018); 0: none
 
 
 class Supervised(Method):
@@ -59,8 +55,8 @@ class Supervised(Method):
 
         Without it nothing is dropped, as in a test.
         """
-        rates = {} if key is None else dict(drop_path=self.method.drop_path, dropout=self.method.dropout)
-        return self.classifier(self.encoder.features(views, **rates, key=key))
+        drop_path, dropout = (self.method.drop_path, self.method.dropout) if key is not None else (0.0, 0.0)
+        return self.classifier(self.encoder.features(views, drop_path=drop_path, dropout=dropout, key=key))
 
     def mixed(
         self, batch: Batch, key: PRNGKeyArray

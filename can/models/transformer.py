@@ -146,8 +146,9 @@ class Transformer(nnx.Module):
         drop_path: float = 0.0,
         dropout: float = 0.0,
         key: PRNGKeyArray | None = None,
+        final_norm: bool = True,
     ) -> Float[Array, "batch tokens width"]:
-        """Encodes the tokens.
+        """Encodes the tokens; without the `final_norm`, as they leave the last block.
 
         `drop_path` is the drop rate of the last block's branches, rising linearly from 0, and `dropout` that of single
         entries, the same in all blocks and of the input. Either needs a `key`, and equal keys drop the same.
@@ -176,7 +177,7 @@ class Transformer(nnx.Module):
                 x, _ = body(x, (params, layer_keep, None if block_keys is None else block_keys[layer]))
         else:
             x, _ = jax.lax.scan(body, x, (stacked, keep, block_keys), unroll=self.unroll)
-        return self.norm(x).reshape(shape)
+        return (self.norm(x) if final_norm else x).reshape(shape)
 
 
 def _unstack(tree: PyTree, depth: int) -> list[PyTree]:

@@ -74,10 +74,12 @@ class ViT(nnx.Module):
         drop_path: float = 0.0,
         dropout: float = 0.0,
         key: PRNGKeyArray | None = None,
+        final_norm: bool = True,
     ) -> Float[Array, "batch encoded width"]:
         """Encodes the patches that stand at `places` in the image (None: all of them, in order).
 
-        Returns layer-normed tokens in the given order, behind the cls token where the model has one.
+        Returns layer-normed tokens (unless `final_norm` is False) in the given order, behind the cls token where the
+        model has one.
         """
         batch, kept, patch_dim = patches.shape
         x = self.patch_embed(patches.reshape(-1, patch_dim)).reshape(batch, kept, -1)
@@ -87,7 +89,7 @@ class ViT(nnx.Module):
         if self.config.cls_token:
             cls = jnp.broadcast_to(self.cls_token[...].astype(x.dtype), (batch, 1, x.shape[-1]))
             x = jnp.concatenate([cls, x], axis=1)
-        return self.transformer(x, drop_path=drop_path, dropout=dropout, key=key)
+        return self.transformer(x, drop_path=drop_path, dropout=dropout, key=key, final_norm=final_norm)
 
     def at_size(self, image_size: int) -> ViT:
         """The same encoder, weights shared, for images of `image_size` pixels, which its positions are stretched to.
@@ -111,7 +113,8 @@ class ViT(nnx.Module):
         drop_path: float = 0.0,
         dropout: float = 0.0,
         key: PRNGKeyArray | None = None,
+        final_norm: bool = True,
     ) -> Float[Array, "batch width"]:
         """Pooled features of whole, normalised images; what is dropped is `Transformer`'s affair."""
         patches = patchify(images, self.config.patch_size)
-        return self.pool(self(patches, drop_path=drop_path, dropout=dropout, key=key))
+        return self.pool(self(patches, drop_path=drop_path, dropout=dropout, key=key, final_norm=final_norm))

@@ -58,7 +58,7 @@ def tarball(package: NpmPackage, data_dir: Path) -> Path:
 def configured_registry() -> str | None:
     """The registry that npm's configuration names: the environment, ./.npmrc, then ~/.npmrc; None if none does."""
     named = [os.environ.get(variable) for variable in _REGISTRY_VARIABLES]
-    named += [_registry_in(folder / ".npmrc") for folder in (Path.cwd(), Path.home())]
+    named += [_registry_in(Path(folder) / ".npmrc") for folder in (".", os.path.expanduser("~"))]
     found = next(filter(None, named), None)
     return found.rstrip("/") if found else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from can.errors import DataError
 from can.files import read_json, write_json
 
 
@@ -15,7 +16,12 @@ class Clock:
         self._path = path
         self._begun = time.time()
         saved = read_json(path) if start_step and path.exists() else {"started": self._begun, "seconds": 0.0}
-        self.started, self._before = saved["started"], saved["seconds"]
+        try:
+            self.started, self._before = float(saved["started"]), float(saved["seconds"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{path} is damaged ({error!r}): delete it; the time until now is then not counted"
+            ) from error
 
     def elapsed(self) -> float:
         """Seconds so far."""

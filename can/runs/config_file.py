@@ -13,8 +13,9 @@ from can.methods import settings_class
 
 def read_config(path: Path) -> RunConfig:
     """The configuration in a file. Raises DataError if it is damaged, ConfigError if another version wrote it."""
+    values = read_json(path)
     try:
-        return config_of(read_json(path))
+        return config_of(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}: delete that folder, or use the version that wrote it") from error
 
@@ -34,5 +35,6 @@ def config_of(values: dict[str, Any]) -> RunConfig:
             data=DataConfig(**values["data"]),
             optim=OptimConfig(**values["optim"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"this config.json was written by another version of the code: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"this config.json was written by another version of the code: {first}") from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
-import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -15,6 +16,8 @@ from jaxtyping import Bool
 from can.errors import ConfigError, DataError
 from can.files import read_json, write_json
 from can.runs.name import differences
+
+_MOST = 1_000_000_000  # of any number that is measured here, and of test images
 
 
 class _Number(TypedDict):
@@ -57,6 +60,11 @@ class Evaluated:
         values = read_json(path)
         try:
             evaluated = cls(**values)
+            for what in ("protocol", "fingerprints", "provenance"):
+                if not isinstance(getattr(evaluated, what), dict):
+                    raise ValueError(f"{what} is no object")
+            if not all(isinstance(value, str) for value in evaluated.fingerprints.values()):
+                raise ValueError("fingerprints must be texts")
             check_records(evaluated.records)
         except (TypeError, ValueError) as error:
             raise DataError(f"{path} is damaged ({error}): delete it and evaluate again") from error
@@ -93,18 +101,50 @@ def unpack_correct(packed: str, n: int) -> Bool[np.ndarray, " n"]:
 
 
 def check_records(records: Any) -> None:
-    """Raises ValueError unless these are records, and finite ones."""
+    """Raises ValueError unless these are records, each of another metric, of values that can be measured."""
     if not isinstance(records, list) or not records:
         raise ValueError("not a list of records")
     needed, optional = EvalRecord.__required_keys__, EvalRecord.__optional_keys__
+    seen: set[str] = set()
     for entry in records:
         if not isinstance(entry, dict) or not needed <= set(entry) <= needed | optional:
             raise ValueError(f"a record must have the keys {', '.join(sorted(needed))}: {entry!r}")
-        if not isinstance(entry["metric"], str) or not entry["metric"]:
-            raise ValueError(f"metric must be a name, not {entry['metric']!r}")
-        if not isinstance(entry["value"], int | float) or not math.isfinite(entry["value"]):
-            raise ValueError(f"value must be a finite number, not {entry['value']!r}")
-        if not isinstance(entry["n"], int) or entry["n"] < 1:
-            raise ValueError(f"n must count test images, not {entry['n']!r}")
-        if not isinstance(entry["seed"], int):
-            raise ValueError(f"seed must be an integer, not {entry['seed']!r}")
+        metric, value, n = entry["metric"], entry["value"], entry["n"]
+        if not isinstance(metric, str) or not metric:
+            raise ValueError(f"metric must be a name, not {metric!r}")
+        if metric in seen:
+            raise ValueError(f"{metric} stands twice")
+        seen.add(metric)
+        most = 1.0 if is_share(metric) else _MOST
+        if not _is_number(value) or not 0 <= value <= most:
+            raise ValueError(f"the value of {metric} must lie in [0, {most:g}], not {value!r}")
+        if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MOST:
+            raise ValueError(f"n must count test images, not {n!r}")
+        if not isinstance(entry["seed"], int) or isinstance(entry["seed"], bool) or entry["seed"] < 0:
+            raise ValueError(f"seed must be an integer from 0 on, not {entry['seed']!r}")
+        if "correct" in entry:
+            check_correct(entry["correct"], value, n)
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of images, or the standard deviation of such shares."""
+    return re.fullmatch(r"(train_)?top\d+(_\w+)?|chance|\d+shot(_sd)?", metric.rpartition("/")[2]) is not None
+
+
+def check_correct(packed: Any, share: float, n: int) -> None:
+    """Raises ValueError unless these are so many images as `share` of `n`."""
+    if not isinstance(packed, str):
+        raise ValueError("correct must be a text")
+    try:
+        data = base64.b64decode(packed, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"correct is no base64: {error}") from error
+    if len(data) != -(-n // 8):
+        raise ValueError(f"correct is of {8 * len(data)} images or some less, not of {n}")
+    right = int(unpack_correct(packed, n).sum())
+    if abs(right - share * n) > 0.5:
+        raise ValueError(f"{right} of {n} images are marked as right, which is no share of {share!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

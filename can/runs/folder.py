@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from can.config import RunConfig
 from can.errors import ConfigError, DataError, UserError
@@ -87,7 +88,7 @@ class RunDir:
     @property
     def pretrained(self) -> bool:
         """Whether pre-training is finished: its log and provenance are published. Says nothing about the weights."""
-        return (self.results / "train.csv").exists() and (self.results / "provenance.json").exists()
+        return all((self.results / name).is_file() for name in ("train.csv", "provenance.json"))
 
     @property
     def has_weights(self) -> bool:
@@ -101,7 +102,18 @@ class RunDir:
     @property
     def weights(self) -> str:
         """The fingerprint of the encoder that pre-training ended with, as its provenance has it."""
-        return read_json(self.results / "provenance.json")["weights"]
+        return self.provenance["weights"]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What `provenance.json` says. Raises DataError if it is damaged, or has not what others ask of it."""
+        path = self.results / "provenance.json"
+        values = read_json(path)
+        kinds = {"weights": str | None, "data": dict, "shares": dict, "git": dict}
+        for name, kind in kinds.items():
+            if not isinstance(values, dict) or not isinstance(values.get(name, kind() if kind is dict else None), kind):
+                raise DataError(f"{path} is damaged ({name} is no {kind}): restore it, or train with --force=train")
+        return {"data": {}, "weights": None} | values
 
     def reason_to_train(self, missing_evals: Iterable[str] = ()) -> str | None:
         """Why pre-training must run before `missing_evals` can be made, as a line for the user; None if it need not."""

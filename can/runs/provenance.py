@@ -86,23 +86,30 @@ def _made_by() -> dict[str, Any]:
 
 
 def git_state(repository: Path = REPOSITORY) -> dict[str, Any]:
-    """The commit checked out in `repository` and whether its sources differ from it; both null outside of git."""
-    top = _git(repository, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != repository.resolve():  # some other repository around an installed package
+    """The commit checked out in `repository` and whether its sources differ from it; both null outside of git.
+
+    `why` says what git had against a repository that is there.
+    """
+    if not (repository / ".git").exists():  # perhaps an installed package that lies in some other repository
         return {"commit": None, "dirty": None}
-    commit = _git(repository, "rev-parse", "--verify", "HEAD")
-    changes = _git(repository, "status", "--porcelain", "--", *SOURCES)
-    return {"commit": commit, "dirty": None if commit is None or changes is None else bool(changes)}
+    commit, why = _git(repository, "rev-parse", "--verify", "HEAD")
+    changes, _ = _git(repository, "status", "--porcelain", "--", *SOURCES)
+    dirty = None if commit is None or changes is None else bool(changes)
+    return {"commit": commit, "dirty": dirty} | ({} if commit else {"why": why})
 
 
-def _git(repository: Path, *arguments: str) -> str | None:
+def _git(repository: Path, *arguments: str) -> tuple[str | None, str]:
+    """What git prints, or None and its first words about why not."""
+    # In a container, a mounted clone belongs to another user; git would not read it without being told that it may.
+    trusted = ["-c", f"safe.directory={repository.resolve()}"]
+    command = ["git", *trusted, "-C", str(repository), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit yet
-        return None
-    return done.stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.SubprocessError) as error:  # no git
+        return None, type(error).__name__
+    if done.returncode:
+        return None, (done.stderr.strip().splitlines() or ["git failed"])[0].replace(str(repository), "the repository")
+    return done.stdout.strip(), ""
 
 
 def _version(library: str) -> str | None:

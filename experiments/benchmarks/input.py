@@ -28,6 +28,7 @@ from can.errors import DataError
 from experiments.benchmarks import measurement
 from experiments.benchmarks.measurement import Measurement
 from experiments.harness import cli
+from experiments.harness.folder_flags import define_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE, VIEWS, AREA = 224, 2, (0.08, 1.0)
@@ -109,6 +110,6 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("folder", None, "a folder or .zip file of photos", required=True)
     flags.DEFINE_integer("rounds", 7, "passes of each pipeline over the photos", lower_bound=1)
-    flags.DEFINE_string("data_dir", str(data.DEFAULT_DATA_DIR), "where data sets are kept")
-    flags.DEFINE_string("results_dir", str(REPOSITORY / "results"), "where input.csv goes")
+    define_folder("data_dir", str(data.DEFAULT_DATA_DIR), "where data sets are kept")
+    define_folder("results_dir", str(REPOSITORY / "results"), "where input.csv goes")
     cli.run(main)

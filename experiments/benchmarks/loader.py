@@ -23,6 +23,7 @@ from can.runs.provenance import peak_memory_mb
 from experiments.benchmarks import measurement
 from experiments.benchmarks.measurement import Measurement
 from experiments.harness import cli
+from experiments.harness.folder_flags import define_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE, VIEWS = 224, 2
@@ -73,6 +74,6 @@ if __name__ == "__main__":
     flags.DEFINE_integer("images", 20_000, "images to read", lower_bound=20)
     flags.DEFINE_integer("batch_size", 64, "images a batch", lower_bound=1)
     flags.DEFINE_integer("workers", 0, "processes that decode photos; 0: threads of this one", lower_bound=0)
-    flags.DEFINE_string("data_dir", str(data.DEFAULT_DATA_DIR), "where data sets are kept")
-    flags.DEFINE_string("results_dir", str(REPOSITORY / "results"), "where loader.csv goes")
+    define_folder("data_dir", str(data.DEFAULT_DATA_DIR), "where data sets are kept")
+    define_folder("results_dir", str(REPOSITORY / "results"), "where loader.csv goes")
     cli.run(main)

@@ -33,6 +33,7 @@ from can.sharding import make_mesh
 from can.train import abstract_state, jit_train_step
 from experiments.benchmarks import measurement
 from experiments.harness import cli
+from experiments.harness.folder_flags import define_folder
 from experiments.harness.scales import scale_named
 from experiments.harness.spec import Spec, resolve
 
@@ -161,7 +162,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("batch_size", 64, "images a step on one device")
     flags.DEFINE_integer("pod_batch_size", 4096, "images a step over the simulated devices")
     flags.DEFINE_list("devices", ["8", "16", "32", "64"], "numbers of simulated devices")
-    flags.DEFINE_string("results_dir", str(REPOSITORY / "results"), "where memory.csv goes")
+    define_folder("results_dir", str(REPOSITORY / "results"), "where memory.csv goes")
     flags.DEFINE_bool("force", False, "make rows again that are there")
     flags.DEFINE_string("layouts", None, "layouts to measure in this process (the script calls itself with it)")
     cli.run(main)

@@ -5,36 +5,51 @@ from __future__ import annotations
 import contextlib
 import io
 import logging as std_logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jax
 from absl import app, flags, logging
 
 from can.errors import UserError
+from can.stopping import Stopped, handle, raise_stopped
 from experiments.harness import environment  # noqa: F401  before all that may be missing
+from experiments.harness.output import LastingOutput, outlast_closed_output
 
+GOES_ON = "the same command goes on from the last checkpoint"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def run(main: Callable[[], None]) -> None:
     """Parses the command line, calls `main`, exits.
 
-    A UserError ends the process with its text and exit status 1, a wrong flag with absl's line and status 2, Ctrl-C
-    with a word on how to go on and status 130.
+    A UserError ends the process with its text and exit status 1, a wrong flag with absl's line and status 2, Ctrl-C,
+    SIGTERM and SIGHUP with a word on how to go on and 128 plus the signal's number: 130 after Ctrl-C.
     """
+    outlast_closed_output()
 
     def checked(arguments: list[str]) -> None:
         if len(arguments) > 1:
             sys.exit(f"error: unexpected argument {arguments[1]!r}: flags are written --name=value")
         configure_logging()
+        handle(raise_stopped)
         try:
             main()
         except UserError as error:
             sys.exit(f"error: {error}")
-        except KeyboardInterrupt:
-            print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
-            sys.exit(130)
+        except KeyboardInterrupt as stop:
+            saved = str(stop)
+            print(f"\nstopped{saved and f': {saved}'}; {GOES_ON}", file=sys.stderr)
+            sys.exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT))
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            first = (str(error).splitlines() or ["no more can be allocated"])[0][:200]
+            sys.exit(
+                f"error: out of memory ({first}): take a smaller --batch_size or model, or see --accumulate, --remat"
+            )
 
     def parse(arguments: list[str]) -> list[str]:
         try:
@@ -48,11 +63,14 @@ def run(main: Callable[[], None]) -> None:
 
 def configure_logging() -> None:
     """Our own progress as plain lines; of the libraries, which log to the same place, only warnings."""
+    outlast_closed_output()
     if not flags.FLAGS.is_parsed():  # in a process that a table started, which is given its setting instead
         flags.FLAGS.mark_as_parsed()
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
     handler = logging.get_absl_handler()
+    if isinstance(sys.stderr, LastingOutput):
+        handler.python_handler.setStream(sys.stderr)
     handler.setFormatter(std_logging.Formatter("%(message)s"))
     ours = (str(REPOSITORY / "can"), str(REPOSITORY / "experiments"), str(REPOSITORY / "analysis"))
     handler.addFilter(lambda record: record.levelno >= std_logging.WARNING or record.pathname.startswith(ours))

@@ -13,6 +13,12 @@ import sys
 import sysconfig
 from pathlib import Path
 
+for _descriptor in range(3):  # one that is closed would go to the next file that is opened, and our words into it
+    try:
+        os.fstat(_descriptor)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)
+
 NEEDED = ("absl", "can", "jax", "simplejpeg")
 missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
@@ -23,7 +29,7 @@ if missing or sys.version_info < (3, 11):
         "`bash experiments/setup.sh && source .venv/bin/activate`"
     )
 
-from can.machine import usable_cpus  # noqa: E402  behind the check
+from can.machine import usable_cpus, user_cache  # noqa: E402  behind the check
 
 HAS_ACCELERATOR = os.environ.get("JAX_PLATFORMS") != "cpu" and any(
     importlib.util.find_spec(plugin) for plugin in ("jax_plugins", "libtpu")
@@ -32,7 +38,7 @@ HAS_ACCELERATOR = os.environ.get("JAX_PLATFORMS") != "cpu" and any(
 # Compiled programs are kept, so that a second start reaches its first step without compiling again; apart for each
 # number of cores, which XLA divides a program's loops among when it compiles it, and which JAX leaves out of the
 # program's name. A folder of the user's own stays as it is.
-_compiled = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "can" / "xla"
+_compiled = Path(os.environ.get("XDG_CACHE_HOME") or user_cache()) / "can" / "xla"
 if Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", _compiled / "unset")).parent == _compiled:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_compiled / f"{usable_cpus()}_cpus")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,12 @@ from absl import flags
 
 from can.config import AugmentConfig, ModelConfig, OptimConfig
 from can.data import DEFAULT_DATA_DIR
-from can.errors import ConfigError, check_choice, check_range
+from can.errors import ConfigError, check_choice
+from can.fields import Count, CountOrZero, check_value
 from can.methods import method_names, settings_class
 from experiments.harness import scales
 from experiments.harness.evaluations import EVALS
+from experiments.harness.folder_flags import define_folder
 from experiments.harness.methods import preset
 from experiments.harness.setting import PUBLISHED, REPOSITORY, RESULTS, Run, Setting
 from experiments.harness.spec import Spec
@@ -54,14 +55,18 @@ def define_setting_flags() -> None:
     flags.DEFINE_string("uncurated", None, "data set in the role of JFT-300M: a name, TFDS name or folder:PATH")
     flags.DEFINE_string("train_split", "train", "labelled images that evaluations train on, e.g. train[:50000]")
     flags.DEFINE_string("test_split", None, "labelled images that evaluations test on; default: the scale's")
-    flags.DEFINE_string("objectnet", None, "folder of ObjectNet's images, one subfolder a class, for robustness")
+    define_folder("objectnet", None, "folder of ObjectNet's images, one subfolder a class, for robustness")
     flags.DEFINE_bool("imagenet_c", False, "also imagenet2012_corrupted (75 sets), for robustness")
     flags.DEFINE_list("real_shifts", [], "published shifts of cifar10 in --data_dir: cifar10_1,cifar10_c,cifar10h")
-    flags.DEFINE_string("data_dir", str(DEFAULT_DATA_DIR), "where data sets are kept")
-    flags.DEFINE_string("results_dir", str(RESULTS), "where your results go")
-    flags.DEFINE_string("published_dir", str(PUBLISHED), "where the results are that this repository publishes")
-    flags.DEFINE_string("workdir", str(REPOSITORY / "checkpoints"), "where checkpoints and live logs go")
-    flags.DEFINE_list("force", [], "what to make anew: train, evals, or evaluations by name")
+    define_folder("data_dir", str(DEFAULT_DATA_DIR), "where data sets are kept")
+    define_folder("results_dir", str(RESULTS), "where your results go")
+    define_folder("published_dir", str(PUBLISHED), "where the results are that this repository publishes")
+    define_folder("workdir", str(REPOSITORY / "checkpoints"), "where checkpoints and live logs go")
+    flags.DEFINE_list(
+        "force",
+        [],
+        "what to make anew: train, evals, or evaluations by name; images: go on with a set that has changed",
+    )
     flags.DEFINE_bool("print_config", False, "print the resolved configuration and exit")
     flags.DEFINE_integer("checkpoint_every", None, "steps between checkpoints")
     flags.DEFINE_integer("log_every", None, "steps between rows of train.csv")
@@ -103,10 +108,10 @@ def setting() -> Setting:
     values = flags.FLAGS
     base = scales.scale_named(values.scale)
     for name in values.force:
-        check_choice("thing to --force", name, ("train", "evals", *EVALS))
-    for name in ("checkpoint_every", "log_every"):
-        if (steps := values[name].value) is not None:
-            check_range(f"--{name}", steps, 1, math.inf)
+        check_choice("thing to --force", name, ("train", "images", "evals", *EVALS))
+    for name, allowed in (("checkpoint_every", Count), ("log_every", Count), ("workers", CountOrZero), ("fsdp", Count)):
+        if (number := values[name].value) is not None:
+            check_value(f"--{name}", number, allowed)
     protocols = {
         name: _given({field: PROTOCOLS[name] + field for field in fields}) for name, fields in _protocols.items()
     }

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from absl import logging
 
 from can import data, train
+from can.checkpoint import Checkpoints
 from can.data import ImageSet
 from can.errors import ConfigError, check_choice
-from can.files import read_json, write_json
 from can.runs import Evaluated
+from can.runs.images import ImageHistory
 from can.runs.name import differences
 from can.runs.provenance import described, provenance_of_evaluation
 from can.sharding import make_mesh
@@ -26,6 +27,8 @@ def complete(setting: Setting, run: Run, evals: Iterable[str]) -> None:
     Raises ConfigError, before anything is made, if something of it was made with other settings.
     """
     evals = tuple(evals)
+    if run.folder.reason_to_train(evals):
+        _checked_images(setting, run)  # before any folder is made
     with run.folder.locked():
         if reason := reason_to_train(setting, run, missing_evals(setting, run, evals)):
             logging.info("%s", reason)
@@ -35,9 +38,11 @@ def complete(setting: Setting, run: Run, evals: Iterable[str]) -> None:
 
 def pretrain(setting: Setting, run: Run) -> None:
     """Pre-trains the run, or goes on where it stopped, unless its weights are here already."""
+    images = _checked_images(setting, run)  # before any folder is made
     with run.folder.locked():
         if run.folder.pretrained and run.folder.has_weights and "train" not in setting.force:
             run.folder.claim(run.config)
+            _check_trained_on(run, images)
             logging.info("%s is pre-trained already", run.folder.name)
             return
         _pretrain(setting, run)
@@ -45,6 +50,7 @@ def pretrain(setting: Setting, run: Run) -> None:
 
 def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
     """Makes the evaluations that the run does not have yet; it must be pre-trained."""
+    _check_pretrained(run)  # before any folder is made
     with run.folder.locked():
         _evaluate(setting, run, evals, trained=False)
 
@@ -62,7 +68,7 @@ def reason_to_train(setting: Setting, run: Run, missing: Iterable[str]) -> str |
     if run.folder.results.joinpath("config.json").exists():
         run.folder.claim(run.config)
     if run.folder.pretrained and run.config.optim.total_steps:
-        _check_images(run, _images_of(setting, run), read_json(run.folder.results / "provenance.json")["data"])
+        _check_trained_on(run, _images_of(setting, run))
     return run.folder.reason_to_train(missing)
 
 
@@ -88,17 +94,30 @@ def missing_evals(setting: Setting, run: Run, evals: Iterable[str]) -> list[str]
     return missing
 
 
-def _pretrain(setting: Setting, run: Run) -> None:
-    # All that can be wrong is found out before the first file is written or deleted.
+def _checked_images(setting: Setting, run: Run) -> ImageSet:
+    """What is trained on. Raises UserError for all that can be wrong, before a file is written or deleted."""
     images = _images_of(setting, run)
     train.abstract_state(run.config, images.num_classes)
+    Checkpoints(run.folder.checkpoints)
+    return images
+
+
+def _pretrain(setting: Setting, run: Run) -> None:
+    images = _checked_images(setting, run)
     if "train" in setting.force:
         run.folder.forget_training()
     run.folder.claim(run.config)
-    begun_on = run.folder.work / "images.json"
-    if begun_on.exists():
-        _check_images(run, images, read_json(begun_on))
-    write_json(begun_on, described(images))
+    history = ImageHistory(run.folder.work / "images.json")
+    step = Checkpoints(run.folder.checkpoints).latest_step
+    if different := history.changed(described(images)):
+        if "images" not in setting.force:
+            raise ConfigError(
+                f"{run.folder.name} was begun on other images than its data set has now:\n{different}\n"
+                "pass --force=train to start anew, or --force=images to go on from "
+                f"step {step or 0} with the images of now, which provenance.json then tells"
+            )
+        logging.warning("%s goes on from step %d with other images:\n%s", run.folder.name, step or 0, different)
+    history.note(described(images), step or 0)
     train.pretrain(
         run.config,
         run.folder,
@@ -114,9 +133,9 @@ def _images_of(setting: Setting, run: Run) -> ImageSet:
     return data.load(run.config.data.name, run.config.data.split, data_dir=setting.data_dir)
 
 
-def _check_images(run: Run, images: ImageSet, there: dict[str, str]) -> None:
-    """Raises ConfigError, with the difference, if a training saw other images than its data set has now."""
-    if lines := differences(there, described(images)):
+def _check_trained_on(run: Run, images: ImageSet) -> None:
+    """Raises ConfigError, with the difference, if a finished run saw other images than its data set has now."""
+    if run.config.optim.total_steps and (lines := differences(run.folder.provenance["data"], described(images))):
         raise ConfigError(
             f"{run.folder.name} was trained on other images than its data set has now:\n{lines}\n"
             "pass --force=train,evals to make it anew, or another --results_dir and --workdir to keep both"
@@ -125,9 +144,8 @@ def _check_images(run: Run, images: ImageSet, there: dict[str, str]) -> None:
 
 def _evaluate(setting: Setting, run: Run, evals: Iterable[str], *, trained: bool) -> None:
     """`trained`: whether this command has pre-trained the run: evaluations of older weights are then outdated."""
+    _check_pretrained(run)
     run.folder.claim(run.config)
-    if not run.folder.pretrained:
-        raise ConfigError(f"{run.folder.name} is not pre-trained: pre-train it with the same flags first")
     for name in evals:
         evaluation, started = EVALS[name], time.time()
         outdated = trained and _is_of_other_weights(run, name)
@@ -141,6 +159,11 @@ def _evaluate(setting: Setting, run: Run, evals: Iterable[str], *, trained: bool
         fingerprints = {"weights": run.folder.weights} | _fingerprints(images)
         made = Evaluated(protocol, fingerprints, provenance_of_evaluation(started), records)
         made.write(run.folder.eval_path(name))
+
+
+def _check_pretrained(run: Run) -> None:
+    if not run.folder.pretrained:
+        raise ConfigError(f"{run.folder.name} is not pre-trained to its end: pre-train it with the same flags first")
 
 
 def _is_of_other_weights(run: Run, name: str) -> bool:

@@ -81,7 +81,16 @@ SMALL_FINETUNE = FinetuneConfig(
 # "scratch" is Table 9 with mixup, for an encoder that nothing was learnt with and whose layers all learn alike.
 RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
-    "mae": dict(weight_decay=0.05, mixup=0.8, cutmix=1.0),
+    "mae": dict(
+        weight_decay=0.05,
+        mixup=0.8,
+        cutmix=1.0,
+        rand_augment_policy="timm",
+        rand_augment_std=0.5,
+        mix_share_of="batch",
+        last_lr=1e-6,
+        norm_after_pool=True,
+    ),
     "scratch": dict(mixup=0.8, layer_decay=1.0),
 }
 # What He et al. choose for a size of model; the small ones keep their scale's.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from can.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig
+from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError
 from can.methods import settings_class
 from can.runs import RunDir, run_name
@@ -47,7 +48,7 @@ class Setting:
       imagenet_c: whether robustness has ImageNet-C.
       real_shifts: which published shifts of CIFAR-10 robustness has.
       fsdp: devices that share each parameter.
-      force: what is made anew: "train", "evals", or evaluations by name.
+      force: what is made anew: "train", "evals", or evaluations by name; "images" goes on with a set that has changed.
     """
 
     scale: Scale
@@ -57,7 +58,7 @@ class Setting:
     results_dir: Path = RESULTS
     published_dir: Path = PUBLISHED
     workdir: Path = REPOSITORY / "checkpoints"
-    data_dir: Path = Path("~/.cache/can").expanduser()
+    data_dir: Path = DEFAULT_DATA_DIR
     train_split: str = "train"
     objectnet: str | None = None
     imagenet_c: bool = False

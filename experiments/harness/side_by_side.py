@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -21,6 +20,7 @@ from typing import Any, Self
 
 from can.errors import ConfigError, UserError
 from can.machine import usable_cpus
+from can.parent import end_with_parent
 from experiments.harness import environment
 
 
@@ -92,16 +92,8 @@ class Processes:
 
 
 def _begin(begin: Callable[[], None]) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     begin()
-
-
-def _end_with_parent() -> None:
-    """Ends this process when the one that started it does, killed ones too: nobody would know what it still writes."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 @contextmanager

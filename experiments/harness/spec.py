@@ -10,6 +10,7 @@ from typing import Any
 
 from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
 from can.errors import ConfigError, check_range
+from can.fields import Count, NotNegative, check_value
 from can.methods import check_batch_size, method_class, settings_class
 from can.models import model_config
 from experiments.harness.methods import preset
@@ -73,8 +74,7 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
       ConfigError: a name is unknown, a value cannot work, or a run of this method has no such field.
     """
     given = dict(overrides or {}) | dict(spec.overrides)
-    if spec.epochs < 0:
-        raise ConfigError(f"epochs must not be negative: {spec.epochs:g}")
+    check_value("epochs", spec.epochs, NotNegative)
     method = method_class(spec.method)
     chosen = preset(spec.method)
 
@@ -92,11 +92,12 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
     augment = take(AugmentConfig, name=augmentation, **(crop | scale.augment | chosen.augment))
 
     batch_size = given.pop("batch_size", scale.batch_size)
-    check_range("batch_size", batch_size, 1, float("inf"))
+    check_value("batch_size", batch_size, Count)
     total_steps = _total_steps(scale, spec, batch_size, given)
     if (warmup_epochs := given.pop("warmup_epochs", None)) is None:
         warmup_steps = round(scale.schedule.warmup_images(spec.epochs) / batch_size)
     else:
+        check_range("warmup_epochs", warmup_epochs, 0, spec.epochs)
         warmup_steps = round(total_steps * warmup_epochs / spec.epochs) if spec.epochs else 0
     optim = take(
         OptimConfig,
@@ -126,6 +127,7 @@ def _total_steps(scale: Scale, spec: Spec, batch_size: int, given: dict[str, Any
     if preset(spec.method).base_lr is None:  # untrained
         return 0
     if "total_steps" in given:
+        check_value("total_steps", given["total_steps"], Count)  # fewer would leave the encoder untrained
         return given.pop("total_steps")
     images = scale.schedule.images(spec.epochs)
     if images < batch_size:

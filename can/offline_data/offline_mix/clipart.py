@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from can.data.decode import is_truncated
+from can.data.cut_short import png_with_end
 from can.errors import DataError
 from can.offline_data.cutouts import premultiplied, trimmed
 from can.offline_data.debian import DebianPackage
@@ -54,7 +54,7 @@ def _read(folder: Path, path: Path) -> Picture | None:
     width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
     if width * height > _MAX_PIXELS:
         return None
-    decoded = None if is_truncated(data) else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    decoded = None if png_with_end(data) is None else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None:
         raise DataError(f"{path} is damaged: delete the package's .deb file, and it is fetched again")
     pixels = trimmed(premultiplied(decoded))

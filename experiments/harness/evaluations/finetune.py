@@ -22,6 +22,9 @@ from experiments.harness.evaluations import labelled
 from experiments.harness.evaluations.records import records_of
 from experiments.harness.setting import Run, Setting
 
+# Fields that came after results were made: at their defaults, they are not stated.
+LATER = frozenset({"rand_augment_policy", "rand_augment_std", "mix_share_of", "last_lr", "norm_after_pool"})
+
 
 class Finetune:
     """See `can.evals.finetune`. The curve goes to `<name>.csv` beside the results."""
@@ -34,7 +37,10 @@ class Finetune:
         """The recipe's, and the splits."""
         if self.recipe == "scratch" and run.config.optim.total_steps:
             raise ConfigError("finetune_scratch trains an untrained encoder: pass --method=random, or --eval=finetune")
-        return {"name": self.name} | labelled.described(setting) | dataclasses.asdict(self._config(setting, run))
+        config = dataclasses.asdict(self._config(setting, run))
+        usual = {field.name: field.default for field in dataclasses.fields(FinetuneConfig)}
+        stated = {name: value for name, value in config.items() if name not in LATER or value != usual[name]}
+        return {"name": self.name} | labelled.described(setting) | stated
 
     def images(self, setting: Setting) -> dict[str, ImageSet]:
         """The labelled splits."""

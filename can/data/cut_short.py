@@ -1,0 +1,100 @@
+"""Whether a JPEG or PNG is whole. Decoders disagree: some fill what is missing with grey, some ask for an end marker.
+
+Files that merely lack their end marker are whole, and get it. All of this is for files that a strict decoder complains
+of; sound ones never come here.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+PNG_START = b"\x89PNG\r\n\x1a\n"
+
+_PNG_END = struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_PROGRESSIVE = (0xC2, 0xCA)  # the frames whose coefficients come in several scans
+_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
+_PIECE = 1 << 20  # bytes that are unpacked at a time
+
+
+def jpeg_with_end(data: bytes) -> bytes | None:
+    """A JPEG up to its end marker, or with the one that it lacks; None if a scan or a part of a segment is missing.
+
+    A segment that holds a thumbnail, which has an end marker too, is jumped over. A scan that is cut is not found out
+    here: its decoder tells.
+    """
+    progressive, scans, end = False, [], len(data)
+    for kind, start, stop in _segments(data):
+        if stop > len(data):
+            return None
+        if kind == _END_OF_IMAGE:
+            end = start
+            break
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            progressive = kind in _PROGRESSIVE
+        elif kind == _START_OF_SCAN:
+            scans.append(data[start:stop])
+    whole = _all_coefficients(scans) if progressive else bool(scans)
+    return data[:end] + JPEG_END if whole else None
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Kind, first byte behind the length, and end of each segment; of the end marker, its kind and place."""
+    place = 2
+    while 0 <= (place := data.find(b"\xff", place)) < len(data) - 1:
+        kind = data[place + 1]
+        if kind in (0x00, 0xFF):  # a byte of a scan; filling
+            place += 2 if kind == 0 else 1
+        elif kind == _END_OF_IMAGE:
+            yield kind, place, place + 2
+            return
+        elif kind in _WITHOUT_LENGTH:
+            place += 2
+        else:
+            stop = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+            yield kind, place + 4, stop
+            place = max(stop, place + 4)
+
+
+def _all_coefficients(scans: list[bytes]) -> bool:
+    """Whether the scans of a progressive JPEG have all 64 coefficients of each component, to the last bit."""
+    complete: dict[int, set[int]] = {}
+    for header in scans:
+        components = header[1 : 1 + 2 * header[0] : 2] if header else b""
+        first, last, bits = header[-3:] if len(header) >= 4 else (0, -1, 0)
+        for component in components:
+            found = complete.setdefault(component, set())
+            if bits & 15 == 0:  # no bit of these coefficients is left for a later scan
+                found.update(range(first, last + 1))
+    return bool(complete) and all(len(found) == 64 for found in complete.values())
+
+
+def png_with_end(data: bytes) -> bytes | None:
+    """A PNG up to its end chunk, or with the one that it lacks; None if pixels are missing."""
+    place, pixels = len(PNG_START), []
+    while place + 12 <= len(data):
+        kind = data[place + 4 : place + 8]
+        stop = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if kind == b"IEND":
+            return data
+        if kind == b"IDAT":
+            pixels.append(data[place + 8 : stop - 4])
+        if stop > len(data):
+            break
+        place = stop
+    return data[:place] + _PNG_END if _is_whole_stream(b"".join(pixels)) else None
+
+
+def _is_whole_stream(packed: bytes) -> bool:
+    """Whether a zlib stream has its end; unpacked in pieces, for it may be a bomb."""
+    stream = zlib.decompressobj()
+    try:
+        while packed and not stream.eof:
+            stream.decompress(packed, _PIECE)
+            packed = stream.unconsumed_tail
+    except zlib.error:
+        return False
+    return stream.eof

@@ -1,0 +1,169 @@
+"""Which files in a folder or in zip archives are images; what else is there is counted and said."""
+
+from __future__ import annotations
+
+import functools
+import lzma
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import logging
+
+from can.errors import DataError
+
+SUFFIXES = (
+    *(".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
+    *(".avif", ".jp2", ".pbm", ".pgm", ".ppm", ".pnm", ".tga", ".ico"),
+)
+MOST_BYTES = (
+    1 << 29
+)  # of a file: what the most pixels take, uncompressed and with 16 bits. An archive may promise more.
+# What zipfile and what it unpacks with raise for damaged archives.
+ZIP_ERRORS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    OverflowError,
+    struct.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class ImageFile(NamedTuple):
+    """A file that should be an image.
+
+    Attributes:
+      name: below the root or in the archive, with "/" between folders.
+      source: the root folder, or the archive.
+      member: its name for `source`.
+      content: what stands for its content in fingerprints: size and time of change, or size and CRC.
+      times: what else a change touches on this machine.
+    """
+
+    name: str
+    source: Path
+    member: str
+    content: tuple[int, int]
+    times: int
+
+
+def list_folder(root: Path) -> list[ImageFile]:
+    """The image files below `root`, in no order; symbolic links are followed, once.
+
+    Raises DataError for a folder or a link that cannot be read, and for a file of more than `MOST_BYTES`.
+    """
+    found: list[ImageFile] = []
+    left_out: Counter[str] = Counter()
+    above = {str(root): frozenset([_identity(root)])}  # the folders that a folder is in, by device and inode
+
+    def unreadable(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=True):
+        here, kept = above.pop(folder, frozenset()), []
+        for sub in subfolders:
+            path = os.path.join(folder, sub)
+            if _is_hidden(sub):
+                continue
+            if (identity := _identity(path)) in here:
+                left_out["links to a folder that they are in"] += 1
+                continue
+            above[path] = here | {identity}
+            kept.append(sub)
+        subfolders[:] = kept
+        for file in files:
+            if _is_hidden(file):
+                continue
+            path = os.path.join(folder, file)
+            if not file.lower().endswith(SUFFIXES):
+                left_out[_suffix_of(file)] += 1
+                continue
+            try:
+                about = os.stat(path)
+            except OSError as error:
+                raise DataError(f"{path} cannot be read ({error.strerror}): restore or remove it") from error
+            if not stat.S_ISREG(about.st_mode):  # a pipe would never end
+                left_out["no regular files"] += 1
+                continue
+            _check_size(about.st_size, path)
+            name = os.path.relpath(path, root).replace(os.sep, "/")
+            found.append(ImageFile(name, root, name, (about.st_size, about.st_mtime_ns), about.st_ctime_ns))
+    _say(str(root), tuple(sorted(left_out.items())))
+    return found
+
+
+def list_zips(paths: Iterable[Path]) -> list[ImageFile]:
+    """The image files in the archives, in no order.
+
+    Raises DataError for an archive that is damaged, and for an image in it that is encrypted, packed by a method that
+    Python does not know, or larger than `MOST_BYTES`.
+    """
+    found: list[ImageFile] = []
+    for path in paths:
+        left_out: Counter[str] = Counter()
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = {info.filename: info for info in archive.infolist()}  # of two with one name, the last counts
+        except ZIP_ERRORS as error:
+            raise DataError(f"{path} is not a whole zip archive ({error}): fetch it again") from error
+        for info in members.values():
+            name = info.filename.replace("\\", "/")  # as some programs for Windows write it
+            parts = name.split("/")
+            if name.endswith("/") or parts[0] == "__MACOSX" or any(map(_is_hidden, parts)):
+                continue
+            if not name.lower().endswith(SUFFIXES):
+                left_out[_suffix_of(name)] += 1
+                continue
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+                left_out["no regular files"] += 1
+                continue
+            if info.flag_bits & 1:
+                raise DataError(f"{path}/{name} is encrypted: unpack the archive with its password, pass the folder")
+            _check_size(info.file_size, f"{path}/{name}")
+            found.append(ImageFile(name, path, info.filename, (info.file_size, info.CRC), 0))
+        _say(str(path), tuple(sorted(left_out.items())))
+    return found
+
+
+@functools.cache
+def _say(where: str, left_out: Sequence[tuple[str, int]]) -> None:
+    """Once for each place and what lies there: a set is opened several times."""
+    if left_out:
+        counts = ", ".join(f"{count} {what}" for what, count in left_out)
+        logging.info("left out of %s, since they are no images that can be read: %s", where, counts)
+
+
+def _check_size(size: int, what: str) -> None:
+    if size > MOST_BYTES:
+        raise DataError(
+            f"{what} takes {size / 1e6:.0f} MB unpacked, more than the {MOST_BYTES / 1e6:.0f} MB of an image that can "
+            "be read: remove it"
+        )
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    try:
+        about = os.stat(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    return about.st_dev, about.st_ino
+
+
+def _suffix_of(name: str) -> str:
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix if suffix.isprintable() and suffix else "without suffix"
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")

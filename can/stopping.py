@@ -1,0 +1,90 @@
+"""Signals that ask a process to stop: training saves its state first, and a second signal ends it at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to stop; its text says what is saved, if anything.
+
+    Attributes:
+      number: of the signal.
+    """
+
+    def __init__(self, number: int = signal.SIGINT, saved: str = "") -> None:
+        super().__init__(saved)
+        self.number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.number, str(self))
+
+
+def raise_stopped(number: int, frame: FrameType | None = None) -> None:
+    """A handler of signals that ends what is going on with `Stopped`."""
+    del frame
+    raise Stopped(number)
+
+
+def handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Gives the signals a handler, except those that are ignored, as behind `nohup`; the handlers before.
+
+    Only the main thread can; in others nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    here = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in here}
+
+
+class StopRequests:
+    """Notes signals while it is entered, once there is something that is worth saving (`hold`).
+
+    A second signal is not held up.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+        self._noted: int | None = None
+        self._holds = False
+
+    def hold(self) -> None:
+        """From now on, the next signal is noted; before, it raises `Stopped`."""
+        self._holds = True
+
+    def noted(self, all_look: bool) -> int | None:
+        """The signal that was noted, if any.
+
+        Processes that train together stop at the same step: there, a signal counts when all of them look.
+        """
+        if jax.process_count() == 1:
+            return self._noted
+        if not all_look:
+            return None
+        numbers = multihost_utils.process_allgather(np.array(self._noted or 0, np.int32))
+        return int(numbers.max()) or None
+
+    def __enter__(self) -> StopRequests:
+        self._before = handle(self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self._holds or self._noted is not None:
+            raise Stopped(number)
+        self._noted = number

@@ -1,0 +1,74 @@
+"""Others' weights as a run that is pre-trained already, so that every evaluation can be made of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+from absl import logging
+from flax import nnx
+
+from can import train
+from can.checkpoint import Checkpoints
+from can.checksums import checksum_of
+from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
+from can.errors import ConfigError
+from can.files import write_atomic, write_json
+from can.methods.foreign_weights import encoder_from, file_of, heads_and_eps, read_weights
+from can.methods.random_init import RandomInitSettings
+from can.models.fingerprint import fingerprint_of
+from can.runs import RunDir
+from can.runs.provenance import provenance_of_evaluation
+from experiments.harness.setting import Run, Setting
+from experiments.harness.spec import Spec
+
+
+def run_of_weights(setting: Setting, path: Path, name: str, seed: int, heads: int | None, eps: float | None) -> Run:
+    """The run `name` whose encoder has the weights in `path`: made if it is not there, else checked to be of them.
+
+    Its configuration is that of an untrained encoder of the same shape; `provenance.json` says where its weights are
+    from. `heads` and `eps` go before what a `config.json` beside the weights says.
+
+    Raises ConfigError for weights that cannot be ours, and if the name belongs to others.
+    """
+    started = time.time()
+    weights, described = read_weights(path)
+    told_heads, told_eps = heads_and_eps(described)
+    encoder = encoder_from(weights, heads=heads or told_heads, eps=eps if eps is not None else told_eps)
+    config = RunConfig(
+        scale=setting.scale.name,
+        epochs=0,
+        seed=seed,
+        model=encoder.config,
+        method=RandomInitSettings(),
+        augment=AugmentConfig("none"),
+        data=DataConfig("foreign"),
+        optim=OptimConfig(base_lr=0, weight_decay=0, batch_size=1, total_steps=0, warmup_steps=0),
+    )
+    run = Run(
+        Spec("random", encoder.config.size, "foreign", 0),
+        config,
+        RunDir(setting.results_dir, setting.workdir, setting.scale.name, name),
+    )
+    params = nnx.split(encoder)[1]
+    fingerprint = fingerprint_of(params, config.model, config.model.image_size)
+    if run.folder.pretrained and run.folder.weights != fingerprint:
+        raise ConfigError(f"{run.folder.results} is of other weights than {path}: pass another --name")
+    with run.folder.locked():
+        run.folder.claim(config)
+        if not (run.folder.pretrained and run.folder.has_weights):
+            _, state = train.init_state(config)
+            graphdef, method_params, batch_stats = nnx.split(train.new_method(config), nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # flax's stub
+            method = nnx.merge(graphdef, method_params, batch_stats)
+            method.encoder = encoder
+            state = state._replace(params=nnx.split(method, nnx.Param, nnx.BatchStat)[1])
+            with Checkpoints(run.folder.checkpoints) as checkpoints:
+                checkpoints.clear()
+                checkpoints.save(0, state._replace(step=jnp.zeros((), jnp.int32)), wait=True)
+            write_atomic(run.folder.results / "train.csv", "step\n")
+            source = {"file": file_of(path).name, "sha256": checksum_of(file_of(path))}
+            record = provenance_of_evaluation(started) | {"data": {}, "weights": fingerprint, "source": source}
+            write_json(run.folder.results / "provenance.json", record)
+            logging.info("%s has the weights of %s", name, path)
+    return run

@@ -1,0 +1,233 @@
+"""Folders of images as they come: splits, outer folders, odd files, links, pipes, bombs, and what changes later."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import logging
+from PIL import Image
+from test_data_folders import photos, png, write, zipped
+
+from can.data import listing
+from can.data.layout import layout_of
+from can.errors import ConfigError, DataError
+
+
+def classes(*splits: str) -> dict[str, bytes]:
+    """Two images of each of two classes in each split."""
+    names = [f"{split}/{label}/{index}.png" for split in splits for label in "ab" for index in range(2)]
+    return {name: png(80, 80, number) for number, name in enumerate(names)}
+
+
+def packed(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+@pytest.mark.parametrize("outer", ["", "photos-1.0/", "download/photos-1.0/"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "valid", "test"),
+        ("Training", "val", "TEST"),
+        ("train_set", "VALIDATION", "testing"),
+        ("train", "test"),
+    ],
+)
+def test_folders_with_the_usual_names_are_splits_beside_whatever_else(
+    tmp_path: Path, names: tuple[str, ...], outer: str, form: str
+) -> None:
+    beside = {"README.md": b"x", "labels.csv": b"x", "masks/a/0.png": png(80, 80, 99)}
+    files = {f"{outer}{name}": content for name, content in (classes(*names) | beside).items()}
+    if form == "zip":
+        source = packed(tmp_path / "s.zip", files)
+    else:
+        write(tmp_path / "s", files)
+        source = tmp_path / "s"
+    for split in ("train", "val", "validation", "test")[:: 1 if len(names) == 3 else 3]:
+        images = photos(source, split)
+        assert (len(images), images.class_names) == (4, ("a", "b"))
+    seen = {images[index][0] for images in (photos(source), photos(source, "test")) for index in range(4)}
+    assert len(seen) == 8
+    assert len(photos(source, "test[:50%]")) == 2
+
+
+def test_a_class_may_be_called_as_a_split_is() -> None:
+    layout = layout_of(["train/0.png", "plane/1.png", "car/2.png"], "here")
+    assert (list(layout.splits), layout.classes, layout.beside) == (["train"], ("car", "plane", "train"), [])
+    assert list(layout_of(["test/a/0.png", "test/b/1.png"], "here").splits) == ["test"]
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_a_folder_that_all_images_share_is_no_class(tmp_path: Path, form: str) -> None:
+    """An archive of one folder with ten class folders was a set of one class, and every probe of it right."""
+    files = {f"flower_photos/c{label}/{index}.png": png(80, 80, index) for label in range(10) for index in range(2)}
+    write(tmp_path / "f", files)
+    zipped(tmp_path / "f.zip", tmp_path / "f", files)
+    images = photos(tmp_path / ("f.zip" if form == "zip" else "f"))
+    assert images.class_names == tuple(f"c{label}" for label in range(10))
+
+
+def test_one_folder_of_loose_images_has_no_labels(tmp_path: Path) -> None:
+    write(tmp_path / "p", {f"holidays/{index}.png": png(80, 80, index) for index in range(3)})
+    assert photos(tmp_path / "p").num_classes is None
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "p", classes("train", "Train", "test"))
+    with pytest.raises(DataError, match="two folders for the split train, Train and train"):
+        photos(tmp_path / "p")
+
+
+def test_an_unknown_split_names_those_that_are_there(tmp_path: Path) -> None:
+    write(tmp_path / "p", classes("train", "test"))
+    with pytest.raises(ConfigError, match="unknown split 'val'.*test, train"):
+        photos(tmp_path / "p", "val")
+
+
+def encoded(kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 90, 3), np.uint8)).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [(".tif", "TIFF"), (".TIFF", "TIFF"), (".gif", "GIF"), (".ppm", "PPM"), (".jfif", "JPEG"), (".jp2", "JPEG2000")],
+)
+def test_what_a_library_reads_is_read(tmp_path: Path, suffix: str, kind: str) -> None:
+    from can.data.decode import decode_rgb
+
+    write(tmp_path / "p", {f"0{suffix}": encoded(kind)})
+    images = photos(tmp_path / "p")
+    pixels = decode_rgb(images[0][0], "x")
+    assert pixels.shape == (80, 90, 3)
+    expected = np.asarray(Image.open(io.BytesIO(images[0][0])).convert("RGB"))
+    np.testing.assert_allclose(pixels, expected, atol=2)
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is logged."""
+    told: list[str] = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(logging, level, lambda text, *values: told.append(text % values))
+    listing._say.cache_clear()
+    return told
+
+
+def test_what_is_left_out_is_counted_and_said_once(tmp_path: Path, lines: list[str]) -> None:
+    write(tmp_path / "p", {"0.png": png(80, 80), "1.heic": b"x", "2.HEIC": b"x", "notes": b"x", ".DS_Store": b"x"})
+    os.mkfifo(tmp_path / "p" / "3.png")
+    for _ in range(2):
+        assert len(photos(tmp_path / "p")) == 1
+    (line,) = lines
+    assert line.endswith(": 2 .heic, 1 no regular files, 1 without suffix")
+
+
+def test_a_class_that_a_split_lacks_is_named(tmp_path: Path, lines: list[str]) -> None:
+    write(tmp_path / "p", {name: content for name, content in classes("train", "val").items() if "val/b" not in name})
+    assert photos(tmp_path / "p", "val").class_names == ("a", "b")
+    assert "p validation has no images of 1 of 2 classes: b" in lines[0]
+
+
+def test_a_name_that_ends_with_ZIP_and_an_archive_by_another_name_are_archives(tmp_path: Path) -> None:
+    files = {"a/0.png": png(80, 80), "b\\1.png": png(80, 80, 1)}
+    for name in ("S.ZIP", "photos"):
+        assert photos(packed(tmp_path / name, files)).class_names == ("a", "b")
+    (tmp_path / "photos.tar").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"photos\.tar is neither a folder nor a zip archive: unpack it"):
+        photos(tmp_path / "photos.tar")
+
+
+def test_links_are_followed_but_not_in_a_circle_and_one_to_nothing_is_named(tmp_path: Path) -> None:
+    write(tmp_path, {"p/a/0.png": png(80, 80), "elsewhere/1.png": png(80, 80, 1)})
+    (tmp_path / "p" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "p" / "a" / "up").symlink_to(tmp_path / "p")
+    assert photos(tmp_path / "p").class_names == ("a", "b")
+    assert len(photos(tmp_path / "p")) == 2
+    (tmp_path / "p" / "a" / "2.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"a/2\.png cannot be read \(No such file"):
+        photos(tmp_path / "p")
+
+
+def test_a_member_that_is_encrypted_or_too_large_is_named_before_anything_is_unpacked(tmp_path: Path) -> None:
+    path = packed(tmp_path / "s.zip", {"a/0.png": png(80, 80), "b/1.png": png(80, 80, 1)})
+    whole = path.read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    encrypted = bytearray(whole)
+    encrypted[directory + 8] |= 1
+    path.write_bytes(encrypted)
+    with pytest.raises(DataError, match=r"s\.zip/a/0\.png is encrypted"):
+        photos(path)
+    bomb = bytearray(whole)
+    bomb[directory + 24 : directory + 28] = struct.pack("<I", 3_000_000_000)
+    path.write_bytes(bomb)
+    with pytest.raises(DataError, match=r"s\.zip/a/0\.png takes 3000 MB unpacked"):
+        photos(path)
+
+
+def test_a_member_is_unpacked_no_further_than_it_promises(tmp_path: Path) -> None:
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0.png", bytes(50_000_000))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"PK\x01\x02") + 24
+    content[place : place + 4] = struct.pack("<I", 1000)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"s\.zip/0\.png cannot be read"):
+        photos(path)
+
+
+def test_an_image_of_too_many_pixels_is_one_line_before_it_takes_memory(tmp_path: Path) -> None:
+    """14,000 x 14,000 black pixels of one bit are 24 KB."""
+    header = struct.pack(">IIBBBBB", 14_000, 14_000, 1, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(14_000 * 1751))), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    write(tmp_path / "p", {"0.png": b"\x89PNG\r\n\x1a\n" + b"".join(parts)})
+    with pytest.raises(DataError, match=r"0\.png is an image of 14000x14000 pixels, more than the 67 million"):
+        photos(tmp_path / "p")
+
+
+@pytest.mark.parametrize("size", [8, 80])
+def test_a_set_whose_content_changed_under_the_same_names_and_sizes_is_another(tmp_path: Path, size: int) -> None:
+    """Times of change stay, too, where a program sets them back."""
+    before = {f"{label}/0.bmp": Image.new("RGB", (size, size), colour) for label, colour in (("a", 0), ("b", 255))}
+    for name, image in before.items():
+        (tmp_path / "p" / name).parent.mkdir(parents=True)
+        image.save(tmp_path / "p" / name)
+    first = photos(tmp_path / "p")
+    path = tmp_path / "p" / "a" / "0.bmp"
+    about = path.stat()
+    Image.new("RGB", (size, size), (9, 9, 9)).save(path)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert path.stat().st_size == about.st_size
+    again = photos(tmp_path / "p")
+    assert again.cache_key != first.cache_key
+    if size == 8:
+        assert 9 in again.images and 9 not in first.images
+        assert again.fingerprint != first.fingerprint
+    os.utime(path)
+    assert photos(tmp_path / "p").fingerprint != first.fingerprint
+
+
+def test_names_that_are_no_unicode_are_read(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path / "p")
+    for label in (b"a", b"caf\xe9"):
+        os.makedirs(folder + b"/" + label)
+        Path(os.fsdecode(folder + b"/" + label + b"/0.png")).write_bytes(png(80, 80))
+    images = photos(tmp_path / "p")
+    assert images.num_classes == 2
+    assert {images[index][0] for index in range(2)} == {png(80, 80)}
