@@ -352,6 +352,11 @@ def test_other_test_images_are_no_agreement() -> None:
         agreement(table({"a": (80.0,)}, n=50), table({"a": (80.0,)}, n=100))
 
 
+def test_correlations_over_images_may_agree_below_zero() -> None:
+    published = table({"a": (-0.2, -0.1, -0.15)}, n=128)
+    assert list(agreement(table({"a": (-0.2, -0.12, 0.9)}, n=128), published).level) == [EQUAL, WITHIN, OUTSIDE]
+
+
 def test_what_is_no_accuracy_has_the_error_of_seeds_alone_and_any_value() -> None:
     above, below = np.array([301.0, 304.2, 299.9]), np.array([300.1, 302.9, 299.6])
     losses = table({"a": above, "b": below}, n=0)

@@ -104,6 +104,9 @@ def contrast(runs: pd.DataFrame, claims: Sequence[Contrast]) -> pd.DataFrame:
     Raises DataError if the runs are not a table as the module describes.
     """
     runs = checked(runs)
+    for run in runs.itertuples():
+        if run.n and not 0 <= run.value <= 100:
+            raise DataError(f"{run.row}, seed {run.seed}: an accuracy in per cent is from 0 to 100, not {run.value}")
     rows = {line.row: line for line in summary(runs).itertuples()}
     lines: list[dict[str, Any]] = []
     for claim in claims:
@@ -325,12 +328,10 @@ def _correct(runs: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 
 def checked(runs: pd.DataFrame) -> pd.DataFrame:
-    """`runs`; raises DataError unless they are a table as the module describes."""
+    """`runs`; raises DataError unless they are a table as the module describes, of whatever values."""
     sizes: dict[Hashable, int] = {}
     seen = set()
     for run in runs.itertuples():
-        if run.n and not 0 <= run.value <= 100:
-            raise DataError(f"{run.row}, seed {run.seed}: an accuracy in per cent is from 0 to 100, not {run.value}")
         if (run.row, run.seed) in seen:
             raise DataError(f"{run.row} has two results of seed {run.seed}")
         if sizes.setdefault(run.row, run.n) != run.n:
