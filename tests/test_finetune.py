@@ -19,6 +19,8 @@ from can.data import ArrayImages
 from can.errors import ConfigError, UserError
 from can.evals.finetune import FinetunedViT, evaluate, load_finetuned
 from can.models import ViT, model_config
+from can.optim import learning_rate_schedule
+from can.views import patchify
 from experiments.harness import scales
 
 MODEL = model_config("nano", 14, width=32, heads=2, depth=2, mlp_dim=64)
@@ -210,6 +212,34 @@ def test_the_recipes_are_those_of_the_papers():
     large = dataclasses.replace(paper, **scales.recipe("mae", "L"))
     assert (large.base_lr, large.layer_decay, large.epochs, large.drop_path) == (1e-3, 0.75, 50, 0.2)
     assert (large.weight_decay, large.mixup, large.cutmix) == (0.05, 0.8, 1.0)
-    assert scales.recipe("mae", "micro") == {"weight_decay": 0.05, "mixup": 0.8, "cutmix": 1.0}
+    # main_finetune.py: --aa=rand-m9-mstd0.5-inc1, timm's Mixup in its mode "batch", --min_lr, --global_pool
+    small = dataclasses.replace(scales.scale_named("smoke").finetune, **scales.recipe("mae", "micro"))
+    assert (small.weight_decay, small.mixup, small.cutmix, small.mix_share_of) == (0.05, 0.8, 1.0, "batch")
+    assert (small.rand_augment_policy, small.rand_augment_std, small.last_lr) == ("timm", 0.5, 1e-6)
+    assert small.norm_after_pool and not paper.norm_after_pool
     scratch = dataclasses.replace(paper, **scales.recipe("scratch", "L"))
     assert (scratch.layer_decay, scratch.mixup, scratch.base_lr) == (1.0, 0.8, 5e-4)
+
+
+def test_he_et_als_own_recipe_pools_before_a_new_norm_and_trains():
+    """The classifier sees a new layer norm of the mean of un-normed tokens; the encoder's last norm is left alone."""
+    model = ViT(MODEL, rngs=nnx.Rngs(0))
+    finetuned = FinetunedViT(nnx.clone(model), 3, norm_after_pool=True, rngs=nnx.Rngs(1))
+    views = jnp.asarray(np.random.default_rng(0).normal(size=(2, 14, 14, 3)), jnp.float32)
+    tokens = model(patchify(views, model.config.patch_size), final_norm=False)
+    mean = np.asarray(tokens, np.float64).mean(1)
+    normed = (mean - mean.mean(-1, keepdims=True)) / np.sqrt(mean.var(-1, keepdims=True) + 1e-6)
+    expected = normed @ np.asarray(finetuned.head.kernel[...]) + np.asarray(finetuned.head.bias[...])
+    np.testing.assert_allclose(finetuned.logits(views), expected, atol=1e-5)
+    assert not np.allclose(model.features(views), mean, atol=1e-3)
+
+
+def test_his_whole_recipe_is_one_training_step(tmp_path):
+    config = dataclasses.replace(FULL, **scales.recipe("mae", "micro"), max_steps=1)
+    found = evaluate(encoder(), stripes(96, 0), stripes(23, 1), config, seed=1, work_dir=tmp_path)
+    assert np.isfinite(found["loss"]) and 0 <= found["top1"] <= 1
+
+
+def test_the_cosine_may_end_above_zero():
+    schedule = learning_rate_schedule(1.0, 2, 10, 0.25)
+    assert [schedule(step) for step in (0, 1, 2, 6, 10, 11)] == [0, 0.5, 1.0, pytest.approx(0.625), 0.25, 0.25]

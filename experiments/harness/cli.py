@@ -28,6 +28,7 @@ def run(main: Callable[[], None]) -> None:
     A UserError ends the process with its text and exit status 1, a wrong flag with absl's line and status 2, Ctrl-C,
     SIGTERM and SIGHUP with a word on how to go on and 128 plus the signal's number: 130 after Ctrl-C.
     """
+    logging.use_absl_handler()
     outlast_closed_output()
 
     def checked(arguments: list[str]) -> None:
@@ -63,10 +64,10 @@ def run(main: Callable[[], None]) -> None:
 
 def configure_logging() -> None:
     """Our own progress as plain lines; of the libraries, which log to the same place, only warnings."""
+    logging.use_absl_handler()  # which takes the place of others that write to stderr, as long as it is itself
     outlast_closed_output()
     if not flags.FLAGS.is_parsed():  # in a process that a table started, which is given its setting instead
         flags.FLAGS.mark_as_parsed()
-    logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
     handler = logging.get_absl_handler()
     if isinstance(sys.stderr, LastingOutput):
