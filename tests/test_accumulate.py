@@ -124,7 +124,9 @@ def test_a_method_that_needs_its_batch_in_one_piece_refuses_parts(method):
         train.new_method(tiny_config(method, accumulate=2), num_classes=3)
 
 
-@pytest.mark.parametrize("parts", [0, 3])
-def test_parts_that_do_not_divide_the_batch_are_refused(parts):
-    with pytest.raises(ConfigError, match=f"accumulate {parts} does not divide batch_size 16"):
+@pytest.mark.parametrize(
+    ("parts", "why"), [(0, "accumulate must lie in"), (3, "accumulate 3 does not divide batch_size 16")]
+)
+def test_parts_that_do_not_divide_the_batch_are_refused(parts, why):
+    with pytest.raises(ConfigError, match=why):
         OptimConfig(base_lr=1, weight_decay=0, batch_size=16, total_steps=1, warmup_steps=0, accumulate=parts)
