@@ -77,7 +77,8 @@ class ScalePart(NamedTuple):
 
 def page(published: Path = PUBLISHED) -> str:
     """The whole page. Raises DataError if a file is damaged."""
-    scales = [_scale(published / name) for name in SCALES_IN_ORDER if (published / name).is_dir()]
+    there = [_scale(published / name) for name in SCALES_IN_ORDER if (published / name).is_dir()]
+    scales = [scale for scale in there if scale.parts or scale.runs]
     general = [_page(path, "all") for path in _pages(published)]
     general += [_page(path, "all") for path in sorted((published / "tuning").glob("*/*.md"))]
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "lib"), autoescape=True)
