@@ -15,6 +15,7 @@ from absl import flags
 from analysis.lib import resource_tables, speed_tables
 from can.errors import check_choice
 from experiments.harness import cli
+from experiments.harness.folder_flags import define_folder
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 TABLES = speed_tables.TABLES | resource_tables.TABLES
@@ -35,5 +36,5 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("scale", "laptop", "whose speed and starts: a folder of --results_dir")
     flags.DEFINE_list("tables", [name for name in TABLES if name not in LONG], f"which tables, of {', '.join(TABLES)}")
-    flags.DEFINE_string("results_dir", str(RESULTS), "where your own measurements are")
+    define_folder("results_dir", str(RESULTS), "where your own measurements are")
     cli.run(main)

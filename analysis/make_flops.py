@@ -24,6 +24,7 @@ from can.methods import method_class, settings_class
 from can.models import model_config
 from can.run_flops import forward_flops, module_flops, step_flops
 from experiments.harness import cli
+from experiments.harness.folder_flags import define_folder
 from experiments.harness.methods import METHODS
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -190,5 +191,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_list("sizes", list(SIZES), "encoders to count: " + ", ".join(SIZES))
-    flags.DEFINE_string("results_dir", str(RESULTS), "where flops.csv, .md and .tex go")
+    define_folder("results_dir", str(RESULTS), "where flops.csv, .md and .tex go")
     cli.run(main)

@@ -21,6 +21,7 @@ from can.errors import DataError
 from can.offline_data.shifts.corruptions import CORRUPTIONS, SEVERITIES
 from experiments.harness import cli
 from experiments.harness.evaluations.shifted_sets import BUILT
+from experiments.harness.folder_flags import define_folder
 from experiments.harness.scales import scale_named
 from experiments.harness.setting import RESULTS, Setting
 
@@ -88,6 +89,6 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("scale", "laptop", "in whose folder of --results_dir the picture goes")
     flags.DEFINE_string("base", "cifar10", "the set whose shifts are drawn: cifar10 or smoke")
-    flags.DEFINE_string("data_dir", str(DEFAULT_DATA_DIR), "where data sets are kept")
-    flags.DEFINE_string("results_dir", str(RESULTS), "where the results of all scales are")
+    define_folder("data_dir", str(DEFAULT_DATA_DIR), "where data sets are kept")
+    define_folder("results_dir", str(RESULTS), "where the results of all scales are")
     cli.run(main)

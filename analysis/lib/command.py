@@ -9,6 +9,7 @@ from absl import flags as absl_flags
 
 from can.files import write_atomic
 from experiments.harness import cli, flags
+from experiments.harness.folder_flags import define_folder
 from experiments.harness.setting import RESULTS, Setting
 
 
@@ -20,7 +21,7 @@ def run(render: Callable[[Setting], str]) -> None:
 
 def run_pages(pages: Callable[[], dict[str, str]]) -> None:
     """For what depends on no setting: writes the files, whose first one is the page, to --results_dir and prints it."""
-    absl_flags.DEFINE_string("results_dir", str(RESULTS), "where the files go")
+    define_folder("results_dir", str(RESULTS), "where the files go")
 
     def main() -> None:
         made = pages()
