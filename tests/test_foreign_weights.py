@@ -166,6 +166,14 @@ def test_what_cannot_be_ours_is_one_line(change: dict[str, Any], options: dict[s
     assert "\n" not in str(error.value)
 
 
+def test_queries_and_keys_of_different_shapes_are_one_line() -> None:
+    weights = dict(SCHEMES["transformers 5"])
+    name = next(name for name in weights if re.search(r"0\.attention\.(attention\.query|q_proj)\.weight$", name))
+    weights[name] = weights[name][..., :-1]
+    with pytest.raises(ConfigError, match="have different shapes"):
+        encoder_from(weights, heads=HEADS)
+
+
 def test_weights_without_any_known_name_are_one_line() -> None:
     with pytest.raises(ConfigError, match=r"lack patch_embed\.proj\.weight"):
         encoder_from({"conv1.weight": np.zeros((3, 3), np.float32)})

@@ -319,7 +319,7 @@ def test_results(result_files: Path, tmp_path_factory: pytest.TempPathFactory, s
 
 @mutated(25)
 def test_weights(seed: int) -> None:
-    from test_foreign_weights import EXPECTED, HEADS, SCHEMES, features
+    from test_foreign_weights import EXPECTED, HEADS, SCHEMES, SIZE, features
 
     rng = random.Random(seed)
     weights = dict(SCHEMES[rng.choice(list(SCHEMES))])
@@ -334,7 +334,7 @@ def test_weights(seed: int) -> None:
         case 3:
             weights[name] = weights[name].astype(rng.choice((np.int64, bool, np.float16, np.float64, object)))
     try:
-        found = encoder_from(weights, heads=HEADS)
+        found = encoder_from(weights, heads=HEADS, image_size=SIZE)  # weights without positions do not tell it
     except UserError as error:
         one_line(error)
         return

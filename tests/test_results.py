@@ -168,3 +168,10 @@ def test_a_damaged_file_is_refused_with_its_name(here: Setting, name: str) -> No
     add(here, ROW, 0, top1=80).results.joinpath(name).write_text('{"protocol": {')
     with pytest.raises(DataError, match=f"can-vitl-jft-e800-s0/{name} is damaged"):
         read(NEEDS, here)
+
+
+def test_a_provenance_that_names_no_weights_is_an_error_with_its_file(here: Setting) -> None:
+    made = add(here, "can/vit_l/800", top1=80).results / "provenance.json"
+    write_json(made, read_json(made) | {"weights": None})
+    with pytest.raises(DataError, match="provenance.json is damaged .it names no weights"):
+        read((Need(spec("can/vit_l/800")),), here)

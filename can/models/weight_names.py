@@ -45,7 +45,8 @@ def renamed(weights: Mapping[str, Any]) -> Arrays:
     Args:
       weights: tensors or arrays of any float type, by name; prefixes such as `module.` are dropped.
 
-    Raises ConfigError for what is no array of floats, and for two weights of one name.
+    Raises ConfigError for what is no array of floats, for two weights of one name, and for queries, keys and values of
+    different shapes.
     """
     arrays: Arrays = {}
     for name, weight in weights.items():
@@ -55,6 +56,8 @@ def renamed(weights: Mapping[str, Any]) -> Arrays:
     for name in [name for name in arrays if re.search(r"\.attn\.q\.(weight|bias)$", name)]:
         parts = [name.replace(".attn.q.", f".attn.{part}.") for part in "qkv"]
         if all(part in arrays for part in parts):
+            if len(shapes := {arrays[part].shape for part in parts}) > 1:
+                raise ConfigError(f"{name} and its keys and values have different shapes: {sorted(shapes)}")
             arrays[name.replace(".attn.q.", ".attn.qkv.")] = np.concatenate([arrays.pop(part) for part in parts])
     return arrays
 

@@ -101,8 +101,15 @@ class RunDir:
 
     @property
     def weights(self) -> str:
-        """The fingerprint of the encoder that pre-training ended with, as its provenance has it."""
-        return self.provenance["weights"]
+        """The fingerprint of the encoder that pre-training ended with, as its provenance has it.
+
+        Raises DataError if it does not say.
+        """
+        weights = self.provenance["weights"]
+        if weights is None:
+            path = self.results / "provenance.json"
+            raise DataError(f"{path} is damaged (it names no weights): restore it, or train with --force=train")
+        return weights
 
     @property
     def provenance(self) -> dict[str, Any]:
