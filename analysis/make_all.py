@@ -38,17 +38,18 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """
     if brief:
         return verify.render(setting, brief=True)
-    made, not_made = [], []
-    for name, module in tables().items():
+    others = tables()
+    counts = others.pop("make_claims").render(setting, brief=True)  # writes all of it
+    made, not_made = ["make_claims"], []
+    for name, module in others.items():
         try:
             module.render(setting)
-            made.append(f"`python analysis/{name}.py`")
+            made.append(name)
         except DataError as error:
             not_made.append(f"`analysis/{name}.py`: {error}")
     lines = [head.title("Every table and figure", setting), f"In {setting.results_dir / setting.scale.name}:"]
-    lines += [head.bullets(made)]
+    lines += [head.bullets(f"`python analysis/{name}.py`" for name in made)]
     lines += ["Not made:", head.bullets(not_made)] if not_made else []
-    counts = tables()["make_claims"].render(setting, brief=True)
     return "\n\n".join([*lines, counts.strip(), verify.render(setting, brief=True).strip()]) + "\n"
 
 

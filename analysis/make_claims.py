@@ -18,9 +18,14 @@ from analysis.claims import CLAIMS
 from analysis.lib import figures, head
 from analysis.lib.claims import (
     CONTRADICTED,
+    ERROR,
+    NATS,
     NOT_MEASURED,
+    PERCENT,
+    POINTS,
     REPRODUCED,
     SETS,
+    TIMES,
     UNDECIDED,
     Claim,
     Judged,
@@ -43,7 +48,7 @@ RULE = (
     "whatever the other claims are. A count of test sets is judged by its interval: the sets that are decided for the "
     "claim, and those that are not decided against it. One seed decides nothing."
 )
-DIGITS = {"points": 1, "nats": 3, "squared error": 4, SETS: 0, "%": 0, "times": 1}
+DIGITS = {NATS: 3, ERROR: 4, SETS: 0, PERCENT: 0, TIMES: 1}  # points have their sign, too
 
 
 def render(setting: Setting, *, brief: bool = False) -> str:
@@ -146,7 +151,7 @@ def missing(judged: Mapping[str, Sequence[Judged]], setting: Setting) -> list[st
 
 def draw(judged: Sequence[Judged], source: str, setting: Setting) -> None:
     """Each claim of points as a line: our estimate with its interval, and the paper's value."""
-    shown = [one for one in judged if one.estimate is not None and one.claim.measure.unit == "points"]
+    shown = [one for one in judged if one.estimate is not None and one.claim.measure.unit == POINTS]
     if not shown:
         return
     figure, (axes,) = figures.subplots(1, width=7.6, height=0.9 + 0.17 * len(shown))
@@ -197,14 +202,12 @@ def _estimate(one: Judged) -> str | None:
 
 
 def _number(claim: Claim, value: float) -> str:
-    digits = DIGITS[claim.measure.unit]
-    if claim.measure.unit == "points":
-        return signed(value)
-    return f"{value:.{digits}f}".replace("-", "−")
+    unit = claim.measure.unit
+    return signed(value) if unit == POINTS else f"{value:.{DIGITS[unit]}f}".replace("-", "−")
 
 
 def _unit(claim: Claim) -> str:
-    return {"points": "", "%": " %", "times": "×", SETS: " sets"}.get(claim.measure.unit, f" {claim.measure.unit}")
+    return {POINTS: "", PERCENT: " %", TIMES: "×", SETS: " sets"}.get(claim.measure.unit, f" {claim.measure.unit}")
 
 
 if __name__ == "__main__":

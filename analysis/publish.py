@@ -53,10 +53,7 @@ def publish_runs(setting: Setting) -> list[str]:
         raise DataError(f"no finished runs in {setting.results_dir / setting.scale.name}")
     yours = found.records[found.records["source"] == YOURS]
     _check_seeds(yours, setting)
-    read_by_tables = {key: group.unique() for key, group in yours.groupby(["row", "seed"], sort=False)["eval"]}
-    evals: dict[str, dict[str, None]] = {}  # of a run, which may be two specs
-    for run in runs:
-        evals.setdefault(run.folder.name, {}).update(dict.fromkeys(read_by_tables[run.spec, run.config.seed]))
+    evals = yours.groupby("run")["eval"].unique()  # of a run, which may be two specs
     published = {setting.published(run.spec, run.config.seed).results: run.folder for run in runs}
     files = {target: _files(folder, list(evals[folder.name])) for target, folder in published.items()}
     for path in chain.from_iterable(files.values()):

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from analysis.lib import scores, statistics
 from analysis.lib.orderings import signed
 from analysis.lib.paper import paper_values
-from analysis.lib.statistics import ERROR_RATE, FAILS, HOLDS, MISSING, UNDECIDED
+from analysis.lib.statistics import FAILS, HOLDS, MISSING
 from experiments.harness.methods import preset
 from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
 from experiments.harness.spec import Spec
@@ -97,9 +96,9 @@ def judged(contests: Sequence[Contest], runs: BySet) -> pd.DataFrame:
     claims = pd.concat(tables, ignore_index=True)
     tested = claims["seeds"] >= 2
     claims.loc[tested, "p_holm"] = statistics.holm(claims.loc[tested, "p"].to_numpy(float))
-    decided = tested & (claims["p_holm"] < ERROR_RATE)
-    claims.loc[tested, "verdict"] = UNDECIDED
-    claims.loc[decided, "verdict"] = np.where(claims.loc[decided, "difference"] > 0, HOLDS, FAILS)
+    claims.loc[tested, "verdict"] = [
+        statistics.verdict(line.difference, line.p_holm) for line in claims[tested].itertuples()
+    ]
     return claims
 
 

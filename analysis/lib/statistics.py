@@ -124,8 +124,7 @@ def contrast(runs: pd.DataFrame, claims: Sequence[Contrast]) -> pd.DataFrame:
         for i, line in enumerate(tested):
             line |= {name: values[i] for name, values in found._asdict().items()}
             line |= dict(df=plan.df[i], paired=plan.paired[i])
-            if line["p_holm"] < ERROR_RATE:
-                line["verdict"] = HOLDS if line["difference"] > 0 else FAILS
+            line["verdict"] = verdict(line["difference"], line["p_holm"])
     numbers = dict.fromkeys(("difference", "low", "high"), "Float64") | {"df": "Int64"}
     numbers |= dict.fromkeys(("p", "p_holm", "seed_variance", "image_variance"), "Float64")
     numbers |= {"seeds": "int64", "paired": "bool"}
@@ -201,6 +200,13 @@ def decide(
     p = _p_value(difference, seed_variance, image_variance, plan.df)
     half = np.sqrt(_half_width_squared(-special.ndtri(ERROR_RATE / 2), seed_variance, image_variance, plan.df))
     return Decision(difference, difference - half, difference + half, p, holm(p), seed_variance, image_variance)
+
+
+def verdict(difference: float, p_holm: float) -> str:
+    """On a claim whose rows have two seeds or more."""
+    if p_holm >= ERROR_RATE:
+        return UNDECIDED
+    return HOLDS if difference > 0 else FAILS
 
 
 def half_width(level: float, seed_variance: float, image_variance: float, df: int) -> float:
