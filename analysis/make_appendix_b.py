@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from analysis.lib.benchmark_table import machine_names
 from analysis.lib.command import run_pages
 from analysis.lib.page import Page
 from analysis.lib.paper import paper_values
@@ -145,7 +146,7 @@ def _measured_table(measured: pd.DataFrame) -> pd.DataFrame:
             "Timed model": measured["model"],
             "Layers": measured["depth"].map("{:g}".format) + " + " + measured["decoder_depth"].map("{:g}".format),
             "Pixels": measured["image_size"],
-            "Machine": measured["cpus"].map("{:g}".format) + " cores of " + measured["cpu"].astype(str),
+            "Machine": machine_names(measured),
             "Images/s": measured["images_per_s"].map("{:,.1f}".format),
             "GFLOP/s": measured["gflops_per_s"].map("{:.0f}".format),
             "Years": measured["years"].map("{:,.0f}".format),

@@ -10,12 +10,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import Checkout
 from flax import nnx
 
 from analysis import publish_pages
 from analysis.lib import speed_tables
+from analysis.lib.benchmark_table import machine_names, machines
 from can.errors import ConfigError, DataError
 from can.methods import build
 from can.methods.foreign_weights import mae_from
@@ -133,6 +135,14 @@ def test_own_numbers_stand_beside_the_published_ones_of_the_same_setting(tmp_pat
         ["CAN", "vit_b", "published", "4.0"],
     ]
     assert text.endswith("Yours: measured on 2 cores of B. Published: measured on 2 cores of A.")
+
+
+def test_what_an_accelerator_did_is_not_told_as_its_processors() -> None:
+    rows = pd.DataFrame([dict(cpus=2, cpu="A", accelerator=""), dict(cpus=16, cpu="B", accelerator="Fast GPU")])
+    assert machine_names(rows) == ["2 cores of A", "Fast GPU"]
+    assert machine_names(rows[["cpus", "cpu"]]) == ["2 cores of A", "16 cores of B"]  # of before there was the column
+    assert machines(rows) == "2 cores of A, Fast GPU"
+    assert machines(rows[["cpus"]]) == ""
 
 
 def test_a_page_gets_its_tables_and_nothing_else_changes(tmp_path: Path) -> None:

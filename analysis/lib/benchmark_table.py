@@ -58,6 +58,15 @@ def table_rows(rows: pd.DataFrame, cells: Callable[[Any], dict[str, object]]) ->
 
 def machines(rows: pd.DataFrame) -> str:
     """On what machines the rows were measured; empty if the file does not tell."""
+    return ", ".join(name for name in dict.fromkeys(machine_names(rows)) if name)
+
+
+def machine_names(rows: pd.DataFrame) -> list[str]:
+    """Of each row, the accelerator that it was measured on, else the processor and how many of its cores."""
     if "cpu" not in rows:
-        return ""
-    return ", ".join(dict.fromkeys(f"{row.cpus:.0f} cores of {row.cpu}" for row in rows.itertuples() if row.cpus > 0))
+        return [""] * len(rows)
+    kinds = rows["accelerator"].fillna("") if "accelerator" in rows else [""] * len(rows)
+    return [
+        kind or (f"{row.cpus:.0f} cores of {row.cpu}" if row.cpus > 0 else "")
+        for kind, row in zip(kinds, rows.itertuples(), strict=True)
+    ]

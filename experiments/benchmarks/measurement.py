@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 
@@ -37,7 +38,13 @@ def setting(config: RunConfig) -> Measurement:
 
 def circumstances() -> Measurement:
     """On what machine, when and with which code this process measures."""
-    return dict(cpus=usable_cpus(), cpu=cpu_model(), measured=datetime.now(UTC).isoformat(timespec="seconds"), **LOADED)
+    return dict(
+        cpus=usable_cpus(),
+        cpu=cpu_model(),
+        accelerator="" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind,
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        **LOADED,
+    )
 
 
 def step_speed(beginnings: Mapping[str, np.ndarray], peak: np.ndarray, *, flops: int, batch_size: int) -> Measurement:
