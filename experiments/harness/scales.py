@@ -147,7 +147,7 @@ SCALES = {
             test_split="test",
             image_size=24,
             model_overrides={"patch_size": 4},
-            schedule=Schedule(at_800=470_000, exponent=0.3),
+            schedule=Schedule(at_800=642_000, exponent=0.45),  # 5000 epochs: 1,460,000 images
             batch_size=32,
             weight_decay=0.05,
             augment=SMALL_AUGMENT,
