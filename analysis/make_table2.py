@@ -147,8 +147,7 @@ def finding(setting: Setting) -> str:
     return (
         f"At `{setting.scale.name}`, after {images[longest[0]]:,} images: {best}; {baselines} (linear probe on "
         f"`{setting.labelled}`, top-1 in %, mean ± standard deviation, seeds in brackets). "
-        f"{statistics.in_words(papers['verdict'], 'orderings of the paper')} These are small models and few images: an "
-        "ordering that does not hold here says nothing against the paper's at its scale."
+        f"{statistics.in_words(papers['verdict'], 'orderings of the paper')}"
     )
 
 

@@ -36,6 +36,7 @@ from experiments.harness.setting import Setting
 
 SEEDS = {"smoke": 1, "overnight": 1}  # that a row needs, by scale; one seed decides nothing
 OTHERWISE = 3
+PARTS = {"overnight": ("make_table2", "make_training_length")}  # what is made of the rows that are published
 ONE_SEED = {"few_shot", "few_shot_sgd", "robustness", "pictures"}  # of what the paper has bars or pictures alone
 CONFIG = "config.json"
 OF_EACH_RUN = (CONFIG, "train.csv", "provenance.json")
@@ -84,7 +85,7 @@ def publish_trials(own: Path, published: Path) -> str:
 def remake_tables(setting: Setting) -> list[str]:
     """Remakes the tables of the published results alone, beside them; returns their modules' names.
 
-    A table is made if all that it needs is published; the scoreboard, if anything is.
+    A table is made if all that it needs is published; the scoreboard and PARTS, if anything of it is.
     """
     alone = dataclasses.replace(setting, results_dir=setting.published_dir)
     made = []
@@ -92,7 +93,8 @@ def remake_tables(setting: Setting) -> list[str]:
         needed = {(need.spec, evaluation) for need in module.NEEDS for evaluation in need.evals}
         records = read(module.NEEDS, alone).records
         published = set(zip(records["row"], records["eval"], strict=True))
-        if needed <= published or (published and module is make_claims):
+        in_part = module is make_claims or name in PARTS.get(setting.scale.name, ())
+        if needed <= published or (in_part and needed & published):
             module.render(alone)
             made.append(name)
     return made
