@@ -27,8 +27,8 @@ import jax
 import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
 from absl import logging as absl_logging
-from jax.experimental import multihost_utils
 
+from can import hosts
 from can.checksums import find_damage, write_checksums
 from can.errors import UserError
 from can.files import write_error
@@ -108,7 +108,9 @@ class Checkpoints:
     def clear(self) -> None:
         """Deletes all checkpoints, for a training that starts anew."""
         self.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if hosts.is_first():
+            shutil.rmtree(self.directory, ignore_errors=True)
+        hosts.wait_for_all("the checkpoints are cleared away")
 
     def wait(self) -> None:
         """Returns when everything is saved. Raises UserError if the disk was full, or it cannot be read back."""
@@ -187,10 +189,10 @@ class Checkpoints:
         if not self._damaged:
             return
         self.close()  # what orbax knows of the folder is out of date
-        if jax.process_index() == 0:
+        if hosts.is_first():
             for step in self._damaged:
                 shutil.rmtree(self.directory / str(step), ignore_errors=True)
-        multihost_utils.sync_global_devices("damaged checkpoints are removed")
+        hosts.wait_for_all("damaged checkpoints are removed")
         self._damaged.clear()
 
     def _restore(self, path: tuple[str, ...], example: PyTree, only: int | None) -> tuple[PyTree, int] | None:
@@ -213,7 +215,7 @@ class Checkpoints:
             if damaged:
                 raise _all_damaged(self.directory, damaged)
             return None
-        if jax.process_index() == 0:
+        if hosts.is_first():
             for later, damage in damaged.items():
                 absl_logging.warning(
                     "the checkpoint %s is damaged (%s): going on from step %d",
@@ -232,14 +234,12 @@ class Checkpoints:
         Process 0 looks, for all must read the same. A checkpoint without checksums counts as sound if it can be read:
         it was made by a version of this code that wrote none.
         """
-        step, damage = -1, None
-        if jax.process_index() == 0:
-            step = max((step for step in self.steps if step not in besides and only in (None, step)), default=-1)
-            damage = find_damage(self.directory / str(step)) if step >= 0 else None
-        step, is_damaged = multihost_utils.broadcast_one_to_all(np.array([step, damage is not None], np.int32)).tolist()
-        if step < 0:
-            return None
-        return step, (damage or "process 0 says so") if is_damaged else None
+
+        def look() -> tuple[int, str | None] | None:
+            step = max((step for step in self.steps if step not in besides and only in (None, step)), default=None)
+            return None if step is None else (step, find_damage(self.directory / str(step)))
+
+        return hosts.decided(look)
 
 
 def _check_path(directory: Path) -> None:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from can import hosts
 from can.errors import DataError, UserError
 
 # What a full disk, an exhausted quota and a file-size limit (`ulimit -f`) are called by the operating system.
@@ -28,9 +29,11 @@ def write_error(path: Path, error: OSError) -> UserError:
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replaces `path` by `content`: readers and a crash see the old file or the new one, never a part.
 
-    The parent folder is made if needed. Raises UserError if the disk is full or the place not writable; the old file,
-    if any, is then intact.
+    The parent folder is made if needed. Of several processes that make a run together, the first alone writes. Raises
+    UserError if the disk is full or the place not writable; the old file, if any, is then intact.
     """
+    if not hosts.is_first():
+        return
     data = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

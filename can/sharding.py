@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax import Array
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
 
 from can.errors import ConfigError
 
@@ -69,20 +70,50 @@ def shard_rows(x: Array) -> Array:
     return x if mesh.empty or mesh.size == 1 else jax.lax.with_sharding_constraint(x, PartitionSpec(AXES))
 
 
-def put_batch(batch: PyTree, mesh: Mesh) -> PyTree:
-    """The global batch, out of this host's share of it: arrays whose first axis counts its images.
+def local_rows(mesh: Mesh, batch_size: int) -> Int[np.ndarray, " rows"]:
+    """The rows of a global batch that this host's devices hold, ascending: what this host has to read.
 
-    Raises ConfigError if the images cannot be divided evenly among this host's devices.
+    Raises ConfigError if the images cannot be divided evenly among the devices.
+    """
+    if batch_size % mesh.size:
+        raise ConfigError(
+            f"{batch_size} images a step cannot be divided among {mesh.size} devices: "
+            f"pass a --batch_size that is a multiple of {mesh.size}"
+        )
+    held = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+    return np.unique(np.concatenate([np.arange(batch_size)[index] for index in held.values()]))
+
+
+def put_batch(batch: PyTree, mesh: Mesh, batch_size: int) -> PyTree:
+    """The global batch of `batch_size` images, out of arrays with this host's `local_rows` of it.
+
+    The place of an image in the batch does not depend on which device holds it, nor on the order of devices.
     """
     sharding = batch_sharding(mesh)
-    devices = len(mesh.local_devices)
+    if jax.process_count() == 1:
+        return jax.tree.map(lambda array: jax.device_put(array, sharding), batch)
+    rows = local_rows(mesh, batch_size)
 
-    def put(array: np.ndarray) -> jax.Array:
-        if len(array) % devices:
-            raise ConfigError(
-                f"{len(array)} images a step cannot be divided among {devices} devices: "
-                f"pass a --batch_size that is a multiple of {mesh.size}"
-            )
-        return jax.make_array_from_process_local_data(sharding, array)
+    def put(array: np.ndarray) -> Array:
+        def part(index: Any) -> np.ndarray:
+            wanted = np.arange(batch_size)[index[0]]
+            return array[np.searchsorted(rows, wanted)]
+
+        return jax.make_array_from_callback((batch_size, *array.shape[1:]), sharding, part)
 
     return jax.tree.map(put, batch)
+
+
+def put(tree: PyTree, shardings: PyTree) -> PyTree:
+    """Arrays that every host has whole, laid out over the devices of all: each host fills those of its own."""
+
+    def place(array: Array | np.ndarray, sharding: NamedSharding) -> Array:
+        whole = np.asarray(array)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+    return jax.tree.map(place, tree, shardings) if jax.process_count() > 1 else jax.device_put(tree, shardings)
+
+
+def copied(mesh: Mesh) -> NamedSharding:
+    """A copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())

@@ -35,7 +35,7 @@ from can.runs.images import ImageHistory
 from can.runs.interval import Interval, check_finite
 from can.runs.log import TrainLog
 from can.runs.provenance import peak_memory_mb, provenance
-from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
+from can.sharding import batch_sharding, local_rows, make_mesh, put_batch, state_sharding
 from can.stopping import Stopped, StopRequests
 
 
@@ -206,8 +206,7 @@ def pretrain(
             image_size=config.model.image_size,
             crop_area=config.augment.crop_area,
             workers=workers,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            rows=local_rows(mesh, optim.batch_size).tolist(),
         )
         with log, contextlib.closing(source), StopRequests() as stops:
             if last_step == 0 and restored is None:
@@ -215,14 +214,15 @@ def pretrain(
             pending: list[dict[str, Array]] = []  # metrics of the steps that the host has not waited for
             interval = Interval(run.work / "interval.json", start_step)
             since = time.perf_counter()
-            batch = put_batch(next(source), mesh) if start_step < last_step else {}
+            batch = put_batch(next(source), mesh, optim.batch_size) if start_step < last_step else {}
             for step in range(start_step, last_step):
                 state, metrics = train_step(state, batch, np.float32(schedule(step)), key)
                 pending.append(metrics)
                 done = step + 1
                 ends = done == last_step
                 if not ends:
-                    batch = put_batch(next(source), mesh)  # before the host waits: the device finds it there
+                    # Before the host waits: the device finds it there.
+                    batch = put_batch(next(source), mesh, optim.batch_size)
                 row_ends = ends or done % log_every == 0
                 stop = stops.noted(row_ends)
                 if not (row_ends or stop or step == start_step):

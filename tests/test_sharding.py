@@ -58,7 +58,7 @@ def test_the_default_mesh_takes_all_devices_for_data() -> None:
 
 def test_a_batch_keeps_its_values_and_types() -> None:
     images = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 3), np.uint8)
-    batch = put_batch({"image": images, "label": np.arange(16)}, make_mesh())
+    batch = put_batch({"image": images, "label": np.arange(16)}, make_mesh(), 16)
     assert batch["image"].dtype == jnp.uint8
     np.testing.assert_array_equal(batch["image"], images)
     np.testing.assert_array_equal(batch["label"], np.arange(16))
@@ -68,7 +68,7 @@ ON_EIGHT_DEVICES = """
 import jax, jax.numpy as jnp, numpy as np, pytest
 from jax.sharding import PartitionSpec as P
 from can.errors import ConfigError
-from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
+from can.sharding import batch_sharding, local_rows, make_mesh, put_batch, state_sharding
 
 rng = np.random.default_rng(0)
 params = {"w": rng.standard_normal((16, 24), np.float32), "b": rng.standard_normal(3, np.float32)}
@@ -82,7 +82,7 @@ expected, expected_grads = jax.value_and_grad(loss)(params, x)
 for data, fsdp in ((-1, 1), (-1, 4), (1, 8)):
     mesh = make_mesh(data, fsdp)
     shardings = state_sharding(params, mesh)
-    placed, batch = jax.device_put(params, shardings), put_batch(x, mesh)
+    placed, batch = jax.device_put(params, shardings), put_batch(x, mesh, 32)
     assert {shard.data.shape for shard in batch.addressable_shards} == {(4, 16)}
     assert {shard.data.shape for shard in placed["w"].addressable_shards} == {(16, 24 // fsdp)}
     step = jax.jit(jax.value_and_grad(loss), in_shardings=(shardings, batch_sharding(mesh)))
@@ -90,7 +90,8 @@ for data, fsdp in ((-1, 1), (-1, 4), (1, 8)):
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), grads, expected_grads)
 with pytest.raises(ConfigError, match="30 images .* 8 devices.* multiple of 8"):
-    put_batch(x[:30], make_mesh())
+    local_rows(make_mesh(), 30)
+assert local_rows(make_mesh(), 32).tolist() == list(range(32))
 with pytest.raises(ConfigError, match="fsdp 3"):
     make_mesh(fsdp=3)
 """
@@ -156,15 +157,22 @@ from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
 from jax.experimental import multihost_utils
 from can.checkpoint import Checkpoints
-from can.sharding import make_mesh, put_batch, state_sharding
+from can.sharding import copied, local_rows, make_mesh, put, put_batch, state_sharding
 
 port, host, directory = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=host)
 mesh = make_mesh(fsdp=4)
 images = np.arange(8, dtype=np.float32).reshape(8, 1)
-batch = put_batch(images[4 * host : 4 * host + 4], mesh)  # each host has its half
-assert batch.shape == (8, 1), batch.shape
-assert float(jax.jit(lambda x: (x.T @ jnp.arange(8.0))[0])(batch)) == float(images[:, 0] @ np.arange(8))
+total = jax.jit(lambda x: (x.T @ jnp.arange(8.0))[0])
+shuffled = jax.sharding.Mesh(mesh.devices[:, [2, 0, 3, 1]], mesh.axis_names, axis_types=mesh.axis_types)
+for of in (mesh, shuffled):  # neighbours in the mesh may be of other hosts
+    rows = local_rows(of, 8)
+    assert len(rows) == 4
+    batch = put_batch(images[rows], of, 8)  # each host has its half
+    assert batch.shape == (8, 1), batch.shape
+    assert float(total(batch)) == float(images[:, 0] @ np.arange(8))
+    everywhere = put({"w": images}, {"w": copied(of)})["w"]
+    assert everywhere.is_fully_replicated and np.array_equal(everywhere, images)
 
 state = {"w": jnp.arange(32.0).reshape(8, 4)}
 shardings = state_sharding(state, mesh)

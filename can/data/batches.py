@@ -35,8 +35,7 @@ def batches(
     image_size: int,
     crop_area: tuple[float, float] | None = (0.08, 1.0),
     workers: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: Sequence[int] | None = None,
 ) -> grain.DatasetIterator[Batch]:
     """Endless training batches, shuffled anew each epoch and prefetched in the background.
 
@@ -53,8 +52,7 @@ def batches(
       crop_area: smallest and largest share of the image's area in a crop (of `EncodedImages`); None: no random crops,
         but the evaluation view of each image, of both kinds of sets.
       workers: processes that decode (`EncodedImages`); 0 decodes in threads of this one.
-      process_index: which of `process_count` equal parts of each batch to yield, on many hosts.
-      process_count: number of such parts.
+      rows: which rows of each batch to read and yield, ascending: a host's (`can.sharding.local_rows`); None: all.
 
     Returns:
       An iterator over dictionaries of `image`, uint8: [batch, height, width, 3] at the stored size for `ArrayImages`
@@ -63,16 +61,16 @@ def batches(
       labelled.
 
     Raises:
-      ConfigError: `process_count` does not divide `batch_size`, or `crop_area` is out of range.
+      ConfigError: `batch_size` is not positive, or `crop_area` is out of range.
       DataError: (on iterating) an image is damaged; names it.
     """
-    if batch_size < 1 or batch_size % process_count:
-        raise ConfigError(f"batch_size {batch_size} must be a positive multiple of the {process_count} processes")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
     if crop_area is not None and not 0 < crop_area[0] <= crop_area[1] <= 1:
         raise ConfigError(f"crop_area must satisfy 0 < smallest <= largest <= 1, not {crop_area}")
     # grain's repeat counts the epochs, and its shuffle takes a new seed in each.
     order = grain.MapDataset.range(len(image_set)).seed(seed).shuffle().repeat()
-    window = _Window(batch_size, process_index, process_count)
+    window = _Window(batch_size, tuple(range(batch_size) if rows is None else rows))
     steps = grain.MapDataset.range(start_step, sys.maxsize)
     threads = 1 if workers else os.cpu_count() or 1
     if isinstance(image_set, ArrayImages):
@@ -101,13 +99,11 @@ class _Window:
     """Which samples of the endless shuffled order this process sees in a step."""
 
     batch_size: int
-    process_index: int
-    process_count: int
+    rows: tuple[int, ...]
 
-    def positions(self, step: int) -> range:
-        share = self.batch_size // self.process_count
-        start = step * self.batch_size + self.process_index * share
-        return range(start, start + share)
+    def positions(self, step: int) -> list[int]:
+        start = step * self.batch_size
+        return [start + row for row in self.rows]
 
 
 @dataclass(frozen=True)
@@ -181,7 +177,13 @@ class _EvalViews:
 
 
 def eval_batches(
-    image_set: ImageSet, *, batch_size: int, image_size: int, resize: int | None = None, border: int = 0
+    image_set: ImageSet,
+    *,
+    batch_size: int,
+    image_size: int,
+    resize: int | None = None,
+    border: int = 0,
+    rows: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
     """Every image once, in order, in one evaluation view; the last batch may be short.
 
@@ -192,6 +194,7 @@ def eval_batches(
       resize: of `EncodedImages`: what the shorter side is scaled to before the central `image_size` pixels are cut
         out; the usual 256 for 224 in proportion if not given. `ArrayImages` are resized whole.
       border: pixels cut off every side of the stored image before anything else (ObjectNet's have a red frame of 2).
+      rows: which rows of each batch to read and yield, as in `batches`; a short last batch lacks some, or all.
 
     Returns:
       An iterator over dictionaries of `image`, uint8 [batch, image_size, image_size, 3], and `label`, int32 [batch],
@@ -207,7 +210,12 @@ def eval_batches(
             f"resize {resize} is smaller than image_size {image_size}: nothing to crop; pass at least that"
         )
     count = len(image_set)
-    parts = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+    parts: list[Sequence[int]] = [
+        range(start, min(start + batch_size, count))
+        if rows is None
+        else [start + row for row in rows if start + row < count]
+        for start in range(0, count, batch_size)
+    ]
     if isinstance(image_set, ArrayImages):
         return (_eval_arrays(image_set, part, image_size, border) for part in parts)
     assert isinstance(image_set, EncodedImages)
@@ -226,10 +234,13 @@ def _without_border(images: np.ndarray, border: int) -> np.ndarray:
 
 
 def _eval_arrays(image_set: ArrayImages, chosen: Sequence[int], image_size: int, border: int = 0) -> Batch:
-    places = slice(chosen.start, chosen.stop) if isinstance(chosen, range) else np.array(chosen)  # a slice copies less
+    # A slice copies less than a choice.
+    places = slice(chosen.start, chosen.stop) if isinstance(chosen, range) else np.array(chosen, np.int64)
     images = _without_border(image_set.images[places], border)
     if images.shape[1:3] != (image_size, image_size):
-        images = np.stack([resized(image, image_size) for image in images])
+        stored, images = images, np.empty((len(images), image_size, image_size, 3), np.uint8)
+        for place, image in enumerate(stored):
+            images[place] = resized(image, image_size)
     batch: Batch = {"image": np.ascontiguousarray(images)}
     if image_set.labels is not None:
         batch["label"] = image_set.labels[places]
@@ -239,14 +250,16 @@ def _eval_arrays(image_set: ArrayImages, chosen: Sequence[int], image_size: int,
 def _eval_encoded(
     image_set: EncodedImages, chosen: Sequence[int], image_size: int, shorter: int, border: int, threads: int | None
 ) -> Batch:
-    def view(index: int) -> tuple[np.ndarray, int | None]:
+    images = np.empty((len(chosen), image_size, image_size, 3), np.uint8)
+    labels = np.empty(len(chosen), np.int32)
+
+    def view(place: int) -> None:
+        index = chosen[place]
         data, label = image_set[index]
         image = _without_border(decode_rgb(data, image_set.describe(index)), border)
-        return center_crop(image, image_size, shorter), label
+        images[place], labels[place] = center_crop(image, image_size, shorter), -1 if label is None else label
 
     with ThreadPoolExecutor(threads) as pool:
-        images, labels = zip(*pool.map(view, chosen), strict=True)
-    batch: Batch = {"image": np.stack(images)}
-    if image_set.num_classes is not None:
-        batch["label"] = np.array(labels, np.int32)
-    return batch
+        for _ in pool.map(view, range(len(chosen))):  # iterating raises what a thread raised
+            pass
+    return {"image": images} if image_set.num_classes is None else {"image": images, "label": labels}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zipfile
 import zlib
@@ -12,16 +13,20 @@ from pathlib import Path
 import jax
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int32, UInt8
 
+from can import hosts
 from can.augment import eval_view
 from can.config import ModelConfig
-from can.data import ArrayImages, ImageSet, eval_batches
+from can.data import ArrayImages, ImageSet
 from can.errors import DataError, UserError
+from can.evals.on_mesh import eval_batches_on, on_all_hosts
 from can.files import write_atomic
 from can.methods.pixels import RawPixels
 from can.models import ViT
 from can.models.fingerprint import fingerprint_of
+from can.sharding import copied, make_mesh, put
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,10 @@ class Encoder:
         """Pooled features of normalised views, for training on augmented images."""
         return _encode(self.graphdef, self.params, views)
 
+    def on(self, mesh: Mesh) -> Encoder:
+        """The encoder with its parameters on all devices of the mesh."""
+        return dataclasses.replace(self, params=put(self.params, jax.tree.map(lambda _: copied(mesh), self.params)))
+
     @cached_property
     def fingerprint(self) -> str:
         """Hexadecimal sha256: equal fingerprints mean equal features of equal images."""
@@ -76,7 +85,7 @@ class Encoder:
 def extract_features(
     encoder: Encoder, image_set: ImageSet, *, resize: int | None = None, cache_dir: Path | None = None
 ) -> tuple[Float32[np.ndarray, "n features"], Int32[np.ndarray, " n"]]:
-    """Features and labels of every image of a labelled set, un-augmented, in the set's order.
+    """Features and labels of every image of a labelled set, un-augmented, in the set's order, by all devices there are.
 
     `resize` is that of `can.data.eval_batches`. With a `cache_dir` the features are kept there, in one file a pair of
     encoder and set, and read back the next time.
@@ -90,16 +99,18 @@ def extract_features(
     key = f"{encoder.fingerprint[:16]}-{image_set.cache_key[:16]}" + (f"-{resize}" if resize else "")
     worth_keeping = bool(jax.tree.leaves(encoder.params))  # raw pixels are on disk already
     cache = cache_dir / f"{key}.npz" if cache_dir and worth_keeping else None
-    if cache and (cached := _read_cache(cache, encoder, image_set)):
+    if cache and (cached := hosts.decided(_read_cache, cache, encoder, image_set)):
         return cached
     features = np.empty((len(image_set), encoder.num_features), np.float32)
     labels = np.empty(len(image_set), np.int32)
-    start, batch_size = 0, min(encoder.batch_size, len(image_set))
-    for batch in eval_batches(image_set, batch_size=batch_size, image_size=encoder.image_size, resize=resize):
-        stop = start + len(batch["label"])
-        features[start:stop] = encoder.features(_fill_up(batch["image"], batch_size))[: stop - start]
-        labels[start:stop] = batch["label"]
-        start = stop
+    mesh, start = make_mesh(), 0
+    placed = encoder.on(mesh)
+    shape = (encoder.batch_size, encoder.image_size)
+    for batch, count in eval_batches_on(mesh, image_set, *shape, resize=resize):
+        found = on_all_hosts({"features": placed.features(batch["image"]), "labels": batch["label"]})
+        features[start : start + count] = found["features"][:count]
+        labels[start : start + count] = found["labels"][:count]
+        start += count
     if start != len(image_set):
         raise AssertionError(f"read {start} of {len(image_set)} images")
     if not np.isfinite(features).all():
@@ -129,11 +140,6 @@ def _read_cache(path: Path, encoder: Encoder, image_set: ImageSet) -> tuple[np.n
     if known is not None and not np.array_equal(labels, known):
         return None
     return features, labels
-
-
-def _fill_up(images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Zero images after the last ones, so that one compiled program serves a ragged last batch too."""
-    return np.pad(images, ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -23,20 +23,21 @@ from absl import logging
 from flax import nnx
 from jaxtyping import Array
 
-from can import keys
+from can import hosts, keys
 from can.augment import eval_view
 from can.checkpoint import Checkpoints
 from can.config import FinetuneConfig, OptimConfig
-from can.data import ImageSet, batches, eval_batches
+from can.data import ImageSet, batches
 from can.errors import ConfigError, DataError, UserError
 from can.evals.classes import check_same_classes
 from can.evals.encoder import Encoder
 from can.evals.finetune_step import FinetunedViT, FinetuneState, make_train_step, resolve_optim
+from can.evals.on_mesh import eval_batches_on, on_all_hosts
 from can.files import read_json, write_json
 from can.models import ViT
 from can.optim import adamw, learning_rate_schedule
 from can.runs.log import TrainLog
-from can.sharding import batch_sharding, make_mesh, put_batch, state_sharding
+from can.sharding import batch_sharding, local_rows, make_mesh, put, put_batch, state_sharding
 
 TEST_BATCH = 256  # images a forward pass; changes no result
 CHECK_EVERY = 50  # steps between looks at what was measured: the host may run that far ahead of the device
@@ -86,7 +87,7 @@ def evaluate(
     mesh = mesh or make_mesh()
     optim, steps_per_epoch = resolve_optim(config, len(train))
     last_step = optim.last_step
-    claim(work_dir, model, train, test, config, seed, last_step)
+    hosts.decided(claim, work_dir, model, train, test, config, seed, last_step)
     encoder = nnx.clone(model)
     graphdef, params = nnx.split(
         FinetunedViT(
@@ -98,7 +99,7 @@ def evaluate(
     )
     state = FinetuneState(jnp.zeros((), jnp.int32), params, adamw(optim).init(params))
     shardings = state_sharding(state, mesh)
-    state = jax.device_put(state, shardings)
+    state = put(state, shardings)
     train_step = jax.jit(
         make_train_step(graphdef, config, optim, model.config.image_size, train.num_classes),
         in_shardings=(shardings, batch_sharding(mesh), None, None),
@@ -111,7 +112,7 @@ def evaluate(
 
     with Checkpoints(work_dir / "state") as checkpoints:
         restored = checkpoints.restore(state)
-        if restored is not None and not _has_curve(curve_path, restored[1], steps_per_epoch):
+        if restored is not None and not hosts.decided(_has_curve, curve_path, restored[1], steps_per_epoch):
             logging.warning("%s is not whole: this finetuning starts anew", curve_path)
             checkpoints.clear()
             restored = None
@@ -124,14 +125,13 @@ def evaluate(
             image_size=model.config.image_size,
             crop_area=(config.crop_area_min, 1.0),
             workers=workers,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            rows=local_rows(mesh, optim.batch_size).tolist(),
         )
         with TrainLog(curve_path, None, last_step, start_step) as curve, contextlib.closing(source):
             pending: list[dict[str, Array]] = []  # measurements that the host has not waited for
             losses: list[float] = []  # of this epoch
             for step in range(start_step, last_step):
-                batch = put_batch(next(source), mesh)
+                batch = put_batch(next(source), mesh, optim.batch_size)
                 state, metrics = train_step(state, batch, np.float32(schedule(step)), key)
                 pending.append(metrics)
                 done = step + 1
@@ -147,23 +147,16 @@ def evaluate(
                     checkpoints.save(done, state)
                     if log:
                         log(done, row)
-    return read_curve(curve_path) | {"n": len(test)}
+    return hosts.decided(read_curve, curve_path) | {"n": len(test)}
 
 
 def accuracy(
     graphdef: nnx.GraphDef, params: nnx.State, test: ImageSet, image_size: int, mesh: jax.sharding.Mesh
 ) -> dict[str, float]:
     """`top1` and, from 10 classes on, `top5`: the share of all images whose label is among the first guesses."""
-    size = -(-TEST_BATCH // mesh.size) * mesh.size
-    share = size // jax.process_count()
-    mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
     hits = np.zeros(2, np.int64)
-    for batch in eval_batches(test, batch_size=size, image_size=image_size):
-        missing = size - len(batch["label"])  # blank images fill the last batch, and their label is no class
-        images = np.pad(batch["image"], ((0, missing), (0, 0), (0, 0), (0, 0)))
-        labels = np.pad(batch["label"], (0, missing), constant_values=-1)
-        part = put_batch({"image": images[mine], "label": labels[mine]}, mesh)
-        hits += np.asarray(_hits(graphdef, params, part))
+    for batch, _ in eval_batches_on(mesh, test, TEST_BATCH, image_size):
+        hits += on_all_hosts(_hits(graphdef, params, batch))
     found = {"top1": float(hits[0] / len(test)), "top5": float(hits[1] / len(test))}
     return found if (test.num_classes or 0) >= 10 else {"top1": found["top1"]}
 

@@ -30,8 +30,10 @@ from can.data import ImageSet, batches
 from can.errors import ConfigError, UserError
 from can.evals.classes import check_same_classes
 from can.evals.encoder import Encoder, extract_features
+from can.evals.on_mesh import on_all_hosts
 from can.objectives import cross_entropy
 from can.optim import descend, lars, learning_rate_schedule
+from can.sharding import local_rows, make_mesh, put_batch
 
 BATCH_NORM_MOMENTUM = 0.9  # Table 10
 BATCH_NORM_EPS = 1e-6  # He et al.'s
@@ -244,15 +246,22 @@ def cached_rounds(
 
 def streamed_rounds(encoder: Encoder, train: ImageSet, batch_size: int, seed: int) -> Iterator[Round]:
     """A round a step: a batch of augmented images, read and encoded `encoder.batch_size` at a time to bound memory."""
-    part_size = min(encoder.batch_size, batch_size)
-    crop_area = (AUGMENTATION.crop_area_min, AUGMENTATION.crop_area_max)
-    order_seed = keys.int_seed(seed, "probe order")
-    parts = batches(train, batch_size=part_size, seed=order_seed, image_size=encoder.image_size, crop_area=crop_area)
-    key = keys.key(seed, "probe augmentation")
+    mesh = make_mesh()
+    part_size = -(-min(encoder.batch_size, batch_size) // mesh.size) * mesh.size
+    parts = batches(
+        train,
+        batch_size=part_size,
+        seed=keys.int_seed(seed, "probe order"),
+        image_size=encoder.image_size,
+        crop_area=(AUGMENTATION.crop_area_min, AUGMENTATION.crop_area_max),
+        rows=local_rows(mesh, part_size).tolist(),
+    )
+    key, placed = keys.key(seed, "probe augmentation"), encoder.on(mesh)
     pending: list[tuple[np.ndarray, np.ndarray]] = []
     for index, part in enumerate(parts):
-        views = _augmented(jax.random.fold_in(key, index), part["image"], encoder.image_size)
-        pending.append((np.asarray(encoder.encode(views)), part["label"]))
+        batch = put_batch(part, mesh, part_size)
+        views = _augmented(jax.random.fold_in(key, index), batch["image"], encoder.image_size)
+        pending.append(on_all_hosts((placed.encode(views), batch["label"])))
         if sum(len(labels) for _, labels in pending) < batch_size:
             continue
         features, labels = map(np.concatenate, zip(*pending, strict=True))

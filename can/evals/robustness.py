@@ -15,14 +15,17 @@ import numpy as np
 from absl import logging
 from jaxtyping import Array, Float, Int, UInt8
 
-from can.data import ImageSet, eval_batches
+from can import hosts
+from can.data import ImageSet
 from can.data.image_set import sha256_of
 from can.errors import DataError, UserError
 from can.evals.class_subsets import argmax_of
+from can.evals.on_mesh import eval_batches_on, on_all_hosts
 from can.files import read_json, write_json
 from can.runs.evaluation import check_correct, pack_correct, unpack_correct
+from can.sharding import make_mesh
 
-Logits = Callable[[UInt8[np.ndarray, "batch size size 3"]], Float[Array | np.ndarray, "batch classes"]]
+Logits = Callable[[UInt8[Array, "batch size size 3"]], Float[Array, "batch classes"]]
 Subset = tuple[int, ...]
 
 
@@ -81,7 +84,7 @@ def evaluate(
     Beside them `correct`, bool [n], says which images count in `top1`; images without a right label are left out.
 
     Args:
-      logits: the classifier, of a whole batch of un-augmented images; it is always called with `batch_size` of them.
+      logits: the classifier, of a global batch of un-augmented images.
       sets: the test sets with their rules.
       image_size: pixels a side that the classifier takes.
       batch_size: images a call.
@@ -96,7 +99,7 @@ def evaluate(
     for shifted in sets:
         key = sha256_of(model_fingerprint, shifted.fingerprint, shifted.images.stamp, image_size)[:16]
         cache = cache_dir and cache_dir / f"{shifted.name.replace('/', '-')}-{key}.json"
-        if cache and (cached := _read_cache(cache, shifted)):
+        if cache and (cached := hosts.decided(_read_cache, cache, shifted)):
             found[shifted.name] = cached
             continue
         found[shifted.name] = _evaluate_one(logits, shifted, image_size, batch_size)
@@ -113,18 +116,15 @@ def _evaluate_one(logits: Logits, shifted: ShiftedSet, image_size: int, batch_si
         raise DataError(f"{shifted.name} has no labels to evaluate with: pass a labelled data set")
     predicted: dict[str, list[np.ndarray]] = {metric: [] for metric in shifted.subsets}
     labels: list[list[int]] = []
-    batches = eval_batches(shifted.images, batch_size=batch_size, image_size=image_size, border=shifted.border)
-    for batch in batches:
-        count = len(batch["image"])
-        # Zero images fill the last batch up, so that one compiled program serves all.
-        full = np.pad(batch["image"], ((0, batch_size - count), (0, 0), (0, 0), (0, 0)))
-        values = np.asarray(logits(full), np.float32)[:count]
+    for batch, count in eval_batches_on(make_mesh(), shifted.images, batch_size, image_size, border=shifted.border):
+        seen = on_all_hosts({"logits": logits(batch["image"]), "labels": batch.get("label")})
+        values = seen["logits"][:count].astype(np.float32)
         if not np.isfinite(values).all():
             raise UserError(f"the classifier's logits of {shifted.name} are not finite: finetune it again")
         for metric, subset in shifted.subsets.items():
             predicted[metric].append(argmax_of(values, subset))
         if right is None:
-            own = batch["label"].tolist()
+            own = seen["labels"][:count].tolist()
             labels += [[label] if shifted.stands_for is None else list(shifted.stands_for[label]) for label in own]
     rights = labels if right is None else right
     found = {metric: hits(np.concatenate(parts), rights) for metric, parts in predicted.items()}

@@ -115,15 +115,22 @@ def check_records(records: Any) -> None:
         if metric in seen:
             raise ValueError(f"{metric} stands twice")
         seen.add(metric)
-        most = 1.0 if is_share(metric) else _MOST
-        if not _is_number(value) or not 0 <= value <= most:
-            raise ValueError(f"the value of {metric} must lie in [0, {most:g}], not {value!r}")
+        least, most = _limits(metric)
+        if not _is_number(value) or not least <= value <= most:
+            raise ValueError(f"the value of {metric} must lie in [{least:g}, {most:g}], not {value!r}")
         if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MOST:
             raise ValueError(f"n must count test images, not {n!r}")
         if not isinstance(entry["seed"], int) or isinstance(entry["seed"], bool) or entry["seed"] < 0:
             raise ValueError(f"seed must be an integer from 0 on, not {entry['seed']!r}")
         if "correct" in entry:
             check_correct(entry["correct"], value, n)
+
+
+def _limits(metric: str) -> tuple[float, float]:
+    """Between what a metric lies: shares and correlations by their nature, others are not negative."""
+    if metric.endswith("_correlation"):
+        return -1.0, 1.0
+    return 0.0, 1.0 if is_share(metric) else _MOST
 
 
 def is_share(metric: str) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from can import hosts
 from can.config import RunConfig
 from can.errors import ConfigError, DataError, UserError
 from can.files import read_json, write_error, write_json
@@ -49,8 +50,12 @@ class RunDir:
         """Holds both folders, so that one process works on the run at a time.
 
         A second one waits and says so in one line. The lock of a process that died is free at once: it belongs to the
-        process's open file. Raises UserError if a folder cannot be written.
+        process's open file. Of several that work together, the first holds it. Raises UserError if a folder cannot be
+        written.
         """
+        if not hosts.is_first():
+            yield
+            return
         with contextlib.ExitStack() as held:
             for folder in (self.work, self.results):
                 try:

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from can import hosts
 from can.errors import ConfigError, DataError
 from can.files import write_atomic, write_error
 
@@ -24,7 +25,8 @@ class TrainLog:
 
     Rows reach the operating system at once, so that a killed process loses none. `resume_step` is the step of the
     checkpoint that training goes on from, 0 if it starts anew: later rows, which training is about to make again, are
-    dropped, as is a last row torn by a kill. So write a step's row before saving its checkpoint.
+    dropped, as is a last row torn by a kill. So write a step's row before saving its checkpoint. Of several processes
+    that train together, the first has the log, and for the others nothing happens.
 
     Raises UserError if the disk is full, ConfigError if an earlier row has other columns, DataError if the earlier log
     is damaged.
@@ -38,6 +40,9 @@ class TrainLog:
         resume_step: int,
     ) -> None:
         self.path = path
+        self._file = None
+        if not hosts.is_first():
+            return
         kept = _rows_until(path, resume_step)
         write_atomic(path, _to_csv(kept))
         self._columns = kept[0] if kept else []
@@ -54,6 +59,8 @@ class TrainLog:
 
         The first row of a run fixes the columns: step, each loss, the norms, `lr`, `images_per_second`.
         """
+        if self._file is None:
+            return
         row = {name: float(value) for name, value in metrics.items()}
         if not self._columns:
             self._columns = _columns(row)
@@ -71,11 +78,12 @@ class TrainLog:
 
     def publish(self, to: Path) -> None:
         """Copies `train.csv` into the folder `to`, whole or not at all."""
-        write_atomic(to / self.path.name, self.path.read_bytes())
+        if self._file is not None:
+            write_atomic(to / self.path.name, self.path.read_bytes())
 
     def close(self) -> None:
         """Ends the log; a second call does nothing."""
-        if self._file.closed:
+        if self._file is None or self._file.closed:
             return
         self._file.close()
         if self._events is not None:
@@ -91,6 +99,7 @@ class TrainLog:
         self.close()
 
     def _append(self, cells: list[str]) -> None:
+        assert self._file is not None
         try:
             data = _to_csv([cells]).encode()
             while data:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import logging as std_logging
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
 from absl import app, flags, logging
 
+from can import hosts
 from can.errors import UserError
 from can.stopping import Stopped, handle, raise_stopped
-from experiments.harness import environment  # noqa: F401  before all that may be missing
+from experiments.harness import (
+    environment,  # noqa: F401  before all that may be missing
+    several_hosts,
+)
 from experiments.harness.output import LastingOutput, outlast_closed_output
 
 GOES_ON = "the same command goes on from the last checkpoint"
@@ -37,19 +44,23 @@ def run(main: Callable[[], None]) -> None:
         configure_logging()
         handle(raise_stopped)
         try:
-            main()
+            several_hosts.join()
+            with _told_apart():
+                main()
         except UserError as error:
-            sys.exit(f"error: {error}")
+            _end(f"error: {error}", 1)
         except KeyboardInterrupt as stop:
             saved = str(stop)
-            print(f"\nstopped{saved and f': {saved}'}; {GOES_ON}", file=sys.stderr)
-            sys.exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT))
+            number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+            _end(f"\nstopped{saved and f': {saved}'}; {GOES_ON}", 128 + number)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+                if hosts.are_several():
+                    _end_with_the_lost(error)
                 raise
             first = (str(error).splitlines() or ["no more can be allocated"])[0][:200]
-            sys.exit(
-                f"error: out of memory ({first}): take a smaller --batch_size or model, or see --accumulate, --remat"
+            _end(
+                f"error: out of memory ({first}): take a smaller --batch_size or model, or see --accumulate, --remat", 1
             )
 
     def parse(arguments: list[str]) -> list[str]:
@@ -60,6 +71,44 @@ def run(main: Callable[[], None]) -> None:
             sys.exit(2)
 
     app.run(checked, flags_parser=parse)
+
+
+@contextlib.contextmanager
+def _told_apart() -> Iterator[None]:
+    """Of several hosts' processes, the first alone shows results and progress; each line of the others says whose."""
+    if hosts.is_first():
+        yield
+        return
+    logging.set_verbosity(logging.WARNING)
+    with (
+        marked_progress(f"[process {jax.process_index()} of {jax.process_count()}] "),
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
+        yield
+
+
+def _end(last_words: str, status: int) -> None:
+    """Ends the process. One of several does not say good-bye: the others, who may wait for it, then notice at once."""
+    if not hosts.are_several():
+        print(last_words, file=sys.stderr)
+        sys.exit(status)
+    print(f"[process {jax.process_index()} of {jax.process_count()}] {last_words}", file=sys.stderr, flush=True)
+    os._exit(status)
+
+
+def _end_with_the_lost(error: jax.errors.JaxRuntimeError) -> None:
+    """Ends a process whose collective operation failed: another one is gone, and JAX names it when it is missed."""
+    why = (str(error).splitlines() or ["no reason"])[0][:200]
+    print(
+        f"[process {jax.process_index()} of {jax.process_count()}] error: another process is gone ({why}); JAX says in "
+        f"up to {several_hosts.HEARTBEAT_S} seconds which one; {GOES_ON}",
+        file=sys.stderr,
+        flush=True,
+    )
+    faulthandler.disable()  # JAX ends the process meanwhile, in a way that would print a stack
+    time.sleep(several_hosts.HEARTBEAT_S + 15)
+    os._exit(1)
 
 
 def configure_logging() -> None:

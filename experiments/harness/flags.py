@@ -16,7 +16,7 @@ from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError, check_choice
 from can.fields import Count, CountOrZero, check_value
 from can.methods import method_names, settings_class
-from experiments.harness import scales
+from experiments.harness import scales, several_hosts
 from experiments.harness.evaluations import EVALS
 from experiments.harness.folder_flags import define_folder
 from experiments.harness.methods import preset
@@ -83,8 +83,9 @@ def define_setting_flags() -> None:
 
 
 def define_run_flags() -> None:
-    """The flags that name one run."""
+    """The flags that name one run, and those of several hosts that make it."""
     define_setting_flags()
+    several_hosts.define_flags()
     flags.DEFINE_string("method", "can", f"{', '.join(method_names())}; random is the untrained encoder")
     flags.DEFINE_string("model", "vit_b", "a role (vit_b, vit_l) or a size (nano, micro, Ti, S, B, L)")
     flags.DEFINE_string("data", "in1k", "a role (in1k, jft), a data set's name, a TFDS name or folder:PATH")

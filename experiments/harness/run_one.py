@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from absl import logging
 
-from can import data, train
+from can import data, hosts, train
 from can.checkpoint import Checkpoints
 from can.data import ImageSet
 from can.errors import ConfigError, check_choice
@@ -27,10 +27,10 @@ def complete(setting: Setting, run: Run, evals: Iterable[str]) -> None:
     Raises ConfigError, before anything is made, if something of it was made with other settings.
     """
     evals = tuple(evals)
-    if run.folder.reason_to_train(evals):
+    if hosts.decided(run.folder.reason_to_train, evals):
         _checked_images(setting, run)  # before any folder is made
     with run.folder.locked():
-        if reason := reason_to_train(setting, run, missing_evals(setting, run, evals)):
+        if reason := hosts.decided(_reason, setting, run, evals):
             logging.info("%s", reason)
             _pretrain(setting, run)
         _evaluate(setting, run, evals, trained=reason is not None)
@@ -40,9 +40,7 @@ def pretrain(setting: Setting, run: Run) -> None:
     """Pre-trains the run, or goes on where it stopped, unless its weights are here already."""
     images = _checked_images(setting, run)  # before any folder is made
     with run.folder.locked():
-        if run.folder.pretrained and run.folder.has_weights and "train" not in setting.force:
-            run.folder.claim(run.config)
-            _check_trained_on(run, images)
+        if hosts.decided(_is_pretrained, setting, run, images):
             logging.info("%s is pre-trained already", run.folder.name)
             return
         _pretrain(setting, run)
@@ -50,7 +48,7 @@ def pretrain(setting: Setting, run: Run) -> None:
 
 def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
     """Makes the evaluations that the run does not have yet; it must be pre-trained."""
-    _check_pretrained(run)  # before any folder is made
+    hosts.decided(_check_pretrained, run)  # before any folder is made
     with run.folder.locked():
         _evaluate(setting, run, evals, trained=False)
 
@@ -70,6 +68,10 @@ def reason_to_train(setting: Setting, run: Run, missing: Iterable[str]) -> str |
     if run.folder.pretrained and run.config.optim.total_steps:
         _check_trained_on(run, _images_of(setting, run))
     return run.folder.reason_to_train(missing)
+
+
+def _reason(setting: Setting, run: Run, evals: Iterable[str]) -> str | None:
+    return reason_to_train(setting, run, missing_evals(setting, run, evals))
 
 
 def missing_evals(setting: Setting, run: Run, evals: Iterable[str]) -> list[str]:
@@ -104,6 +106,21 @@ def _checked_images(setting: Setting, run: Run) -> ImageSet:
 
 def _pretrain(setting: Setting, run: Run) -> None:
     images = _checked_images(setting, run)
+    hosts.check_equal({"set of images": images.fingerprint})
+    hosts.decided(_begin, setting, run, images)
+    train.pretrain(
+        run.config,
+        run.folder,
+        images,
+        mesh=make_mesh(fsdp=setting.fsdp),
+        workers=setting.scale.workers,
+        checkpoint_every=setting.scale.checkpoint_every,
+        log_every=setting.scale.log_every,
+    )
+
+
+def _begin(setting: Setting, run: Run, images: ImageSet) -> None:
+    """Takes the run's folders for a training that begins, or goes on, with these images."""
     if "train" in setting.force:
         run.folder.forget_training()
     run.folder.claim(run.config)
@@ -118,15 +135,6 @@ def _pretrain(setting: Setting, run: Run) -> None:
             )
         logging.warning("%s goes on from step %d with other images:\n%s", run.folder.name, step or 0, different)
     history.note(described(images), step or 0)
-    train.pretrain(
-        run.config,
-        run.folder,
-        images,
-        mesh=make_mesh(fsdp=setting.fsdp),
-        workers=setting.scale.workers,
-        checkpoint_every=setting.scale.checkpoint_every,
-        log_every=setting.scale.log_every,
-    )
 
 
 def _images_of(setting: Setting, run: Run) -> ImageSet:
@@ -144,21 +152,32 @@ def _check_trained_on(run: Run, images: ImageSet) -> None:
 
 def _evaluate(setting: Setting, run: Run, evals: Iterable[str], *, trained: bool) -> None:
     """`trained`: whether this command has pre-trained the run: evaluations of older weights are then outdated."""
-    _check_pretrained(run)
-    run.folder.claim(run.config)
+    hosts.decided(_check_pretrained, run)
+    hosts.decided(run.folder.claim, run.config)
     for name in evals:
         evaluation, started = EVALS[name], time.time()
-        outdated = trained and _is_of_other_weights(run, name)
-        if not (outdated or missing_evals(setting, run, [name])):
+        outdated = hosts.decided(_is_outdated, run, name, trained)
+        if not (outdated or hosts.decided(missing_evals, setting, run, [name])):
             logging.info("%s has its %s already", run.folder.name, name)
             continue
         protocol, images = evaluation.protocol(setting, run), evaluation.images(setting)
         if outdated or setting.forces(name):
-            run.folder.forget_eval(name)
+            hosts.decided(run.folder.forget_eval, name)
+        hosts.check_equal({f"set of images ({of})": entry.fingerprint for of, entry in images.items()})
         records = evaluation.measure(setting, run, images)
         fingerprints = {"weights": run.folder.weights} | _fingerprints(images)
         made = Evaluated(protocol, fingerprints, provenance_of_evaluation(started), records)
         made.write(run.folder.eval_path(name))
+        hosts.wait_for_all(f"{name} is written")
+
+
+def _is_pretrained(setting: Setting, run: Run, images: ImageSet) -> bool:
+    """Whether there is nothing to train. Raises ConfigError if what is there was made with other settings."""
+    if not (run.folder.pretrained and run.folder.has_weights) or "train" in setting.force:
+        return False
+    run.folder.claim(run.config)
+    _check_trained_on(run, images)
+    return True
 
 
 def _check_pretrained(run: Run) -> None:
@@ -166,8 +185,10 @@ def _check_pretrained(run: Run) -> None:
         raise ConfigError(f"{run.folder.name} is not pre-trained to its end: pre-train it with the same flags first")
 
 
-def _is_of_other_weights(run: Run, name: str) -> bool:
-    return run.folder.has_eval(name) and run.folder.read_eval(name).fingerprints.get("weights") != run.folder.weights
+def _is_outdated(run: Run, name: str, trained: bool) -> bool:
+    """Whether an evaluation is of other weights than those that this command has `trained`."""
+    there = trained and run.folder.has_eval(name)
+    return there and run.folder.read_eval(name).fingerprints.get("weights") != run.folder.weights
 
 
 def _fingerprints(images: Mapping[str, Fingerprinted]) -> dict[str, str]:

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
+from can import hosts
+from can.errors import ConfigError
 from can.machine import usable_cpus, usable_memory_gb
-from experiments.harness import cli, cost, environment, plan, run_one
+from experiments.harness import cli, cost, environment, plan, run_one, several_hosts
 from experiments.harness import flags as setting_flags
 from experiments.harness.plan import Task
 from experiments.harness.side_by_side import Processes, check_jobs
@@ -26,8 +28,9 @@ def main(needs: Sequence[Need], analysis: str) -> None:
 
 
 def define_flags() -> None:
-    """Those of a setting, and of a plan."""
+    """Those of a setting, of a plan, and of several hosts that make it."""
     setting_flags.define_setting_flags()
+    several_hosts.define_flags()
     flags.DEFINE_list("seeds", ["0"], "seeds of each row")
     flags.DEFINE_list("rows", [], "rows to make, e.g. can/vit_l or mae/vit_l/1600; default: all")
     flags.DEFINE_bool("dry_run", False, "print the plan with its cost, and exit")
@@ -55,11 +58,13 @@ def make(needs: Sequence[Need], analysis: str) -> None:
         print(cost.plan_table(tasks, at_once))
         return
     render = importlib.import_module(f"analysis.{analysis}").render
-    missing = plan.missing(tasks)
+    missing = hosts.decided(plan.missing, tasks)
     # As many processes whatever is missing: a run's share of the cores decides how its sums round.
     for _ in _complete_all(missing, at_once if missing else 1):
-        print(render(setting, brief=True), flush=True)
-    print(render(setting))
+        if hosts.is_first():
+            print(render(setting, brief=True), flush=True)
+    if hosts.is_first():
+        print(render(setting))
 
 
 def jobs(asked: int | None, run_memory_gb: float | None) -> int:
@@ -69,8 +74,10 @@ def jobs(asked: int | None, run_memory_gb: float | None) -> int:
     """
     if asked is not None:
         check_jobs(asked)
+        if asked > 1 and hosts.are_several():
+            raise ConfigError(f"--jobs={asked}: several hosts make one run at a time, leave --jobs out")
         return asked
-    if run_memory_gb is None or environment.HAS_ACCELERATOR:
+    if run_memory_gb is None or environment.HAS_ACCELERATOR or hosts.are_several():
         return 1
     return max(min(usable_cpus(), int(0.75 * usable_memory_gb() / run_memory_gb)), 1)
 

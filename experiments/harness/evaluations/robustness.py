@@ -21,6 +21,7 @@ from can.methods import method_class
 from can.methods.supervised import Supervised
 from can.models.fingerprint import fingerprint_of
 from can.runs import EvalRecord
+from can.sharding import copied, make_mesh, put
 from experiments.harness.evaluations import labelled
 from experiments.harness.evaluations.finetune import Finetune
 from experiments.harness.evaluations.records import records_of
@@ -59,6 +60,9 @@ class Robustness:
         """Metrics `<set>/top1`, and of damaged sets `<set>/<kind>/top1` too."""
         sets = [entry for entry in images.values() if isinstance(entry, shifts.ShiftedSet)]
         graphdef, params = nnx.split(_classifier(setting, run, images))
+        fingerprint = fingerprint_of(params, run.config.model, run.config.model.image_size)
+        mesh = make_mesh()
+        params = put(params, jax.tree.map(lambda _: copied(mesh), params))
 
         @jax.jit
         def logits(params: nnx.State, images: Array) -> Array:
@@ -68,7 +72,7 @@ class Robustness:
             lambda images: logits(params, images),
             sets,
             image_size=run.config.model.image_size,
-            model_fingerprint=fingerprint_of(params, run.config.model, run.config.model.image_size),
+            model_fingerprint=fingerprint,
             cache_dir=run.folder.work / "robustness",
         )
         return [record for name, scores in summarised(found) for record in records_of(scores, run, prefix=f"{name}/")]

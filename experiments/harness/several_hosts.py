@@ -1,0 +1,82 @@
+"""Commands that are started on several hosts at once, with the same flags: how the processes find each other.
+
+On Slurm, under Open MPI and on Kubernetes' TPUs they do by themselves, on a TPU pod's own machines with
+`--coordinator=auto`. Elsewhere, three flags say who they are.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from absl import flags
+
+from can import hosts
+from can.errors import ConfigError
+from can.runs.provenance import LOADED
+
+HEARTBEAT_S = 30  # without a sign of life, so long, a process counts as lost, and the others end
+AUTO = "auto"
+OWN = ("coordinator", "num_processes", "process_id")  # of each start; all other flags are the same on all hosts
+
+
+def define_flags() -> None:
+    """--coordinator, --num_processes and --process_id."""
+    flags.DEFINE_string("coordinator", None, f"HOST:PORT of the first of several processes, or {AUTO}: JAX finds it")
+    flags.DEFINE_integer("num_processes", None, "how many processes make the runs together", lower_bound=1)
+    flags.DEFINE_integer("process_id", None, "which of them this is, from 0", lower_bound=0)
+
+
+def join() -> None:
+    """Meets the other processes, if there are any; before any device is asked for.
+
+    Raises ConfigError if some of the three flags are given and others not, or another host has other flags or code.
+    """
+    values = flags.FLAGS
+    if not set(OWN) <= set(values):  # a command that has no runs to make
+        return
+    who: dict[str, Any] = {name: values[name].value for name in OWN}
+    if who["coordinator"] == AUTO or (who == dict.fromkeys(OWN) and are_found(os.environ)):
+        who = dict.fromkeys(OWN)  # which leaves it to JAX
+    elif who == dict.fromkeys(OWN):
+        return
+    else:
+        _check_told(who)
+    try:
+        jax.distributed.initialize(
+            who["coordinator"], who["num_processes"], who["process_id"], heartbeat_timeout_seconds=HEARTBEAT_S
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"the processes do not find each other ({_first_line(error)})") from error
+    hosts.check_equal({"command line": _shared_command(sys.argv), "commit": str(LOADED)})
+
+
+def _check_told(who: Mapping[str, Any]) -> None:
+    """Raises ConfigError unless the three flags belong together."""
+    told = [name for name in OWN if who[name] is not None]
+    if missing := [name for name in OWN if name not in told]:
+        raise ConfigError(f"--{' and --'.join(told)} need --{' and --'.join(missing)} too")
+    if who["process_id"] >= who["num_processes"]:
+        raise ConfigError(f"--process_id={who['process_id']} is none of 0 to {who['num_processes'] - 1}")
+
+
+def are_found(environment: Mapping[str, str]) -> bool:
+    """Whether the environment tells of several processes, in a way that JAX understands by itself."""
+    sizes = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+    if any(environment.get(name, "1") not in ("", "1") for name in sizes):
+        return True
+    return "," in environment.get("TPU_WORKER_HOSTNAMES", "") or "," in environment.get("TPU_PROCESS_ADDRESSES", "")
+
+
+def _shared_command(arguments: list[str]) -> str:
+    """The command line without the flags that differ between hosts, and without the script's folder."""
+    script, *given = arguments
+    own = tuple(f"--{name}=" for name in OWN)
+    return " ".join([os.path.basename(script), *(text for text in given if not text.startswith(own))])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
