@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from can.sharding import shard_rows
+
 
 def info_nce(u: Float[Array, "2 images out"], temperature: float = 0.1, reduction: str = "mean") -> Float[Array, ""]:
     """Eq. 1: the contrastive loss of two views' unit-length projections, in nats.
@@ -24,7 +26,7 @@ def info_nce(u: Float[Array, "2 images out"], temperature: float = 0.1, reductio
     if n < 2:
         raise ValueError("InfoNCE needs at least 2 images a batch: one image has no negatives")
     u = u.astype(jnp.float32)
-    rows = u.reshape(2 * n, out)
+    rows = shard_rows(u.reshape(2 * n, out))  # a device has the similarities of its own anchors, and no others
     logits = jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST) / temperature
     logits = jnp.where(jnp.eye(2 * n, dtype=bool), -jnp.inf, logits)  # an anchor is not its own negative
     positive = jnp.sum(u[0] * u[1], axis=-1) / temperature

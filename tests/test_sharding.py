@@ -151,6 +151,38 @@ def test_attention_moves_no_tokens_between_devices(run_python: Callable[..., Any
     assert run_python(ATTENTION_ON_EIGHT_DEVICES, devices=8).stdout == "[]\n"
 
 
+INFO_NCE_ON_EIGHT_DEVICES = """
+import re
+import jax, jax.numpy as jnp, numpy as np
+from can.objectives import info_nce
+from can.sharding import AXES, make_mesh
+from jax.sharding import NamedSharding, PartitionSpec as P
+
+u = np.random.default_rng(0).standard_normal((2, 256, 32), np.float32)
+u /= np.linalg.norm(u, axis=-1, keepdims=True)
+expected, expected_grads = jax.value_and_grad(info_nce)(u)
+for fsdp in (1, 4):
+    mesh = make_mesh(fsdp=fsdp)
+
+    def on_mesh(u):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return info_nce(u)
+
+    images = NamedSharding(mesh, P(None, AXES))
+    step = jax.jit(jax.value_and_grad(on_mesh), in_shardings=images, out_shardings=(None, images)).lower(u).compile()
+    shapes = re.findall(r"f32\\[(\\d+),(\\d+)\\]", step.as_text())
+    print(max((int(a) * int(b), int(a), int(b)) for a, b in shapes)[1:])
+    value, grads = step(jax.device_put(u, images))
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(grads, expected_grads, rtol=1e-4, atol=1e-8)
+"""
+
+
+def test_no_device_holds_the_similarities_of_all_projections(run_python: Callable[..., Any]) -> None:
+    """512 projections on 8 devices: 64 rows of 512 each, and the loss and gradient of one device."""
+    assert run_python(INFO_NCE_ON_EIGHT_DEVICES, devices=8).stdout == "(64, 512)\n(64, 512)\n"
+
+
 ON_TWO_HOSTS = """
 import sys
 from pathlib import Path
