@@ -35,6 +35,7 @@ from can.runs.images import ImageHistory
 from can.runs.interval import Interval, check_finite
 from can.runs.log import TrainLog
 from can.runs.provenance import peak_memory_mb, provenance
+from can.runs.skipped import Skipped
 from can.sharding import batch_sharding, local_rows, make_mesh, put_batch, state_sharding
 from can.stopping import Stopped, StopRequests
 
@@ -161,6 +162,7 @@ def pretrain(
     workers: int = 0,
     checkpoint_every: int = 1000,
     log_every: int = 50,
+    skip_bad: bool = False,
 ) -> TrainState:
     """Trains to the run's last step, from its latest checkpoint if there is one, and publishes log and provenance.
 
@@ -172,6 +174,7 @@ def pretrain(
       workers: processes that decode images, for sets that do not fit decoded in memory.
       checkpoint_every: steps between checkpoints, rounded up to a multiple of `log_every`, so that a row is never of
         two processes; changes no number.
+      skip_bad: whether another image stands in for a damaged one, which is named and counted: see `batches`.
       log_every: steps between rows of `train.csv`, which hold the means over them; `param_norm` is that of the last.
 
     Raises:
@@ -207,22 +210,27 @@ def pretrain(
             crop_area=config.augment.crop_area,
             workers=workers,
             rows=local_rows(mesh, optim.batch_size).tolist(),
+            skip_bad=skip_bad,
         )
+        skipped = Skipped(run.work / "skipped.json", start_step)
+
+        def next_batch() -> dict[str, Array]:
+            return put_batch(skipped.take_from(next(source)), mesh, optim.batch_size)
+
         with log, contextlib.closing(source), StopRequests() as stops:
             if last_step == 0 and restored is None:
                 checkpoints.save(0, state)
             pending: list[dict[str, Array]] = []  # metrics of the steps that the host has not waited for
             interval = Interval(run.work / "interval.json", start_step)
             since = time.perf_counter()
-            batch = put_batch(next(source), mesh, optim.batch_size) if start_step < last_step else {}
+            batch = next_batch() if start_step < last_step else {}
             for step in range(start_step, last_step):
                 state, metrics = train_step(state, batch, np.float32(schedule(step)), key)
                 pending.append(metrics)
                 done = step + 1
                 ends = done == last_step
                 if not ends:
-                    # Before the host waits: the device finds it there.
-                    batch = put_batch(next(source), mesh, optim.batch_size)
+                    batch = next_batch()  # before the host waits: the device finds it there
                 row_ends = ends or done % log_every == 0
                 stop = stops.noted(row_ends)
                 if not (row_ends or stop or step == start_step):
@@ -231,6 +239,7 @@ def pretrain(
                 values, param_norm = jax.device_get((pending, global_norm(state.params)))
                 values = [{name: float(value) for name, value in each.items()} for each in values]
                 check_finite(values, float(param_norm), done, optim, checkpoints.latest_step)
+                skipped.check(done, optim.batch_size)
                 interval.add(values)
                 speed = len(pending) * optim.batch_size / (time.perf_counter() - since)
                 pending.clear()
@@ -240,6 +249,7 @@ def pretrain(
                 if ends or stop or done % checkpoint_every == 0:
                     clock.save()
                     interval.save(done)
+                    skipped.save(done)
                     checkpoints.save(done, state)
                 if stop and not ends:
                     checkpoints.wait()
@@ -259,6 +269,8 @@ def pretrain(
     )
     if len(seen := ImageHistory(run.work / "images.json").entries) > 1:
         record["data_history"] = seen
+    if skipped.count:
+        record["skipped_images"] = skipped.count
     write_json(run.results / "provenance.json", record)
     logging.info("%s: %d steps in %.0f s, peak memory %.1f GB", run.name, last_step, elapsed, peak_memory_mb() / 1000)
     return state

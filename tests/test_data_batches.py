@@ -226,6 +226,38 @@ def test_a_corrupt_image_is_named():
         list(eval_batches(images, batch_size=4, image_size=8))
 
 
+def test_another_image_stands_in_for_a_damaged_one_and_is_the_same_on_every_host(caplog):
+    class Damaged(PngRecords):
+        def __getitem__(self, index):
+            data, label = super().__getitem__(index)
+            return (data[: len(data) // 2] if index == 7 else data), label
+
+    options = {"batch_size": 10, "seed": 0, "image_size": 8}
+    sound = first(batches(EncodedImages("photos", "train", 10, (), "f", PngRecords(10)), **options), 3)
+    images = EncodedImages("photos", "train", 10, (), "f", Damaged(10))
+    made = first(batches(images, skip_bad=True, **options), 3)
+    for ours, theirs in zip(made, sound, strict=True):
+        assert ours["skipped"].tolist() == (theirs["label"] == 7).tolist()
+        assert not (ours["label"] == 7).any()
+        kept = ~ours["skipped"]
+        np.testing.assert_array_equal(ours["image"][kept], theirs["image"][kept])
+    assert "skipped: photo 7 is cut short" in caplog.text
+    assert_equal(first(batches(images, skip_bad=True, start_step=2, **options), 1), made[2:])
+    part = first(batches(images, skip_bad=True, rows=[2, 3, 5], **options), 3)
+    assert_equal(part, [{key: batch[key][[2, 3, 5]] for key in batch} for batch in made])
+
+
+def test_where_all_are_damaged_nothing_stands_in():
+    class Damaged(PngRecords):
+        def __getitem__(self, index):
+            data, label = super().__getitem__(index)
+            return data[: len(data) // 2], label
+
+    images = EncodedImages("photos", "train", 10, (), "f", Damaged(10))
+    with pytest.raises(DataError, match=r"photo \d is cut short"):
+        first(batches(images, batch_size=10, seed=0, image_size=8, skip_bad=True), 1)
+
+
 def test_evaluation_sees_every_image_once_in_order_and_the_last_batch_may_be_short():
     for images, size in ((numbered(10), 4), (encoded(10), 8)):
         made = list(eval_batches(images, batch_size=4, image_size=size))

@@ -10,18 +10,19 @@ from dataclasses import dataclass
 
 import grain
 import numpy as np
-from absl import flags
-from jaxtyping import Int32, UInt8
+from absl import flags, logging
+from jaxtyping import Bool, Int32, UInt8
 
 from can.data.crops import center_crop, random_resized_crops, resized
 from can.data.decode import decode_rgb
 from can.data.image_set import ArrayImages, EncodedImages, ImageSet
-from can.errors import ConfigError
+from can.errors import ConfigError, DataError
 from can.parent import end_with_parent
 
-Batch = dict[str, UInt8[np.ndarray, "..."] | Int32[np.ndarray, " batch"]]
+Batch = dict[str, UInt8[np.ndarray, "..."] | Int32[np.ndarray, " batch"] | Bool[np.ndarray, " batch"]]
 
 _PREFETCHED_ARRAYS = 4  # batches made ahead of the step
+_TRIES = 4  # images for one place of a batch, where damaged ones are skipped
 _PREFETCHED_CROPS = 2  # these are large, and two in the making keep every thread busy
 
 
@@ -36,6 +37,7 @@ def batches(
     crop_area: tuple[float, float] | None = (0.08, 1.0),
     workers: int = 0,
     rows: Sequence[int] | None = None,
+    skip_bad: bool = False,
 ) -> grain.DatasetIterator[Batch]:
     """Endless training batches, shuffled anew each epoch and prefetched in the background.
 
@@ -54,6 +56,9 @@ def batches(
       workers: processes that decode (`EncodedImages`); 0 decodes in threads of this one.
       rows: which rows of each batch to read and yield, ascending: a host's (`can.sharding.local_rows`); None: all.
 
+      skip_bad: another image, chosen by seed and place alone, stands in for a damaged one (of `EncodedImages`, with
+        `crop_area`), which a warning names; the batch then says which they are: `skipped`, bool [batch].
+
     Returns:
       An iterator over dictionaries of `image`, uint8: [batch, height, width, 3] at the stored size for `ArrayImages`
       (crops are made on the device), [batch, views, image_size, image_size, 3] random-resized crops for
@@ -62,7 +67,7 @@ def batches(
 
     Raises:
       ConfigError: `batch_size` is not positive, or `crop_area` is out of range.
-      DataError: (on iterating) an image is damaged; names it.
+      DataError: (on iterating) an image is damaged; names it. With `skip_bad`: several that were tried in its place.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
@@ -79,7 +84,7 @@ def batches(
         return iter(made.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=_PREFETCHED_ARRAYS)))
     assert isinstance(image_set, EncodedImages)
     crop = (
-        _Crop(image_set, order, window, seed, views, image_size, crop_area, threads)
+        _Crop(image_set, order, window, seed, views, image_size, crop_area, threads, skip_bad)
         if crop_area
         else _EvalViews(image_set, order, window, image_size, threads)
     )
@@ -134,27 +139,37 @@ class _Crop:
     image_size: int
     crop_area: tuple[float, float]
     threads: int
+    skip_bad: bool
 
     def __call__(self, step: int) -> Batch:
         end_with_parent()  # a worker would wait for ever for a killed one to take its batch
         positions = self.window.positions(step)
         crops = np.empty((len(positions), self.views, self.image_size, self.image_size, 3), np.uint8)
         labels = np.empty(len(positions), np.int32)
+        skipped = np.zeros(len(positions), bool)
 
         def make(place: int) -> None:
             position = positions[place]
-            index = self.order[position]
-            data, label = self.images[index]
-            rng = np.random.default_rng((self.seed, position))
-            what = self.images.describe(index)
-            crops[place] = random_resized_crops(data, what, self.views, self.image_size, self.crop_area, rng)
+            index, rng = self.order[position], np.random.default_rng((self.seed, position))
+            for left in reversed(range(_TRIES if self.skip_bad else 1)):
+                data, label = self.images[index]
+                what = self.images.describe(index)
+                try:
+                    crops[place] = random_resized_crops(data, what, self.views, self.image_size, self.crop_area, rng)
+                    break
+                except DataError as error:
+                    if not left:
+                        raise
+                    logging.warning("skipped: %s", error)
+                    skipped[place], index = True, int(rng.integers(len(self.images)))
             labels[place] = -1 if label is None else label
 
         # simplejpeg and OpenCV release the interpreter's lock while they decode and resize: threads run side by side.
         with ThreadPoolExecutor(self.threads) as pool:
             for _ in pool.map(make, range(len(positions))):  # iterating raises what a thread raised
                 pass
-        return {"image": crops} if self.images.num_classes is None else {"image": crops, "label": labels}
+        batch: Batch = {"image": crops} if self.images.num_classes is None else {"image": crops, "label": labels}
+        return batch | {"skipped": skipped} if self.skip_bad else batch
 
 
 @dataclass(frozen=True)

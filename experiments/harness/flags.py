@@ -72,6 +72,7 @@ def define_setting_flags() -> None:
     flags.DEFINE_integer("log_every", None, "steps between rows of train.csv")
     flags.DEFINE_integer("workers", None, "processes that decode images (for sets that do not fit decoded in memory)")
     flags.DEFINE_integer("fsdp", 1, "devices that share each parameter; the others split the batch")
+    flags.DEFINE_bool("skip_bad_images", False, "leave damaged images out of pre-training, up to 0.1 % of them")
     flags.DEFINE_string("augmentation", None, "simclr, mae (crop and flip) or none; default: the method's")
     flags.DEFINE_float("warmup_epochs", None, "of the run's epochs, with a linear rise of the learning rate")
     _overrides.extend(("augmentation", "warmup_epochs"))
@@ -142,6 +143,7 @@ def setting() -> Setting:
         imagenet_c=values.imagenet_c,
         real_shifts=tuple(values.real_shifts),
         fsdp=values.fsdp,
+        skip_bad_images=values.skip_bad_images,
         force=tuple(values.force),
     )
 

@@ -116,6 +116,7 @@ def _pretrain(setting: Setting, run: Run) -> None:
         workers=setting.scale.workers,
         checkpoint_every=setting.scale.checkpoint_every,
         log_every=setting.scale.log_every,
+        skip_bad=setting.skip_bad_images,
     )
 
 

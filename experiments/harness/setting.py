@@ -48,6 +48,7 @@ class Setting:
       imagenet_c: whether robustness has ImageNet-C.
       real_shifts: which published shifts of CIFAR-10 robustness has.
       fsdp: devices that share each parameter.
+      skip_bad_images: whether pre-training leaves damaged images out, up to a share of them.
       force: what is made anew: "train", "evals", or evaluations by name; "images" goes on with a set that has changed.
     """
 
@@ -64,6 +65,7 @@ class Setting:
     imagenet_c: bool = False
     real_shifts: tuple[str, ...] = ()
     fsdp: int = 1
+    skip_bad_images: bool = False
     force: tuple[str, ...] = ()
 
     def run(self, spec: Spec, seed: int, name: str | None = None) -> Run:
