@@ -6,6 +6,7 @@ one device (a mesh of one) as on a pod. XLA adds the communication.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -68,6 +69,28 @@ def shard_rows(x: Array) -> Array:
     """
     mesh = jax.sharding.get_abstract_mesh()
     return x if mesh.empty or mesh.size == 1 else jax.lax.with_sharding_constraint(x, PartitionSpec(AXES))
+
+
+def traced_for(mesh: Mesh, step: Callable[..., Any]) -> Callable[..., Any]:
+    """`step`, which is told the mesh while it is traced: what `shard_rows` and `gathered` go by."""
+
+    def on_mesh(*args: Any) -> Any:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return step(*args)
+
+    return on_mesh
+
+
+def gathered(params: PyTree) -> PyTree:
+    """Parameters that devices share between them, whole on each for the time of a step.
+
+    Left to itself, XLA computes parts of each product where the parts of its weights are, and sums activations over the
+    devices: for a whole batch that moves many times the bytes of the weights.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return (
+        params if mesh.empty or mesh.shape["fsdp"] == 1 else jax.lax.with_sharding_constraint(params, PartitionSpec())
+    )
 
 
 def local_rows(mesh: Mesh, batch_size: int) -> Int[np.ndarray, " rows"]:

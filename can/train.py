@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ from can.runs.interval import Interval, check_finite
 from can.runs.log import TrainLog
 from can.runs.provenance import peak_memory_mb, provenance
 from can.runs.skipped import Skipped
-from can.sharding import batch_sharding, local_rows, make_mesh, put_batch, state_sharding
+from can.sharding import batch_sharding, gathered, local_rows, make_mesh, put_batch, state_sharding, traced_for
 from can.stopping import Stopped, StopRequests
 
 
@@ -120,7 +120,7 @@ def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., 
             augmented["label"] = batch["label"]
 
         grads, metrics, batch_stats = gradients(
-            graphdef, state.params, state.batch_stats, augmented, loss_key, config.optim.accumulate
+            graphdef, gathered(state.params), state.batch_stats, augmented, loss_key, config.optim.accumulate
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = descend(state.params, updates, learning_rate)
@@ -139,14 +139,8 @@ def jit_train_step(
     `state`: the state itself, or its shapes alone.
     """
     shardings = state_sharding(state, mesh)
-    train_step = make_train_step(graphdef, config)
-
-    def on_mesh(*args: Any) -> tuple[TrainState, dict[str, Array]]:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return train_step(*args)
-
     return jax.jit(
-        on_mesh,
+        traced_for(mesh, make_train_step(graphdef, config)),
         in_shardings=(shardings, batch_sharding(mesh), None, None),
         out_shardings=(shardings, None),
         donate_argnums=0,

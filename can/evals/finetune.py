@@ -37,7 +37,7 @@ from can.files import read_json, write_json
 from can.models import ViT
 from can.optim import adamw, learning_rate_schedule
 from can.runs.log import TrainLog
-from can.sharding import batch_sharding, local_rows, make_mesh, put, put_batch, state_sharding
+from can.sharding import batch_sharding, local_rows, make_mesh, put, put_batch, state_sharding, traced_for
 
 TEST_BATCH = 256  # images a forward pass; changes no result
 CHECK_EVERY = 50  # steps between looks at what was measured: the host may run that far ahead of the device
@@ -101,7 +101,7 @@ def evaluate(
     shardings = state_sharding(state, mesh)
     state = put(state, shardings)
     train_step = jax.jit(
-        make_train_step(graphdef, config, optim, model.config.image_size, train.num_classes),
+        traced_for(mesh, make_train_step(graphdef, config, optim, model.config.image_size, train.num_classes)),
         in_shardings=(shardings, batch_sharding(mesh), None, None),
         out_shardings=(shardings, None),
         donate_argnums=0,

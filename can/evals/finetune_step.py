@@ -21,6 +21,7 @@ from can.models import ViT
 from can.models.transformer import layer_norm
 from can.objectives import smoothed_targets, soft_cross_entropy
 from can.optim import adamw, descend, layer_decay_scales
+from can.sharding import gathered
 
 INIT_STDDEV = 2e-5  # of the classifier's weights, before truncation (He et al., 2022)
 
@@ -107,7 +108,7 @@ def make_train_step(
             model = nnx.merge(graphdef, params)
             return soft_cross_entropy(model.logits(views, drop_path=config.drop_path, key=keys[4]), targets)
 
-        loss, grads = jax.value_and_grad(loss_fn)(state.params)
+        loss, grads = jax.value_and_grad(loss_fn)(gathered(state.params))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         depth = nnx.merge(graphdef, state.params).encoder.config.depth
         scales = layer_decay_scales(state.params, config.layer_decay, depth)
