@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import pandas as pd
 from absl import flags, logging
 
+from can.config import RunConfig
 from can.errors import UserError
 from can.sharding import make_mesh
 from can.train import abstract_state, jit_train_step
@@ -90,18 +91,28 @@ def pod_layouts(batch_size: int, device_counts: Sequence[int]) -> Iterator[Layou
                     yield Layout(model, batch_size, devices, fsdp, "bfloat16", remat, accumulate, scan_unroll=1)
 
 
-def measure(layout: Layout) -> Memory:
-    """Compiles the step on as many devices as this process has, which must be the layout's."""
+def config_of(layout: Layout) -> RunConfig:
+    """The run whose step it is."""
     settings = dataclasses.asdict(layout)
     overrides = {name: settings[name] for name in ("batch_size", "dtype", "remat", "accumulate", "scan_unroll")}
-    config = resolve(scale_named("paper"), Spec("can", layout.model, "in1k", 800), seed=0, overrides=overrides)
+    return resolve(scale_named("paper"), Spec("can", layout.model, "in1k", 800), seed=0, overrides=overrides)
+
+
+def compiled(layout: Layout) -> jax.stages.Compiled:
+    """The step on as many devices as this process has, which must be the layout's."""
+    config = config_of(layout)
     mesh = make_mesh(fsdp=layout.fsdp)
     graphdef, state = abstract_state(config)
     size = config.model.image_size
     views = jax.ShapeDtypeStruct((layout.batch_size, 2, size, size, 3), jnp.uint8)  # cropped on the host
     rate, key = jax.ShapeDtypeStruct((), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
     step = jit_train_step(graphdef, config, state, mesh)
-    found = step.lower(state, {"image": views}, rate, key).compile().memory_analysis()
+    return step.lower(state, {"image": views}, rate, key).compile()
+
+
+def measure(program: jax.stages.Compiled) -> Memory:
+    """What XLA plans for a step. Raises UserError if it does not say."""
+    found = program.memory_analysis()
     if found is None:
         raise UserError(f"{jax.default_backend()} does not say how much memory a program takes: pass JAX_PLATFORMS=cpu")
     return Memory(
@@ -143,7 +154,7 @@ def main() -> None:
     values = flags.FLAGS
     if values.layouts:  # in the child
         for settings in json.loads(values.layouts):
-            print(json.dumps(measure(Layout(**settings))), flush=True)
+            print(json.dumps(measure(compiled(Layout(**settings)))), flush=True)
         return
     path = Path(values.results_dir) / "memory.csv"
     counts = [int(count) for count in values.devices]
