@@ -53,7 +53,7 @@ class Training(NamedTuple):
 
 def pages(published: Path = PUBLISHED) -> dict[str, str]:
     """The texts of `appendix_b.md`, `.csv` and `.tex`, by name. Raises DataError without the published FLOPs."""
-    trainings = {method: _training(method) for method in METHODS}
+    trainings = {method: training(method) for method in METHODS}
     can, dnc = trainings["CAN"], trainings["DnC"]
     flops = flops_per_image(published, can.encoder)
     page = Page("# Appendix B: the time that CAN trains, beside DnC's")
@@ -99,7 +99,8 @@ def machines(published: Path, flops: float) -> pd.DataFrame:
     return rows.assign(years=flops / (rows["gflops_per_s"] * 1e9) / 3600 / HOURS_A_YEAR)
 
 
-def _training(method: str) -> Training:
+def training(method: str) -> Training:
+    """What the paper says of a method's training."""
     printed = {value.metric: value for value in paper_values() if value.place == PLACE and value.method == method}
     hours, tpus = printed["training_time"], printed["tpus"]
     return Training(hours.architecture, float(hours.epochs), hours.number, tpus.number)
