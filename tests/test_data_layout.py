@@ -42,6 +42,10 @@ def packed(path: Path, files: dict[str, bytes]) -> Path:
         ("Training", "val", "TEST"),
         ("train_set", "VALIDATION", "testing"),
         ("train", "test"),
+        ("training", "dev", "evaluation"),
+        ("seg_train", "seg_validate", "seg_test"),
+        ("Train2017", "val2017", "test2017"),
+        ("train/train", "valid/valid", "test/test"),
     ],
 )
 def test_folders_with_the_usual_names_are_splits_beside_whatever_else(
@@ -66,6 +70,21 @@ def test_a_class_may_be_called_as_a_split_is() -> None:
     layout = layout_of(["train/0.png", "plane/1.png", "car/2.png"], "here")
     assert (list(layout.splits), layout.classes, layout.beside) == (["train"], ("car", "plane", "train"), [])
     assert list(layout_of(["test/a/0.png", "test/b/1.png"], "here").splits) == ["test"]
+    assert layout_of(["train-station/0.png", "test-tube/1.png"], "here").classes == ("test-tube", "train-station")
+
+
+def test_splits_may_lie_in_each_class_folder() -> None:
+    names = [f"{label}/{split}/good/{index}.png" for label in "ab" for split in ("train", "test") for index in range(2)]
+    layout = layout_of([*names, "b/masks/0.png"], "here")
+    assert ([*layout.splits], layout.classes, layout.beside) == (["train", "test"], ("a", "b"), ["b/masks/0.png"])
+    assert {whole.split("/")[1] for whole in layout.splits["test"].values()} == {"test"}
+    in_one = layout_of(["a/train/0.png", "a/test/1.png", "b/2.png"], "here")
+    assert ([*in_one.splits], in_one.classes) == (["train"], ("a", "b"))
+
+
+def test_splits_of_two_sets_are_refused() -> None:
+    with pytest.raises(DataError, match="several sets, train2014/val2014, train2017/val2017"):
+        layout_of([f"{split}{year}/0.png" for split in ("train", "val") for year in (2014, 2017)], "here")
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
