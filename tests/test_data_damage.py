@@ -14,7 +14,6 @@ from can.data.cut_short import jpeg_with_end, png_with_end
 from can.data.decode import decode_rgb
 from can.errors import DataError
 
-
 def photo(seed: int = 0, size: tuple[int, int] = (90, 120)) -> Image.Image:
     rng = np.random.default_rng(seed)
     ramp = np.linspace(0, 200, size[1])[None, :, None] + np.linspace(0, 40, size[0])[:, None, None]
@@ -59,6 +58,30 @@ def test_a_progressive_jpeg_that_is_cut_between_two_scans_is_refused() -> None:
     assert len(cuts) > 5
     for place in cuts:
         with pytest.raises(DataError, match=r"cat\.jpg is cut short"):
+            decode_rgb(whole[:place], "cat.jpg")
+
+
+def in_three_scans() -> bytes:
+    """A baseline JPEG with a scan for each component: three grey ones that have the same tables in one frame."""
+    greys = [encoded("JPEG", photo(seed).convert("L")) for seed in range(3)]
+    frame, scan = (greys[0].index(marker) for marker in (b"\xff\xc0", b"\xff\xda"))
+    components = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    new_frame = b"\xff\xc0" + struct.pack(">H", 17) + greys[0][frame + 4 : frame + 9] + b"\x03" + components
+    parts = [greys[0][:frame], new_frame, greys[0][frame + 13 : scan]]
+    for number, grey in enumerate(greys, start=1):
+        parts.append(b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, number, 0, 0, 63, 0) + grey[scan + 10 : -2])
+    return b"".join(parts) + b"\xff\xd9"
+
+
+def test_a_baseline_jpeg_that_is_cut_between_the_scans_of_its_components_is_refused() -> None:
+    whole = in_three_scans()
+    expected = np.asarray(Image.open(io.BytesIO(whole)).convert("RGB"))
+    np.testing.assert_allclose(decode_rgb(whole, "cat.jpg"), expected, atol=2)
+    np.testing.assert_array_equal(decode_rgb(whole[:-2], "cat.jpg"), decode_rgb(whole, "cat.jpg"))
+    cuts = [place for place in range(len(whole)) if whole[place : place + 2] == b"\xff\xda"]
+    assert len(cuts) == 3
+    for place in cuts:
+        with pytest.raises(DataError, match=r"cat\.jpg is (cut short|not an image)"):
             decode_rgb(whole[:place], "cat.jpg")
 
 

@@ -26,7 +26,7 @@ def jpeg_with_end(data: bytes) -> bytes | None:
     A segment that holds a thumbnail, which has an end marker too, is jumped over. A scan that is cut is not found out
     here: its decoder tells.
     """
-    progressive, scans, end = False, [], len(data)
+    progressive, components, scans, end = False, b"", [], len(data)
     for kind, start, stop in _segments(data):
         if stop > len(data):
             return None
@@ -34,11 +34,10 @@ def jpeg_with_end(data: bytes) -> bytes | None:
             end = start
             break
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            progressive = kind in _PROGRESSIVE
+            progressive, components = kind in _PROGRESSIVE, data[start + 6 : stop : 3]
         elif kind == _START_OF_SCAN:
             scans.append(data[start:stop])
-    whole = _all_coefficients(scans) if progressive else bool(scans)
-    return data[:end] + JPEG_END if whole else None
+    return data[:end] + JPEG_END if _all_coefficients(components, scans, progressive) else None
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -59,13 +58,18 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             place = max(stop, place + 4)
 
 
-def _all_coefficients(scans: list[bytes]) -> bool:
-    """Whether the scans of a progressive JPEG have all 64 coefficients of each component, to the last bit."""
-    complete: dict[int, set[int]] = {}
+def _all_coefficients(components: bytes, scans: list[bytes], progressive: bool) -> bool:
+    """Whether the scans have all components of the frame: of a progressive JPEG all 64 coefficients, to the last bit.
+
+    Other JPEGs may have a scan for each component, too.
+    """
+    complete: dict[int, set[int]] = {component: set() for component in components}
     for header in scans:
-        components = header[1 : 1 + 2 * header[0] : 2] if header else b""
+        there = header[1 : 1 + 2 * header[0] : 2] if header else b""
         first, last, bits = header[-3:] if len(header) >= 4 else (0, -1, 0)
-        for component in components:
+        if not progressive:
+            first, last, bits = 0, 63, 0
+        for component in there:
             found = complete.setdefault(component, set())
             if bits & 15 == 0:  # no bit of these coefficients is left for a later scan
                 found.update(range(first, last + 1))
