@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,9 @@ from PIL import Image
 from can.data.cut_short import jpeg_with_end, png_with_end
 from can.data.decode import decode_rgb
 from can.errors import DataError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
 
 def photo(seed: int = 0, size: tuple[int, int] = (90, 120)) -> Image.Image:
     rng = np.random.default_rng(seed)
@@ -148,3 +154,17 @@ def test_bytes_that_are_no_segments_end_the_walk() -> None:
         b"\xff\xd8" + b"\xff" * 99,
     ):
         assert jpeg_with_end(data) is None
+
+
+def test_no_words_of_a_librarys_own_stand_before_the_line() -> None:
+    """They would lack the file's name."""
+    large = encoded("TIFF", Image.new("1", (10_000, 10_000)), compression="group4")
+    torn = encoded("TIFF", compression="tiff_lzw")[:-100]
+    code = (
+        "import sys\nfrom can.data.decode import decode_rgb\nfrom can.errors import DataError\n"
+        "for data in sys.stdin.buffer.read().split(b'--next--'):\n"
+        "    try:\n        decode_rgb(data, 'cat.tif')\n    except DataError as error:\n        print(error)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=large + b"--next--" + torn, cwd=REPOSITORY, capture_output=True, check=True)
+    assert done.stdout.count(b"cat.tif") == 2 and done.stderr == b""

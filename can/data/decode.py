@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 
 import cv2
 import numpy as np
@@ -22,8 +23,9 @@ _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _NO_END, _CUT = "Premature end of JPEG file", "premature end of data segment"
 _EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")  # Pillow's modes
 
-# OpenCV's own words about a damaged file would stand before our line, without the file's name.
+# The libraries' own words about a damaged file would stand before our line, without the file's name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class _CutShort(Exception):
