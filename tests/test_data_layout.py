@@ -169,6 +169,15 @@ def test_a_name_that_ends_with_ZIP_and_an_archive_by_another_name_are_archives(t
         photos(tmp_path / "photos.tar")
 
 
+@pytest.mark.parametrize("before", ["./", "/", "../", ".\\"])
+def test_names_in_an_archive_that_begin_with_no_folder_are_read(tmp_path: Path, before: str) -> None:
+    """They were passed over as hidden, or all in one class without a name."""
+    files = {f"{before}{label}/{index}.png": png(80, 80, index) for label in "ab" for index in range(2)}
+    images = photos(packed(tmp_path / "s.zip", files))
+    assert (len(images), images.class_names) == (4, ("a", "b"))
+    assert {images[index][0] for index in range(4)} == set(files.values())
+
+
 def test_links_are_followed_but_not_in_a_circle_and_one_to_nothing_is_named(tmp_path: Path) -> None:
     write(tmp_path, {"p/a/0.png": png(80, 80), "elsewhere/1.png": png(80, 80, 1)})
     (tmp_path / "p" / "b").symlink_to(tmp_path / "elsewhere")
