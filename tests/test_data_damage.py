@@ -6,6 +6,7 @@ import io
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -154,6 +155,18 @@ def test_bytes_that_are_no_segments_end_the_walk() -> None:
         b"\xff\xd8" + b"\xff" * 99,
     ):
         assert jpeg_with_end(data) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "filling"),
+    [(b"\x89PNG\r\n\x1a\n", bytes(20)), (b"\xff\xd8", b"\xff\x00"), (b"\xff\xd8", b"\xff\xe0\x00\x02")],
+)
+def test_what_repeats_without_end_is_not_walked_through(start: bytes, filling: bytes) -> None:
+    """An archive holds half a gigabyte of it in half a megabyte; it took a minute to say that it is no image."""
+    started = time.process_time()
+    with pytest.raises(DataError, match=r"cat is (cut short|not an image)"):
+        decode_rgb(start + filling * (50_000_000 // len(filling)), "cat")
+    assert time.process_time() - started < 2
 
 
 def test_no_words_of_a_librarys_own_stand_before_the_line() -> None:

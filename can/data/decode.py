@@ -12,7 +12,7 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from can.data.cut_short import JPEG_START, PNG_START, jpeg_with_end, png_with_end
+from can.data.cut_short import JPEG_START, PNG_START, jpeg_size, jpeg_with_end, png_with_end
 from can.data.image_set import EncodedImages, Images, Labels
 from can.errors import DataError
 
@@ -153,6 +153,10 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _header_size(data: bytes, what: str) -> tuple[int, int]:
+    if data.startswith(JPEG_START):  # one that simplejpeg leaves to others
+        if (size := jpeg_size(data)) is None:
+            raise undecodable(data, what)
+        return size
     try:
         with Image.open(io.BytesIO(data)) as header:
             return header.height, header.width
