@@ -63,6 +63,7 @@ def test_evaluating_what_is_not_pre_trained_leaves_nothing(commands: Commands, t
         "--beta1=2",
         "--width=0",
         "--temperature=inf",
+        "--fsdp=3",
     ],
 )
 def test_a_mistake_leaves_no_folder(commands: Commands, tmp_path: Path, flag: str) -> None:

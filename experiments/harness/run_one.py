@@ -98,6 +98,7 @@ def _checked_images(setting: Setting, run: Run) -> ImageSet:
     """What is trained on. Raises UserError for all that can be wrong, before a file is written or deleted."""
     images = _images_of(setting, run)
     train.abstract_state(run.config, images.num_classes)
+    make_mesh(fsdp=setting.fsdp)
     Checkpoints(run.folder.checkpoints)
     return images
 
