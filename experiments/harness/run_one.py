@@ -49,8 +49,14 @@ def pretrain(setting: Setting, run: Run) -> None:
 
 
 def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
-    """Makes the evaluations that the run does not have yet; it must be pre-trained."""
-    _check_pretrained(run)  # before any folder is made
+    """Makes the evaluations that the run does not have yet; it must be pre-trained.
+
+    Raises ConfigError, before anything is made, if it is not, or for an evaluation that does not exist.
+    """
+    evals = tuple(evals)
+    for name in evals:
+        check_choice("evaluation", name, EVALS)
+    _check_pretrained(run)
     with run.folder.locked():
         _evaluate(setting, run, evals, trained=False)
 
