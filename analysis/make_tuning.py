@@ -92,14 +92,13 @@ def files(published: Path) -> dict[Path, str]:
 
 
 def by_config(folder: Path) -> Runs:
-    """The finished trials below a folder, whatever they are called. Raises DataError if one is there twice."""
+    """The finished trials below a folder, whatever they are called; of several of one configuration the first."""
     there: Runs = {}
     for path in sorted(folder.glob(f"*/eval-{EVAL}.json")):
         run = RunDir(folder.parent, folder.parent, folder.name, path.parent.name)
         alike = there.setdefault(dataclasses.replace(run.config, seed=0), [])
-        if twins := [other for other in alike if other.config.seed == run.config.seed]:
-            raise DataError(f"{run.results} is the same trial as {twins[0].results}: is it a copy? delete one")
-        alike.append(run)
+        if run.config.seed not in [other.config.seed for other in alike]:  # a copy, or one run in two roles
+            alike.append(run)
     return there
 
 
