@@ -9,7 +9,6 @@ from __future__ import annotations
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 import base64
-import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +20,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from analysis.lib.command import run_pages
+from analysis.lib.training_curve import read_curve
 from can.errors import DataError
 from can.files import read_json
+from can.runs import Evaluated
 from experiments.harness.scales import SCALES
 from experiments.harness.setting import PUBLISHED
 
@@ -166,17 +167,17 @@ def _picture(path: Path) -> Part:
 
 def _run(folder: Path) -> PublishedRun:
     provenance = read_json(folder / "provenance.json")
+    records = [
+        (path.stem.removeprefix("eval-"), record)
+        for path in sorted(folder.glob("eval-*.json"))
+        for record in Evaluated.read(path).records
+    ]
     try:
-        records = [
-            (path.stem.removeprefix("eval-"), record)
-            for path in sorted(folder.glob("eval-*.json"))
-            for record in read_json(path)["records"]
-        ]
         numbers = [
             Number(name, record["metric"], f"{record['value']:.4f}", f"{record['n']:,}") for name, record in records
         ]
         summary = f"{provenance.get('steps', 0):,} steps, commit {str(provenance['git']['commit'])[:7]}"
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder} does not hold a published run: {error!r}") from error
     text = json.dumps(provenance, indent=1)
     return PublishedRun(folder.name, summary, _curve(folder / "train.csv"), numbers, text)
@@ -184,9 +185,8 @@ def _run(folder: Path) -> PublishedRun:
 
 def _curve(path: Path) -> str:
     """The loss over the steps as a small SVG; empty for what was not trained."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    losses = [float(row["loss"]) for row in rows if row.get("loss")]
+    curve = read_curve(path)
+    losses = [] if "loss" not in curve else curve["loss"].tolist()
     losses = losses[:: max(1, len(losses) // POINTS)]
     if len(losses) < 2:
         return ""

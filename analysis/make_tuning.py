@@ -92,18 +92,21 @@ def files(published: Path) -> dict[Path, str]:
 
 
 def by_config(folder: Path) -> Runs:
-    """The finished trials below a folder."""
+    """The finished trials below a folder, whatever they are called; of several of one configuration the first."""
     there: Runs = {}
     for path in sorted(folder.glob(f"*/eval-{EVAL}.json")):
         run = RunDir(folder.parent, folder.parent, folder.name, path.parent.name)
-        there.setdefault(dataclasses.replace(run.config, seed=0), []).append(run)
+        alike = there.setdefault(dataclasses.replace(run.config, seed=0), [])
+        if run.config.seed not in [other.config.seed for other in alike]:  # a copy, or one run in two roles
+            alike.append(run)
     return there
 
 
 def trials(stage: Stage, there: Runs, setting: Setting) -> pd.DataFrame:
     """A line a finished trial of a stage: `choice`, `method`, `seed`, `images`, `held_out`, `top1` (%).
 
-    Trials are found by their whole configuration. Raises DataError if not all were judged alike.
+    Trials are found by their whole configuration. Raises DataError if not all were judged alike, or if one has no such
+    number.
     """
     lines = []
     protocols = set()
@@ -113,7 +116,9 @@ def trials(stage: Stage, there: Runs, setting: Setting) -> pd.DataFrame:
                 evaluated = run.read_eval(EVAL)
                 protocols.add(json.dumps(evaluated.protocol, sort_keys=True))
                 optim = run.config.optim
-                top1 = next(record["value"] for record in evaluated.records if record["metric"] == METRIC)
+                values = [record["value"] for record in evaluated.records if record["metric"] == METRIC]
+                if not values or "test" not in evaluated.protocol:
+                    raise DataError(f"{run.eval_path(EVAL)} is damaged (it has no {METRIC} of a test set): delete it")
                 lines.append(
                     dict(
                         choice=choice,
@@ -121,7 +126,7 @@ def trials(stage: Stage, there: Runs, setting: Setting) -> pd.DataFrame:
                         seed=run.config.seed,
                         images=optim.total_steps * optim.batch_size,
                         held_out=evaluated.protocol["test"],
-                        top1=100 * top1,
+                        top1=100 * values[0],
                     )
                 )
     if len(protocols) > 1:

@@ -48,7 +48,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file. Raises DataError if it is damaged, no file, or cannot be read."""
+    """The value in a JSON file. Raises DataError if it is damaged, no regular file, or cannot be read."""
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise DataError(f"{path} is no file: restore it or delete it, then start again")
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, object_pairs_hook=_without_twins)
     except OSError as error:

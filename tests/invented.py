@@ -64,7 +64,7 @@ def add(
         run.config, optim=dataclasses.replace(run.config.optim, **dict(config or {}))
     )
     run.folder.claim(asked)
-    (run.folder.results / "train.csv").write_text("step,loss\n1,2.5\n")
+    (run.folder.results / "train.csv").write_text(f"step,loss\n{asked.optim.last_step},2.5\n")
     write_json(run.folder.results / "provenance.json", {"git": dict(git), "weights": "w"})
     values = {metric: value / 100 for metric, value in top.items()} | dict(metrics or {})
     records = [EvalRecord(metric=metric, value=value, n=n, seed=seed) for metric, value in values.items()]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
+import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,8 @@ from PIL import Image
 from can.data.cut_short import jpeg_with_end, png_with_end
 from can.data.decode import decode_rgb
 from can.errors import DataError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def photo(seed: int = 0, size: tuple[int, int] = (90, 120)) -> Image.Image:
@@ -59,6 +65,30 @@ def test_a_progressive_jpeg_that_is_cut_between_two_scans_is_refused() -> None:
     assert len(cuts) > 5
     for place in cuts:
         with pytest.raises(DataError, match=r"cat\.jpg is cut short"):
+            decode_rgb(whole[:place], "cat.jpg")
+
+
+def in_three_scans() -> bytes:
+    """A baseline JPEG with a scan for each component: three grey ones that have the same tables in one frame."""
+    greys = [encoded("JPEG", photo(seed).convert("L")) for seed in range(3)]
+    frame, scan = (greys[0].index(marker) for marker in (b"\xff\xc0", b"\xff\xda"))
+    components = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    new_frame = b"\xff\xc0" + struct.pack(">H", 17) + greys[0][frame + 4 : frame + 9] + b"\x03" + components
+    parts = [greys[0][:frame], new_frame, greys[0][frame + 13 : scan]]
+    for number, grey in enumerate(greys, start=1):
+        parts.append(b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, number, 0, 0, 63, 0) + grey[scan + 10 : -2])
+    return b"".join(parts) + b"\xff\xd9"
+
+
+def test_a_baseline_jpeg_that_is_cut_between_the_scans_of_its_components_is_refused() -> None:
+    whole = in_three_scans()
+    expected = np.asarray(Image.open(io.BytesIO(whole)).convert("RGB"))
+    np.testing.assert_allclose(decode_rgb(whole, "cat.jpg"), expected, atol=2)
+    np.testing.assert_array_equal(decode_rgb(whole[:-2], "cat.jpg"), decode_rgb(whole, "cat.jpg"))
+    cuts = [place for place in range(len(whole)) if whole[place : place + 2] == b"\xff\xda"]
+    assert len(cuts) == 3
+    for place in cuts:
+        with pytest.raises(DataError, match=r"cat\.jpg is (cut short|not an image)"):
             decode_rgb(whole[:place], "cat.jpg")
 
 
@@ -125,3 +155,29 @@ def test_bytes_that_are_no_segments_end_the_walk() -> None:
         b"\xff\xd8" + b"\xff" * 99,
     ):
         assert jpeg_with_end(data) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "filling"),
+    [(b"\x89PNG\r\n\x1a\n", bytes(20)), (b"\xff\xd8", b"\xff\x00"), (b"\xff\xd8", b"\xff\xe0\x00\x02")],
+)
+def test_what_repeats_without_end_is_not_walked_through(start: bytes, filling: bytes) -> None:
+    """An archive holds half a gigabyte of it in half a megabyte; it took a minute to say that it is no image."""
+    started = time.process_time()
+    with pytest.raises(DataError, match=r"cat is (cut short|not an image)"):
+        decode_rgb(start + filling * (50_000_000 // len(filling)), "cat")
+    assert time.process_time() - started < 2
+
+
+def test_no_words_of_a_librarys_own_stand_before_the_line() -> None:
+    """They would lack the file's name."""
+    large = encoded("TIFF", Image.new("1", (10_000, 10_000)), compression="group4")
+    torn = encoded("TIFF", compression="tiff_lzw")[:-100]
+    code = (
+        "import sys\nfrom can.data.decode import decode_rgb\nfrom can.errors import DataError\n"
+        "for data in sys.stdin.buffer.read().split(b'--next--'):\n"
+        "    try:\n        decode_rgb(data, 'cat.tif')\n    except DataError as error:\n        print(error)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=large + b"--next--" + torn, cwd=REPOSITORY, capture_output=True, check=True)
+    assert done.stdout.count(b"cat.tif") == 2 and done.stderr == b""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from can.data import ArrayImages, EncodedImages, load
-from can.errors import DataError
+from can.errors import ConfigError, DataError
 from can.evals.classes import check_same_classes
 
 
@@ -175,6 +175,11 @@ def test_folders_that_cannot_be_a_set_are_errors(tmp_path, files, message):
     write(tmp_path / "photos", files)
     with pytest.raises(DataError, match=message):
         photos(tmp_path / "photos")
+
+
+def test_a_folder_without_a_name_is_not_the_working_directory(tmp_path):
+    with pytest.raises(ConfigError, match="folder: names no folder"):
+        load("folder:", "train", data_dir=tmp_path)
 
 
 def test_a_missing_folder_and_a_damaged_archive_are_errors(tmp_path):

@@ -42,6 +42,10 @@ def packed(path: Path, files: dict[str, bytes]) -> Path:
         ("Training", "val", "TEST"),
         ("train_set", "VALIDATION", "testing"),
         ("train", "test"),
+        ("training", "dev", "evaluation"),
+        ("seg_train", "seg_validate", "seg_test"),
+        ("Train2017", "val2017", "test2017"),
+        ("train/train", "valid/valid", "test/test"),
     ],
 )
 def test_folders_with_the_usual_names_are_splits_beside_whatever_else(
@@ -66,6 +70,21 @@ def test_a_class_may_be_called_as_a_split_is() -> None:
     layout = layout_of(["train/0.png", "plane/1.png", "car/2.png"], "here")
     assert (list(layout.splits), layout.classes, layout.beside) == (["train"], ("car", "plane", "train"), [])
     assert list(layout_of(["test/a/0.png", "test/b/1.png"], "here").splits) == ["test"]
+    assert layout_of(["train-station/0.png", "test-tube/1.png"], "here").classes == ("test-tube", "train-station")
+
+
+def test_splits_may_lie_in_each_class_folder() -> None:
+    names = [f"{label}/{split}/good/{index}.png" for label in "ab" for split in ("train", "test") for index in range(2)]
+    layout = layout_of([*names, "b/masks/0.png"], "here")
+    assert ([*layout.splits], layout.classes, layout.beside) == (["train", "test"], ("a", "b"), ["b/masks/0.png"])
+    assert {whole.split("/")[1] for whole in layout.splits["test"].values()} == {"test"}
+    in_one = layout_of(["a/train/0.png", "a/test/1.png", "b/2.png"], "here")
+    assert ([*in_one.splits], in_one.classes) == (["train"], ("a", "b"))
+
+
+def test_splits_of_two_sets_are_refused() -> None:
+    with pytest.raises(DataError, match="several sets, train2014/val2014, train2017/val2017"):
+        layout_of([f"{split}{year}/0.png" for split in ("train", "val") for year in (2014, 2017)], "here")
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
@@ -148,6 +167,15 @@ def test_a_name_that_ends_with_ZIP_and_an_archive_by_another_name_are_archives(t
     (tmp_path / "photos.tar").write_bytes(b"x")
     with pytest.raises(DataError, match=r"photos\.tar is neither a folder nor a zip archive: unpack it"):
         photos(tmp_path / "photos.tar")
+
+
+@pytest.mark.parametrize("before", ["./", "/", "../", ".\\"])
+def test_names_in_an_archive_that_begin_with_no_folder_are_read(tmp_path: Path, before: str) -> None:
+    """They were passed over as hidden, or all in one class without a name."""
+    files = {f"{before}{label}/{index}.png": png(80, 80, index) for label in "ab" for index in range(2)}
+    images = photos(packed(tmp_path / "s.zip", files))
+    assert (len(images), images.class_names) == (4, ("a", "b"))
+    assert {images[index][0] for index in range(4)} == set(files.values())
 
 
 def test_links_are_followed_but_not_in_a_circle_and_one_to_nothing_is_named(tmp_path: Path) -> None:

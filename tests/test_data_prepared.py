@@ -181,3 +181,14 @@ def test_a_damaged_store_says_which_folder_to_delete(tmp_path):
     (tmp_path / "meta.json").write_text(json.dumps({"splits": {}})[:-1])
     with pytest.raises(DataError, match="is damaged"):
         array_store.read(tmp_path, "numbers")
+
+
+@pytest.mark.parametrize("name", ["train-images.npy", "train-labels.npy", "extra-images.npy"])
+def test_no_flipped_bit_of_a_store_goes_unnoticed(tmp_path, name):
+    _store(tmp_path)
+    array_store.read(tmp_path, "numbers")  # the same process has found it whole before
+    content = bytearray((tmp_path / name).read_bytes())
+    content[-7] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name.split('-')[0]} is not what was written.*delete that folder"):
+        array_store.read(tmp_path, "numbers")

@@ -51,3 +51,21 @@ def test_it_is_read_with_tfdss_labels(name, tmp_path):
     assert images.num_classes == CLASSES[name]
     assert images.class_names == tuple(features["label"].names)
     assert sorted(labels_of(images)) == [0, 1, 2, 3]
+
+
+def test_what_was_decoded_of_records_that_changed_is_not_taken_again(tmp_path):
+    """The names of the classes lie in a file of their own."""
+    target = tmp_path / "pets" / "1.0.0"
+    target.mkdir(parents=True)
+    features = tfds.features.FeaturesDict(
+        {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=["cat", "dog"])}
+    )
+
+    def examples():
+        for index in range(4):
+            yield index, {"image": picture((None, None, 3), index), "label": index % 2}
+
+    write_tfds("pets", "1.0.0", target, features, {"train": examples})
+    assert load("pets", "train", data_dir=tmp_path).class_names == ("cat", "dog")
+    (target / "label.labels.txt").write_text("dog\ncat\n")
+    assert load("pets", "train", data_dir=tmp_path).class_names == ("dog", "cat")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from can import files
-from can.errors import UserError
-from can.files import write_atomic
+from can.errors import DataError, UserError
+from can.files import read_json, write_atomic
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
@@ -38,3 +38,11 @@ def test_readers_see_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     old = path.open()
     write_atomic(path, "new")
     assert (old.read(), path.read_text()) == ("old", "new")
+
+
+def test_a_folder_or_a_pipe_in_place_of_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("folder.json", "pipe.json"):
+        with pytest.raises(DataError, match=f"{name} is no file"):
+            read_json(tmp_path / name)

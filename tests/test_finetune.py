@@ -17,7 +17,7 @@ from can.augment import eval_view
 from can.config import FinetuneConfig
 from can.data import ArrayImages
 from can.errors import ConfigError, UserError
-from can.evals.finetune import FinetunedViT, evaluate, load_finetuned
+from can.evals.finetune import FinetunedViT, _has_curve, evaluate, load_finetuned
 from can.models import ViT, model_config
 from can.optim import learning_rate_schedule
 from can.views import patchify
@@ -243,3 +243,22 @@ def test_his_whole_recipe_is_one_training_step(tmp_path):
 def test_the_cosine_may_end_above_zero():
     schedule = learning_rate_schedule(1.0, 2, 10, 0.25)
     assert [schedule(step) for step in (0, 1, 2, 6, 10, 11)] == [0, 0.5, 1.0, pytest.approx(0.625), 0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("content", "whole"),
+    [
+        (b"step,loss,lr,top1\n2,1,0.1,0.5\n4,1,0.1,0.6\n", True),
+        (b"", False),
+        (b"step,loss,lr,top1\n", False),
+        (b"step,loss,lr,top1\n4,1,0.1,0.6\n", False),
+        (b"step,loss,lr,top1\n2,1,0.1,0.5\n4,1\n", False),
+        (b"step,loss,lr,top1\n2,1,0.1,0.5\n4,1,0.1,6\n", False),
+        (b"step,loss,lr,top1\n2,1,0.1,0.5\n4,1,0.1,nan\n", False),
+        (b"\xff\xfe\x00", False),
+    ],
+)
+def test_a_curve_that_is_empty_or_cut_is_not_taken_for_a_finetunings(tmp_path, content, whole):
+    """Without a whole one, a finetuning starts anew; no number is read from it."""
+    (tmp_path / "curve.csv").write_bytes(content)
+    assert _has_curve(tmp_path / "curve.csv", step=4, steps_per_epoch=2) is whole

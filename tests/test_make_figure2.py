@@ -72,6 +72,13 @@ def test_both_figures_are_drawn_with_the_numbers_and_remade_to_the_byte(here: Se
     assert contents(folder) == before
 
 
+def test_a_metric_that_no_run_has_leaves_its_panel_empty(here: Setting) -> None:
+    measure(here, 0, 0.5)
+    path = here.run(CAN, 0).folder.eval_path("pictures")
+    path.write_text(path.read_text().replace("noise_correlation", "something"))
+    assert cells(make_figure2.render(here), "0.5") == ["0.5", "0.600 (1)", "–"]
+
+
 def test_lost_pictures_are_told(here: Setting) -> None:
     measure(here, 0, 0.5)
     path_of(here.run(CAN, 0).folder).unlink()

@@ -111,6 +111,10 @@ def test_a_damaged_run_is_an_error_that_names_it(tmp_path: Path) -> None:
     next((tmp_path / "laptop" / run.name).glob("eval-*.json")).write_text('{"records": [{"metric": "top1"}]}')
     with pytest.raises(DataError, match=run.name):
         make_report.page(tmp_path)
+    shutil.copytree(run, tmp_path / "laptop" / run.name, dirs_exist_ok=True)
+    (tmp_path / "laptop" / run.name / "provenance.json").write_text("[]")
+    with pytest.raises(DataError, match=run.name):
+        make_report.page(tmp_path)
 
 
 def test_a_curve_falls_from_left_to_right_with_the_loss(tmp_path: Path) -> None:
@@ -120,3 +124,6 @@ def test_a_curve_falls_from_left_to_right_with_the_loss(tmp_path: Path) -> None:
     assert points and points[1] == "1.0,1.0 60.0,14.0 119.0,27.0"
     path.write_text("step,loss\n")
     assert make_report._curve(path) == ""
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"train\.csv is damaged"):
+        make_report._curve(path)

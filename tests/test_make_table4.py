@@ -83,6 +83,30 @@ def test_the_end_of_training_is_the_mean_over_the_last_tenth_of_the_steps(here: 
         tail_mean(found, "infonce")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"step,infonce\n",
+        b"step,infonce\n750,3\n",
+        b"step,infonce\n787,3\n750,2\n",
+        b"step,infonce\n750,3\n787,nan\n",
+        b"step,infonce\n750,3\n787,x\n",
+        b"infonce\n3\n",
+        b"null",
+        b"\xff\xfe\x00",
+        b'step,infonce\n1,2,"',
+    ],
+)
+def test_a_curve_that_is_none_or_cut_is_one_line_with_its_file(here: Setting, content: bytes) -> None:
+    """The end of a cut one was taken for the end of training."""
+    run = add(here, CAN, 0, "final_losses", metrics={"infonce": 2.0})
+    (run.results / "train.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"train\.csv is (missing or empty|damaged)") as error:
+        make_table4.render(here)
+    assert "\n" not in str(error.value)
+
+
 def test_the_probe_of_the_same_encoders_is_below(here: Setting) -> None:
     measure(here, [2.5], [1.5])
     add(here, SIMCLR, 0, top1=40)

@@ -82,6 +82,21 @@ def test_trials_that_were_judged_otherwise_are_not_compared(tmp_path: Path) -> N
         trials(RATES, by_config(tmp_path / SCALE), LAPTOP)
 
 
+def test_a_trial_that_is_there_twice_is_no_second_seed(tmp_path: Path) -> None:
+    """Trials may have any name, so that the name of a copy tells nothing."""
+    kept = add(tmp_path, of_method(RATES, "0.003", "can"), 0, 50)
+    shutil.copytree(kept.results, kept.results.with_name("copied-s1"))
+    assert list(trials(RATES, by_config(tmp_path / SCALE), LAPTOP)["seed"]) == [0]
+
+
+def test_a_trial_without_its_number_is_one_line(tmp_path: Path) -> None:
+    run = add(tmp_path, of_method(RATES, "0.003", "can"), 0, 50)
+    path = run.eval_path("linear_probe")
+    path.write_text(path.read_text().replace('"top1"', '"top5"'))
+    with pytest.raises(DataError, match="eval-linear_probe.json is damaged .it has no top1"):
+        trials(RATES, by_config(tmp_path / SCALE), LAPTOP)
+
+
 def test_trials_are_published_whatever_they_are_called_and_those_of_no_stage_are_not(tmp_path: Path) -> None:
     own, there = tmp_path / "own", tmp_path / "published" / SCALE
     kept = add(own, of_method(RATES, "0.003", "can"), 0, 50)

@@ -143,3 +143,10 @@ def test_only_cifar10_has_these_shifts():
         shift_rules("cifar10", objectnet=None, imagenet_c=False, real_shifts=("cifar10-c",))
     rules = shift_rules("cifar10", objectnet=None, imagenet_c=False, real_shifts=ALL)
     assert set(cifar10_real_shifts.HOMES) == set(ALL) <= set(rules)
+
+
+@pytest.mark.parametrize("given", [{"objectnet": "/somewhere"}, {"imagenet_c": True}])
+def test_imagenets_sets_are_refused_for_another_base(given: dict[str, object]) -> None:
+    """They were left out without a word."""
+    with pytest.raises(ConfigError, match=f"--{next(iter(given))} is for imagenet2012, not smoke"):
+        shift_rules("smoke", **{"objectnet": None, "imagenet_c": False, "real_shifts": ()} | given)

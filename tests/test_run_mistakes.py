@@ -54,6 +54,15 @@ def test_evaluating_what_is_not_pre_trained_leaves_nothing(commands: Commands, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_evaluation_that_does_not_exist_is_one_line(commands: Commands, tmp_path: Path) -> None:
+    random = asked(tmp_path, method="random")
+    assert commands("experiments/pretrain.py", *random).returncode == 0
+    done = commands("experiments/evaluate.py", *random, "--eval=linear_prob")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: unknown evaluation 'linear_prob'; did you mean 'linear_probe'?")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "flag",
     [
@@ -63,6 +72,7 @@ def test_evaluating_what_is_not_pre_trained_leaves_nothing(commands: Commands, t
         "--beta1=2",
         "--width=0",
         "--temperature=inf",
+        "--fsdp=3",
     ],
 )
 def test_a_mistake_leaves_no_folder(commands: Commands, tmp_path: Path, flag: str) -> None:

@@ -67,7 +67,7 @@ def corner(axes: Axes, setting: Setting, source: str) -> None:
 
 
 def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool = True, label: bool = False) -> None:
-    """Draws each run of one method as a dot, and at each place the mean of its runs with its 95 % interval.
+    """Draws each run of one method as a dot, and at each place the mean of its runs with its 95 % interval, if any.
 
     Args:
       axes: the panel.
@@ -77,6 +77,8 @@ def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool
       line: whether one goes through the means.
       label: whether the legend names the method here.
     """
+    if runs.empty:
+        return
     color, marker = COLORS[method], MARKERS[method]
     axes.plot(runs[at], runs["value"], marker, color=color, markersize=3.5, alpha=0.5, markeredgewidth=0)
     means = runs.drop_duplicates(at).sort_values(at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -28,22 +29,22 @@ def write(
     """
     described = {}
     for split, (images, labels) in splits.items():
-        digest = hashlib.sha256(repr(images.shape).encode())
-        digest.update(np.ascontiguousarray(images).data)
         np.save(folder / f"{split}-images.npy", images)
         if labels is not None:
-            digest.update(np.ascontiguousarray(labels).data)
             np.save(folder / f"{split}-labels.npy", labels)
-        described[split] = {"images": len(images), "labelled": labels is not None, "sha256": digest.hexdigest()}
+        digest = _sha256(images, labels)
+        described[split] = {"images": len(images), "labelled": labels is not None, "sha256": digest}
     meta = {"class_names": list(class_names), "splits": described, **(facts or {})}
     (folder / META).write_text(json.dumps(meta, indent=2) + "\n")
 
 
 def read(folder: Path, name: str) -> dict[str, ArrayImages]:
-    """The splits that `write` left in `folder`, memory-mapped (pages are read from disk when they are touched).
+    """The splits that `write` left in `folder`, memory-mapped.
+
+    The first time in a process, their checksums are compared: a second for each GB.
 
     Raises:
-      DataError: a file is missing, cut short or of another kind.
+      DataError: a file is missing, cut short, of another kind, or not what was written.
     """
     try:
         meta = json.loads((folder / META).read_text())
@@ -60,6 +61,7 @@ def _read_split(folder: Path, name: str, split: str, meta: dict[str, Any]) -> Ar
         raise ValueError(f"{split} has {len(images)} images, not {about['images']}")
     if labels is not None and labels.shape != (len(images),):
         raise ValueError(f"{split} has labels of the shape {labels.shape} for {len(images)} images")
+    _check_sha256(folder, split, about["labelled"], _state_of(folder, split), about["sha256"])
     return ArrayImages(
         name=name,
         split=split,
@@ -70,3 +72,26 @@ def _read_split(folder: Path, name: str, split: str, meta: dict[str, Any]) -> Ar
         labels=labels,
         shares=meta.get("shares", {}),
     )
+
+
+@functools.cache
+def _check_sha256(folder: Path, split: str, labelled: bool, state: tuple[tuple[int, ...], ...], expected: str) -> None:
+    """Raises ValueError if the files in that state are not what was written."""
+    images = np.load(folder / f"{split}-images.npy", mmap_mode="r")
+    labels = np.load(folder / f"{split}-labels.npy") if labelled else None
+    if _sha256(images, labels) != expected:
+        raise ValueError(f"{split} is not what was written")
+
+
+def _state_of(folder: Path, split: str) -> tuple[tuple[int, ...], ...]:
+    """What a change of a split's files touches."""
+    found = [path.stat() for path in sorted(folder.glob(f"{split}-*.npy"))]
+    return tuple((about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns) for about in found)
+
+
+def _sha256(images: Images, labels: Labels | None) -> str:
+    digest = hashlib.sha256(repr(images.shape).encode())
+    for array in (images, labels):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from can.data.cut_short import JPEG_START, PNG_START, jpeg_with_end, png_with_end
+from can.data.cut_short import JPEG_START, PNG_START, jpeg_size, jpeg_with_end, png_with_end
 from can.data.image_set import EncodedImages, Images, Labels
 from can.errors import DataError
 
@@ -22,8 +23,9 @@ _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _NO_END, _CUT = "Premature end of JPEG file", "premature end of data segment"
 _EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")  # Pillow's modes
 
-# OpenCV's own words about a damaged file would stand before our line, without the file's name.
+# The libraries' own words about a damaged file would stand before our line, without the file's name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class _CutShort(Exception):
@@ -151,6 +153,10 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _header_size(data: bytes, what: str) -> tuple[int, int]:
+    if data.startswith(JPEG_START):  # one that simplejpeg leaves to others
+        if (size := jpeg_size(data)) is None:
+            raise undecodable(data, what)
+        return size
     try:
         with Image.open(io.BytesIO(data)) as header:
             return header.height, header.width

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from can.errors import DataError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+_KIND = r"(?:[_ -]?(?:set|data|images))?"
 _SPLIT_NAMES = {
-    TRAIN: re.compile(r"train(ing)?([_ -]?(set|data|images))?", re.IGNORECASE),
-    VALIDATION: re.compile(r"val(id(ation)?)?([_ -]?(set|data|images))?", re.IGNORECASE),
-    TEST: re.compile(r"test(ing)?([_ -]?(set|data|images))?", re.IGNORECASE),
+    TRAIN: re.compile(rf"train(?:ing|val)?{_KIND}", re.IGNORECASE),
+    VALIDATION: re.compile(rf"(?:val(?:id(?:at(?:e|ion))?)?|dev){_KIND}", re.IGNORECASE),
+    TEST: re.compile(rf"(?:test(?:ing)?|eval(?:uation)?){_KIND}", re.IGNORECASE),
+}
+# What may stand around such a name in a folder's: `seg_train`, `val2017`. It ends or begins with no letter.
+_AROUND = r"(?P<before>|.*[\W\d_])(?:{})(?P<after>|[\W\d_].*)"
+_IN_FOLDERS = {
+    split: re.compile(_AROUND.format(names.pattern), re.IGNORECASE | re.DOTALL) for split, names in _SPLIT_NAMES.items()
 }
 
 
@@ -41,7 +46,8 @@ def layout_of(names: Iterable[str], where: str) -> Layout:
 
     - A folder that all files share says nothing: `flower_photos/roses/1.jpg` is `roses/1.jpg`. One class is none.
     - Folders with the usual names of splits are splits: if two splits are there, whatever lies beside them; one alone
-      if nothing does, for a class may be called "train".
+      if nothing does, for a class may be called "train". The same may stand around all names: `seg_train`, `seg_test`.
+    - Such folders may lie in the class folders, too, if each has one: `roses/train/1.jpg`.
     - The next folder is the class, if there are several. Splits share their classes, which one of them may lack.
 
     Raises DataError if there are no files, if only some lie in class folders, or if two folders are the same split.
@@ -50,31 +56,23 @@ def layout_of(names: Iterable[str], where: str) -> Layout:
     if not below:
         raise DataError(f"no images in {where}")
     below = _without_shared_folder(below, keep_splits=True)
-    folders = Counter(name.partition("/")[0] for name in below if "/" in name)
-    by_split: dict[str, str] = {}
-    for folder in sorted(folders):
-        if split := split_named(folder):
-            if split in by_split and _are_splits(folders):
-                raise DataError(f"{where} has two folders for the split {split}, {by_split[split]} and {folder}")
-            by_split[split] = folder
-    if not _are_splits(folders):
+    depth, split_of = _split_folders(below, where)
+    if not split_of:
         splits = {TRAIN: _without_shared_folder(below)}
-        beside: list[str] = []
-    else:
-        of_folder = {folder: split for split, folder in by_split.items()}
-        parts: dict[str, dict[str, str]] = {split: {} for split in (TRAIN, VALIDATION, TEST) if split in by_split}
-        beside = []
-        for name, whole in below.items():
-            folder, _, rest = name.partition("/")
-            if rest and folder in of_folder:
-                parts[of_folder[folder]][rest] = whole
-            else:
-                beside.append(whole)
-        shared = _shared_folder([name for part in parts.values() for name in part])
-        while shared:
-            parts = {split: _without(part, shared) for split, part in parts.items()}
-            shared = _shared_folder([name for part in parts.values() for name in part])
-        splits = parts
+        return Layout(splits, _classes(splits, where), [])
+    splits = {split: {} for split in (TRAIN, VALIDATION, TEST) if split in split_of.values()}
+    beside: list[str] = []
+    for name, whole in below.items():
+        folders = name.split("/")
+        if len(folders) > depth + 1 and (split := split_of.get(folders.pop(depth))):
+            splits[split]["/".join(folders)] = whole
+        else:
+            beside.append(whole)
+    for split, part in splits.items():  # `train/train/roses/1.jpg`, as some archives are unpacked
+        while (shared := _shared_folder(part)) and _IN_FOLDERS[split].fullmatch(shared):
+            part = splits[split] = _without(part, shared)
+    while shared := _shared_folder([name for part in splits.values() for name in part]):
+        splits = {split: _without(part, shared) for split, part in splits.items()}
     return Layout(splits, _classes(splits, where), beside)
 
 
@@ -83,9 +81,34 @@ def label_of(name: str, classes: Mapping[str, int]) -> int | None:
     return classes[name.partition("/")[0]] if classes else None
 
 
-def _are_splits(folders: Mapping[str, int]) -> bool:
-    found = {split for folder in folders if (split := split_named(folder))}
-    return len(found) >= 2 or (len(found) == 1 and all(split_named(folder) for folder in folders))
+def _split_folders(names: Iterable[str], where: str) -> tuple[int, dict[str, str]]:
+    """How deep the splits' folders lie, 0 or 1, and the split of each; none if there are no splits."""
+    pairs = {tuple(folders[:2]) for name in names if (folders := name.split("/")[:-1])}
+    tops = {pair[0] for pair in pairs}
+    if found := _splits_among(tops, where):
+        return 0, found
+    found = _splits_among({pair[1] for pair in pairs if len(pair) == 2}, where)
+    in_each = {pair[0] for pair in pairs if len(pair) == 2 and pair[1] in found} == tops
+    return 1, found if in_each and len(set(found.values())) >= 2 else {}
+
+
+def _splits_among(folders: Collection[str], where: str) -> dict[str, str]:
+    """{folder: split}, if the folders' names are those of splits."""
+    alike: dict[tuple[str, str], dict[str, str]] = {}  # by what stands around the usual name
+    for folder in sorted(folders):
+        for split, names in _IN_FOLDERS.items():
+            if match := names.fullmatch(folder):
+                alike.setdefault((match["before"].lower(), match["after"].lower()), {})[folder] = split
+    usual = alike.get(("", ""), {})
+    sets = [found for found in alike.values() if len(set(found.values())) >= 2]
+    if usual in sets or (usual and len(usual) == len(folders)):
+        sets = [usual]
+    if len(sets) > 1:
+        raise DataError(f"{where} has splits of several sets, {', '.join(map('/'.join, sets))}: move all but one away")
+    for folder, split in (found := sets[0] if sets else {}).items():
+        if twins := [other for other, of in found.items() if of == split and other != folder]:
+            raise DataError(f"{where} has two folders for the split {split}, {folder} and {twins[0]}")
+    return found
 
 
 def _classes(splits: Mapping[str, Mapping[str, str]], where: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ SUFFIXES = (
 MOST_BYTES = (
     1 << 29
 )  # of a file: what the most pixels take, uncompressed and with 16 bits. An archive may promise more.
+_NO_FOLDERS = ("", ".", "..")  # in names of archives: `./roses/1.jpg` and `/roses/1.jpg` lie in `roses`
 # What zipfile and what it unpacks with raise for damaged archives.
 ZIP_ERRORS = (
     OSError,
@@ -106,8 +107,8 @@ def list_folder(root: Path) -> list[ImageFile]:
 def list_zips(paths: Iterable[Path]) -> list[ImageFile]:
     """The image files in the archives, in no order.
 
-    Raises DataError for an archive that is damaged, and for an image in it that is encrypted, packed by a method that
-    Python does not know, or larger than `MOST_BYTES`.
+    Raises DataError for an archive that is damaged, and for an image in it that is encrypted or larger than
+    `MOST_BYTES`.
     """
     found: list[ImageFile] = []
     for path in paths:
@@ -118,9 +119,10 @@ def list_zips(paths: Iterable[Path]) -> list[ImageFile]:
         except ZIP_ERRORS as error:
             raise DataError(f"{path} is not a whole zip archive ({error}): fetch it again") from error
         for info in members.values():
-            name = info.filename.replace("\\", "/")  # as some programs for Windows write it
-            parts = name.split("/")
-            if name.endswith("/") or parts[0] == "__MACOSX" or any(map(_is_hidden, parts)):
+            whole = info.filename.replace("\\", "/")  # as some programs for Windows write it
+            parts = [part for part in whole.split("/") if part not in _NO_FOLDERS]
+            name = "/".join(parts)
+            if whole.endswith("/") or "__MACOSX" in parts or any(map(_is_hidden, parts)):
                 continue
             if not name.lower().endswith(SUFFIXES):
                 left_out[_suffix_of(name)] += 1

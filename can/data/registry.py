@@ -81,8 +81,10 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
 
 
 def _path_of(name: str) -> Path:
+    if not (path := name.removeprefix(_FOLDER)):  # would be the working directory, and whatever images are there
+        raise ConfigError(f"{name} names no folder: write {_FOLDER}PATH")
     try:
-        return Path(name.removeprefix(_FOLDER)).expanduser()
+        return Path(path).expanduser()
     except RuntimeError as error:
         raise DataError(f"{name}: {error}: write the folder out") from error
 

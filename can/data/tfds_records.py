@@ -116,14 +116,18 @@ def _open_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> Enc
         class_names=classes,
         # TFDS keeps no checksum of its files: the shards' lengths and bytes stand for them.
         fingerprint=sha256_of(builder.info.full_name, split, info.shard_lengths, info.num_bytes),
-        stamp=_stamp(info.filepaths),
+        stamp=_stamp(info.filepaths, classes),
         records=TfdsRecords(source, f"{builder.data_path} {split}", num_classes=len(classes)),
     )
 
 
-def _stamp(paths: Sequence[Any]) -> str:
-    """What a change of the files touches on this machine; they may lie in a bucket, too, and then do not change."""
-    return sha256_of(*(os.stat(path).st_mtime_ns for path in paths if os.path.exists(path)))
+def _stamp(paths: Sequence[Any], classes: Sequence[str]) -> str:
+    """What a change of the files touches on this machine; they may lie in a bucket, too, and then do not change.
+
+    The names of the classes lie in a file of their own.
+    """
+    found = [os.stat(path) for path in paths if os.path.exists(path)]
+    return sha256_of(*((about.st_size, about.st_mtime_ns, about.st_ctime_ns) for about in found), *classes)
 
 
 def _find_builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:

@@ -47,8 +47,14 @@ def pretrain(setting: Setting, run: Run) -> None:
 
 
 def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
-    """Makes the evaluations that the run does not have yet; it must be pre-trained."""
-    hosts.decided(_check_pretrained, run)  # before any folder is made
+    """Makes the evaluations that the run does not have yet; it must be pre-trained.
+
+    Raises ConfigError, before anything is made, if it is not, or for an evaluation that does not exist.
+    """
+    evals = tuple(evals)
+    for name in evals:
+        check_choice("evaluation", name, EVALS)
+    hosts.decided(_check_pretrained, run)
     with run.folder.locked():
         _evaluate(setting, run, evals, trained=False)
 
@@ -100,6 +106,7 @@ def _checked_images(setting: Setting, run: Run) -> ImageSet:
     """What is trained on. Raises UserError for all that can be wrong, before a file is written or deleted."""
     images = _images_of(setting, run)
     train.abstract_state(run.config, images.num_classes)
+    make_mesh(fsdp=setting.fsdp)
     Checkpoints(run.folder.checkpoints)
     return images
 

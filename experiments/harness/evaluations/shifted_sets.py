@@ -60,6 +60,9 @@ def shift_rules(base: str, *, objectnet: str | None, imagenet_c: bool, real_shif
         check_choice("set of --real_shifts", name, REAL)
     if real_shifts and base != CIFAR10:
         raise ConfigError(f"--real_shifts are {CIFAR10}'s, not {base}'s: leave it out, or pass --labelled={CIFAR10}")
+    for flag, given in (("--objectnet", objectnet), ("--imagenet_c", imagenet_c)):
+        if given and base != IMAGENET:
+            raise ConfigError(f"{flag} is for {IMAGENET}, not {base}: leave it out, or pass --labelled={IMAGENET}")
     if base == IMAGENET:
         rules = PAPER | ({"objectnet": OBJECTNET} if objectnet else {})
         return rules | ({IMAGENET_C: ALL_CLASSES} if imagenet_c else {})
