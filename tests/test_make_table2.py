@@ -77,7 +77,7 @@ def test_published_and_own_results_stand_beside_the_papers_value(here: Setting) 
     text = make_table2.render(here)
     assert heading(text)[3:] == ["Images seen", "Paper", "Published", "Yours"]
     # mean 81.333, deviations -1.333, -.333, 1.667: sqrt((1.778 + .111 + 2.778) / 2) = 1.528
-    assert cells(text, "CAN", "ViT-L", "800") == ["CAN", "ViT-L", "800", "46,976", "72.8", "81.3 ± 1.5 (3)", "77.2 (1)"]
+    assert cells(text, "CAN", "ViT-L", "800") == ["CAN", "ViT-L", "800", "64,192", "72.8", "81.3 ± 1.5 (3)", "77.2 (1)"]
     assert "Published: what this repository gives. Yours: what this machine made." in text
 
 
@@ -142,8 +142,8 @@ def test_the_head_says_roles_test_images_and_what_an_epoch_of_the_paper_is_here(
     assert "- ViT-L is played by `micro` (width 128, depth 4, 36 patches of 4 px in images of 24 px).\n" in text
     assert "IN-1K is played by `cifar10`: classifiers are trained on its `train` and tested on its `test`." in text
     assert "JFT-300M in pre-training is played by `offline_mix`." in text
-    # 47,000 images at 800 epochs, and × (5000 / 800) ** .3 = 81,445, in batches of 32
-    assert "images seen here: 800 → 46,976 (1,468 steps); 5000 → 81,440 (2,545 steps)." in text
+    # 64,200 images at 800 epochs, and × (5000 / 800) ** .45 = 146,447, in batches of 32
+    assert "images seen here: 800 → 64,192 (2,006 steps); 5000 → 146,432 (4,576 steps)." in text
     assert "ViT-B is played" not in text
 
 
@@ -155,7 +155,7 @@ def test_a_recast_table_shows_the_rows_that_were_run_and_says_what_was_recast(he
     add(recast, "can/vit_l/800", 0, top1=55)
     text = make_table2.render(recast)
     assert "- **Recast with `--uncurated=folder:/home/someone/my photos --batch_size=64`.**" in text
-    assert "played by `folder:my photos`" in text and "800 → 46,976 (734 steps)" in text
+    assert "played by `folder:my photos`" in text and "800 → 64,192 (1,003 steps)" in text
     assert heading(text)[5:] == ["Yours"]  # nothing of the kind is published
     assert cells(text, "CAN", "ViT-L", "800")[5:] == ["55.0 (1)"]
     assert "--scale=laptop '--uncurated=folder:/home/someone/my photos' --batch_size=64" in text  # the missing rows
@@ -224,7 +224,7 @@ def test_the_csv_has_numbers_of_six_digits_and_nothing_where_nothing_was_measure
         yours_sd="0.021213",  # .03 / sqrt(2)
         yours_seeds="2",
     )
-    assert int(line["images_seen"]) == 32 * int(line["steps"]) == 57_856  # 47,000 × 2 ** .3 in batches of 32
+    assert int(line["images_seen"]) == 32 * int(line["steps"]) == 87_680  # 64,200 × 2 ** .45 in batches of 32
     assert {line["yours_sd"] for line in lines} == {"0.021213", ""}
 
 

@@ -42,7 +42,7 @@ def test_a_number_says_whose_it_is_of_what_run_and_of_which_images(here: Setting
         *(spec(ROW), "can", "vit_l", "jft"),
         800,
     )
-    assert (mine["images"], mine["steps"], mine["n"]) == (46_976, 1468, 4)  # 47,000 images in batches of 32
+    assert (mine["images"], mine["steps"], mine["n"]) == (64_192, 2006, 4)  # 64,200 images in batches of 32
     assert mine["correct"] is None and theirs["correct"].tolist() == correct.tolist()
 
 

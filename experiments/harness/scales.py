@@ -128,7 +128,7 @@ SCALES = {
             test_split="test",
             image_size=24,
             model_overrides={"patch_size": 4},
-            schedule=Schedule(at_800=47_000, exponent=0.3),  # 100 epochs: 25,000 images; 5000: 81,000
+            schedule=Schedule(at_800=64_200, exponent=0.45),  # 100 epochs: 25,000 images; 5000: 146,000
             batch_size=32,
             weight_decay=0.05,
             augment=SMALL_AUGMENT,
