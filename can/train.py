@@ -21,7 +21,7 @@ from can.augment import augment, normalize
 from can.augment.rand_augment import rand_augment
 from can.checkpoint import Checkpoints
 from can.config import RunConfig
-from can.data import ImageSet, batches
+from can.data import ImageSet, batches, places_in_batch
 from can.errors import ConfigError, UserError
 from can.files import write_json
 from can.gradients import gradients
@@ -31,8 +31,9 @@ from can.models.fingerprint import fingerprint_of
 from can.optim import adamw, descend, learning_rate_schedule
 from can.runs import RunDir
 from can.runs.clock import Clock
+from can.runs.failure import Failure
 from can.runs.images import ImageHistory
-from can.runs.interval import Interval, check_finite
+from can.runs.interval import Interval, NotFinite, check_finite
 from can.runs.log import TrainLog
 from can.runs.provenance import peak_memory_mb, provenance
 from can.runs.skipped import Skipped
@@ -232,7 +233,13 @@ def pretrain(
                 # Only now does the host wait for the device: it dispatches up to log_every steps ahead.
                 values, param_norm = jax.device_get((pending, global_norm(state.params)))
                 values = [{name: float(value) for name, value in each.items()} for each in values]
-                check_finite(values, float(param_norm), done, optim, checkpoints.latest_step)
+                try:
+                    check_finite(values, float(param_norm), done, optim, checkpoints.latest_step)
+                except NotFinite as error:
+                    order, size = keys.int_seed(config.seed, "order"), optim.batch_size
+                    places = places_in_batch(images, batch_size=size, seed=order, step=error.step - 1)
+                    Failure(run.work).note(error.step, config.seed, places)
+                    raise
                 skipped.check(done, optim.batch_size)
                 interval.add(values)
                 speed = len(pending) * optim.batch_size / (time.perf_counter() - since)

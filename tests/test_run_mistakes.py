@@ -195,6 +195,13 @@ def test_the_advice_after_a_loss_that_is_not_finite_works(commands: Commands, tm
     assert re.search(r"became (nan|inf) at step \d of 6 \(base_lr 1e\+25\)", failed.stderr)
     assert "train from the start with a lower --base_lr or with --clip_norm=1, which is another run" in failed.stderr
     assert "is kept" in failed.stderr or "no checkpoint was made yet" in failed.stderr
+    (noted,) = tmp_path.rglob("failure.json")
+    failure = json.loads(noted.read_text())
+    assert (failure["seed"], len(set(failure["images"]))) == (0, 32)
+    again = commands("experiments/pretrain.py", *named, "--base_lr=1e25", "--replay")
+    last = again.stdout.splitlines()[-1]
+    assert again.returncode == 0 and last.startswith(f"step {failure['step']}: ")
+    assert "nan" in last or "inf" in last
     assert commands("experiments/pretrain.py", *named, "--base_lr=0.01", "--force=train").returncode == 0
     other = asked(tmp_path, "--total_steps=6", "--name=other", "--clip_norm=1", "--base_lr=0.01")
     assert commands("experiments/pretrain.py", *other).returncode == 0

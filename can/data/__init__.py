@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from can.data.batches import batches, eval_batches
+from can.data.batches import batches, eval_batches, places_in_batch
 from can.data.image_set import ArrayImages, EncodedImages, ImageSet
 from can.data.registry import DEFAULT_DATA_DIR, available, load
 
@@ -15,4 +15,5 @@ __all__ = [
     "batches",
     "eval_batches",
     "load",
+    "places_in_batch",
 ]

@@ -73,8 +73,7 @@ def batches(
         raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
     if crop_area is not None and not 0 < crop_area[0] <= crop_area[1] <= 1:
         raise ConfigError(f"crop_area must satisfy 0 < smallest <= largest <= 1, not {crop_area}")
-    # grain's repeat counts the epochs, and its shuffle takes a new seed in each.
-    order = grain.MapDataset.range(len(image_set)).seed(seed).shuffle().repeat()
+    order = _order(image_set, seed)
     window = _Window(batch_size, tuple(range(batch_size) if rows is None else rows))
     steps = grain.MapDataset.range(start_step, sys.maxsize)
     threads = 1 if workers else os.cpu_count() or 1
@@ -97,6 +96,17 @@ def batches(
     return iter(
         steps.map(crop).to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=_PREFETCHED_CROPS))
     )
+
+
+def places_in_batch(image_set: ImageSet, *, batch_size: int, seed: int, step: int) -> list[int]:
+    """Which images of the set the batch of a step has, in its order; see `batches`."""
+    order = _order(image_set, seed)
+    return [int(order[position]) for position in _Window(batch_size, tuple(range(batch_size))).positions(step)]
+
+
+def _order(image_set: ImageSet, seed: int) -> grain.MapDataset:
+    """The endless order of a set's images: grain's repeat counts epochs, and its shuffle takes a new seed in each."""
+    return grain.MapDataset.range(len(image_set)).seed(seed).shuffle().repeat()
 
 
 @dataclass(frozen=True)

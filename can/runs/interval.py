@@ -15,6 +15,18 @@ from can.files import read_json, write_json
 Metrics = dict[str, float]
 
 
+class NotFinite(UserError):
+    """Something of a training is no longer finite.
+
+    Attributes:
+      step: the first such step, counted from 1.
+    """
+
+    def __init__(self, text: str, step: int) -> None:
+        super().__init__(text)
+        self.step = step
+
+
 class Interval:
     """The metrics of the steps since the last row of the log.
 
@@ -49,7 +61,7 @@ def mean_metrics(rows: Sequence[Metrics]) -> Metrics:
 def check_finite(
     rows: Sequence[Metrics], param_norm: float, done: int, optim: OptimConfig, saved_step: int | None
 ) -> None:
-    """Raises UserError if something of the steps up to `done`, or after them, is not finite.
+    """Raises NotFinite if something of the steps up to `done`, or after them, is not finite.
 
     `saved_step`: of the latest checkpoint, if there is one.
     """
@@ -61,10 +73,11 @@ def check_finite(
     kept = "no checkpoint was made yet" if saved_step is None else f"the checkpoint of step {saved_step} is kept"
     for title, value, step in (*watched, ("norm of the parameters", param_norm, done)):
         if not math.isfinite(value):
-            raise UserError(
+            raise NotFinite(
                 f"the {title} became {value} at step {step} of {optim.last_step} (base_lr {optim.base_lr:g}); {kept}: "
                 "train from the start with a lower --base_lr or with --clip_norm=1, which is another run "
-                "(if you gave a --name: under another one, or with --force=train)"
+                "(if you gave a --name: under another one, or with --force=train); --replay makes that step again",
+                step,
             )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from absl import logging
 
 from can import data, hosts, train
+from can import replay as replaying
 from can.checkpoint import Checkpoints
 from can.data import ImageSet
 from can.errors import ConfigError, check_choice
@@ -44,6 +45,14 @@ def pretrain(setting: Setting, run: Run) -> None:
             logging.info("%s is pre-trained already", run.folder.name)
             return
         _pretrain(setting, run)
+
+
+def replay(setting: Setting, run: Run) -> Iterator[tuple[int, dict[str, float]]]:
+    """The steps from the last checkpoint to the one that was not finite, made again; writes nothing."""
+    images = _checked_images(setting, run)
+    run.folder.claim(run.config)
+    mesh = make_mesh(fsdp=setting.fsdp)
+    return replaying.replay(run.config, run.folder, images, mesh=mesh, workers=setting.scale.workers)
 
 
 def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
