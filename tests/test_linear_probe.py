@@ -320,7 +320,7 @@ def test_fingerprints_tell_apart_what_changes_features_and_nothing_else():
 def test_cached_features_spare_the_encoder(tmp_path, monkeypatch):
     train, _ = digits()
     features, labels = extract_features(pixel_encoder(8), train, cache_dir=tmp_path)
-    monkeypatch.setattr(can.evals.encoder, "eval_batches", lambda *_, **__: pytest.fail("encoded again"))
+    monkeypatch.setattr(can.evals.encoder, "eval_batches_on", lambda *_, **__: pytest.fail("encoded again"))
     again, labels_again = extract_features(pixel_encoder(8), train, cache_dir=tmp_path)
     np.testing.assert_array_equal(again, features)
     np.testing.assert_array_equal(labels_again, labels)

@@ -100,7 +100,7 @@ graphdef, state = train.init_state(config)
 state = jax.device_put(state, state_sharding(state, mesh))
 images = np.random.default_rng(0).integers(0, 256, (16, 20, 20, 3), np.uint8)
 step = jax.jit(train.make_train_step(graphdef, config))
-after, metrics = step(state, put_batch({{"image": images}}, mesh), np.float32(0.01), jax.random.key(1))
+after, metrics = step(state, put_batch({{"image": images}}, mesh, len(images)), np.float32(0.01), jax.random.key(1))
 # Not the new parameters: Adam's first update is a sign, which rounding decides where a gradient is nearly zero. Its
 # first moments are the gradients, times 1 - beta1.
 moments = optax.tree_utils.tree_get(after.opt_state, "mu")
