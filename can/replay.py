@@ -12,12 +12,12 @@ import optax
 from can import keys, methods
 from can.checkpoint import Checkpoints
 from can.config import RunConfig
-from can.data import ImageSet, batches
+from can.data import ImageSet
 from can.optim import learning_rate_schedule
 from can.runs import RunDir
 from can.runs.failure import Failure
-from can.sharding import local_rows, make_mesh, put_batch
-from can.train import abstract_state, init_state, jit_train_step
+from can.sharding import make_mesh, put_batch
+from can.train import abstract_state, init_state, jit_train_step, training_batches
 
 
 def replay(
@@ -28,25 +28,14 @@ def replay(
     Raises UserError if the run noted no failure, DataError if that note is damaged.
     """
     failed = Failure(run.work).step
-    cls = methods.method_class(config.method.name)
-    images = images if cls.needs_labels else images.without_labels()
+    images = images if methods.method_class(config.method.name).needs_labels else images.without_labels()
     mesh, optim = mesh or make_mesh(), config.optim
     graphdef, shapes = abstract_state(config, images.num_classes, mesh)
     with Checkpoints(run.checkpoints) as checkpoints:
         state, start = checkpoints.restore(shapes) or (init_state(config, images.num_classes, mesh)[1], 0)
     train_step = jit_train_step(graphdef, config, shapes, mesh)
     schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
-    source = batches(
-        images,
-        batch_size=optim.batch_size,
-        seed=keys.int_seed(config.seed, "order"),
-        start_step=start,
-        views=cls.num_views,
-        image_size=config.model.image_size,
-        crop_area=config.augment.crop_area,
-        workers=workers,
-        rows=local_rows(mesh, optim.batch_size).tolist(),
-    )
+    source = training_batches(config, images, mesh, start, workers=workers)
     key, global_norm = keys.key(config.seed, "training"), jax.jit(optax.tree.norm)
     with contextlib.closing(source):
         for step in range(start, failed):

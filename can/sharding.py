@@ -137,6 +137,6 @@ def put(tree: PyTree, shardings: PyTree) -> PyTree:
     return jax.tree.map(place, tree, shardings) if jax.process_count() > 1 else jax.device_put(tree, shardings)
 
 
-def copied(mesh: Mesh) -> NamedSharding:
-    """A copy on every device."""
-    return NamedSharding(mesh, PartitionSpec())
+def put_copies(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Arrays that every host has whole, copied to every device."""
+    return put(tree, jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), tree))

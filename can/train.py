@@ -6,8 +6,9 @@ import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -195,18 +196,7 @@ def pretrain(
         state, start_step = restored or (init_state(config, images.num_classes, mesh)[1], 0)
         clock = Clock(run.work / "clock.json", start_step)
         log = TrainLog(run.work / "train.csv", run.work, last_step, start_step)
-        source = batches(
-            images,
-            batch_size=optim.batch_size,
-            seed=keys.int_seed(config.seed, "order"),
-            start_step=start_step,
-            views=cls.num_views,
-            image_size=config.model.image_size,
-            crop_area=config.augment.crop_area,
-            workers=workers,
-            rows=local_rows(mesh, optim.batch_size).tolist(),
-            skip_bad=skip_bad,
-        )
+        source = training_batches(config, images, mesh, start_step, workers=workers, skip_bad=skip_bad)
         skipped = Skipped(run.work / "skipped.json", start_step)
 
         def next_batch() -> dict[str, Array]:
@@ -236,8 +226,8 @@ def pretrain(
                 try:
                     check_finite(values, float(param_norm), done, optim, checkpoints.latest_step)
                 except NotFinite as error:
-                    order, size = keys.int_seed(config.seed, "order"), optim.batch_size
-                    places = places_in_batch(images, batch_size=size, seed=order, step=error.step - 1)
+                    order = keys.int_seed(config.seed, "order")
+                    places = places_in_batch(images, batch_size=optim.batch_size, seed=order, step=error.step - 1)
                     Failure(run.work).note(error.step, config.seed, places)
                     raise
                 skipped.check(done, optim.batch_size)
@@ -275,6 +265,30 @@ def pretrain(
     write_json(run.results / "provenance.json", record)
     logging.info("%s: %d steps in %.0f s, peak memory %.1f GB", run.name, last_step, elapsed, peak_memory_mb() / 1000)
     return state
+
+
+def training_batches(
+    config: RunConfig,
+    images: ImageSet,
+    mesh: jax.sharding.Mesh,
+    start_step: int,
+    *,
+    workers: int = 0,
+    skip_bad: bool = False,
+) -> grain.DatasetIterator[dict[str, Any]]:
+    """This host's rows of the run's batches from a step on; see `can.data.batches`."""
+    return batches(
+        images,
+        batch_size=config.optim.batch_size,
+        seed=keys.int_seed(config.seed, "order"),
+        start_step=start_step,
+        views=methods.method_class(config.method.name).num_views,
+        image_size=config.model.image_size,
+        crop_area=config.augment.crop_area,
+        workers=workers,
+        rows=local_rows(mesh, config.optim.batch_size).tolist(),
+        skip_bad=skip_bad,
+    )
 
 
 def load_encoder(config: RunConfig, run: RunDir) -> ViT:

@@ -213,7 +213,7 @@ from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
 from jax.experimental import multihost_utils
 from can.checkpoint import Checkpoints
-from can.sharding import copied, local_rows, make_mesh, put, put_batch, state_sharding
+from can.sharding import local_rows, make_mesh, put_batch, put_copies, state_sharding
 
 port, host, directory = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=host)
@@ -227,7 +227,7 @@ for of in (mesh, shuffled):  # neighbours in the mesh may be of other hosts
     batch = put_batch(images[rows], of, 8)  # each host has its half
     assert batch.shape == (8, 1), batch.shape
     assert float(total(batch)) == float(images[:, 0] @ np.arange(8))
-    everywhere = put({"w": images}, {"w": copied(of)})["w"]
+    everywhere = put_copies({"w": images}, of)["w"]
     assert everywhere.is_fully_replicated and np.array_equal(everywhere, images)
 
 state = {"w": jnp.arange(32.0).reshape(8, 4)}

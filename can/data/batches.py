@@ -55,7 +55,6 @@ def batches(
         but the evaluation view of each image, of both kinds of sets.
       workers: processes that decode (`EncodedImages`); 0 decodes in threads of this one.
       rows: which rows of each batch to read and yield, ascending: a host's (`can.sharding.local_rows`); None: all.
-
       skip_bad: another image, chosen by seed and place alone, stands in for a damaged one (of `EncodedImages`, with
         `crop_area`), which a warning names; the batch then says which they are: `skipped`, bool [batch].
 

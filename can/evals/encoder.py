@@ -26,7 +26,7 @@ from can.files import write_atomic
 from can.methods.pixels import RawPixels
 from can.models import ViT
 from can.models.fingerprint import fingerprint_of
-from can.sharding import copied, make_mesh, put
+from can.sharding import make_mesh, put_copies
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Encoder:
 
     def on(self, mesh: Mesh) -> Encoder:
         """The encoder with its parameters on all devices of the mesh."""
-        return dataclasses.replace(self, params=put(self.params, jax.tree.map(lambda _: copied(mesh), self.params)))
+        return dataclasses.replace(self, params=put_copies(self.params, mesh))
 
     @cached_property
     def fingerprint(self) -> str:

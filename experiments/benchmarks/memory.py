@@ -136,12 +136,16 @@ def measured(path: Path) -> set[Layout]:
     return {Layout(**row) for row in rows.to_dict("records")}
 
 
+def simulating(devices: int) -> dict[str, str]:
+    """The environment of a process that has so many simulated devices."""
+    flags_of_xla = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    return os.environ | {"XLA_FLAGS": flags_of_xla, "JAX_PLATFORMS": "cpu"}
+
+
 def _in_child(layouts: Sequence[Layout]) -> Iterator[tuple[Layout, Memory]]:
     """Measures layouts of one number of devices in a process that simulates them: JAX fixes the number at its start."""
-    simulated = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={layouts[0].devices}"
     command = [sys.executable, __file__, f"--layouts={json.dumps([dataclasses.asdict(one) for one in layouts])}"]
-    environment = os.environ | {"XLA_FLAGS": simulated, "JAX_PLATFORMS": "cpu"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=simulating(layouts[0].devices)) as child:
         assert child.stdout is not None
         for layout, line in zip(layouts, child.stdout, strict=False):
             yield layout, Memory(*json.loads(line))

@@ -11,14 +11,12 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from absl import flags, logging
 
 from can.run_flops import necessary_matmul_flops
@@ -57,9 +55,8 @@ def measure(layout: Layout) -> dict[str, Any]:
 
 def _in_child(layout: Layout) -> dict[str, Any]:
     """Measures in a process that simulates the devices: JAX fixes their number at its start."""
-    simulated = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={layout.devices}"
     command = [sys.executable, __file__, f"--layout={json.dumps(dataclasses.asdict(layout))}"]
-    environment = os.environ | {"XLA_FLAGS": simulated, "JAX_PLATFORMS": "cpu"}
+    environment = memory.simulating(layout.devices)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True)
     return json.loads(done.stdout)
 
@@ -71,9 +68,9 @@ def main() -> None:
         print(json.dumps(measure(Layout(**json.loads(values.layout)))), flush=True)
         return
     path = Path(values.results_dir) / "scaling.csv"
-    there = pd.read_csv(path, keep_default_na=False)[SETTING].to_dict("records") if path.exists() else []
+    there = set() if values.force else memory.measured(path)
     for layout in layouts(values.batch_size, [int(count) for count in values.devices]):
-        if values.force or dataclasses.asdict(layout) not in there:
+        if layout not in there:
             logging.info("compiling %s", layout)
             measurement.save(path, [_in_child(layout) | measurement.circumstances()], SETTING)
     print(measurement.told(path))

@@ -81,11 +81,16 @@ def _told_apart() -> Iterator[None]:
         return
     logging.set_verbosity(logging.WARNING)
     with (
-        marked_progress(f"[process {jax.process_index()} of {jax.process_count()}] "),
+        marked_progress(_whose()),
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stdout(nowhere),
     ):
         yield
+
+
+def _whose() -> str:
+    """The mark of this process's lines, where several hosts share a terminal."""
+    return f"[process {jax.process_index()} of {jax.process_count()}] "
 
 
 def _end(last_words: str, status: int) -> None:
@@ -93,7 +98,7 @@ def _end(last_words: str, status: int) -> None:
     if not hosts.are_several():
         print(last_words, file=sys.stderr)
         sys.exit(status)
-    print(f"[process {jax.process_index()} of {jax.process_count()}] {last_words}", file=sys.stderr, flush=True)
+    print(_whose() + last_words, file=sys.stderr, flush=True)
     os._exit(status)
 
 
@@ -101,7 +106,7 @@ def _end_with_the_lost(error: jax.errors.JaxRuntimeError) -> None:
     """Ends a process whose collective operation failed: another one is gone, and JAX names it when it is missed."""
     why = (str(error).splitlines() or ["no reason"])[0][:200]
     print(
-        f"[process {jax.process_index()} of {jax.process_count()}] error: another process is gone ({why}); JAX says in "
+        f"{_whose()}error: another process is gone ({why}); JAX says in "
         f"up to {several_hosts.HEARTBEAT_S} seconds which one; {GOES_ON}",
         file=sys.stderr,
         flush=True,

@@ -21,7 +21,7 @@ from can.methods import method_class
 from can.methods.supervised import Supervised
 from can.models.fingerprint import fingerprint_of
 from can.runs import EvalRecord
-from can.sharding import copied, make_mesh, put
+from can.sharding import make_mesh, put_copies
 from experiments.harness.evaluations import labelled
 from experiments.harness.evaluations.finetune import Finetune
 from experiments.harness.evaluations.records import records_of
@@ -61,8 +61,7 @@ class Robustness:
         sets = [entry for entry in images.values() if isinstance(entry, shifts.ShiftedSet)]
         graphdef, params = nnx.split(_classifier(setting, run, images))
         fingerprint = fingerprint_of(params, run.config.model, run.config.model.image_size)
-        mesh = make_mesh()
-        params = put(params, jax.tree.map(lambda _: copied(mesh), params))
+        params = put_copies(params, make_mesh())
 
         @jax.jit
         def logits(params: nnx.State, images: Array) -> Array:
