@@ -10,8 +10,9 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,13 +26,15 @@ from can.errors import DataError
 from can.runs import RunDir
 from experiments import tune_laptop
 from experiments.harness import cli, flags
+from experiments.harness.evaluations import EVALS
+from experiments.harness.evaluations.finetune import Finetune
 from experiments.harness.methods import METHODS, preset
-from experiments.harness.scales import scale_named
+from experiments.harness.scales import Scale, scale_named
 from experiments.harness.setting import Setting
-from experiments.harness.spec import resolve
+from experiments.harness.spec import Need, resolve
 from experiments.tune_laptop import STAGES, Stage
 
-EVAL, METRIC = "linear_probe", "top1"
+METRIC = "top1"
 MEAN = "mean of the methods"
 GAIN = "their mean, less untrained"
 UNTRAINED = "random"
@@ -61,8 +64,8 @@ def page(setting: Setting) -> tuple[Page, pd.DataFrame]:
     """All stages as text, and a line a trial. Raises DataError as `render` does."""
     made = Page(f"# What the scale `{setting.scale.name}` was chosen by")
     made.add(
-        "Top-1 in % of a linear probe on held-out training images, mean ± standard deviation (seeds). "
-        "The test set is not read. What is chosen is in bold."
+        "Top-1 in % on held-out training images, of a linear probe where nothing else is said, mean ± standard "
+        "deviation (seeds). The test set is not read. What is chosen is in bold."
     )
     frames = []
     runs = {source: by_config(folder) for source, folder in _folders(setting).items()}
@@ -92,14 +95,20 @@ def files(published: Path) -> dict[Path, str]:
 
 
 def by_config(folder: Path) -> Runs:
-    """The finished trials below a folder, whatever they are called; of several of one configuration the first."""
+    """The evaluated trials below a folder, whatever they are called."""
     there: Runs = {}
-    for path in sorted(folder.glob(f"*/eval-{EVAL}.json")):
+    for path in sorted(folder.glob("*/config.json")):
         run = RunDir(folder.parent, folder.parent, folder.name, path.parent.name)
-        alike = there.setdefault(dataclasses.replace(run.config, seed=0), [])
-        if run.config.seed not in [other.config.seed for other in alike]:  # a copy, or one run in two roles
-            alike.append(run)
+        if any(path.parent.glob("eval-*.json")):
+            there.setdefault(dataclasses.replace(run.config, seed=0), []).append(run)
     return there
+
+
+def runs_of(need: Need, there: Runs, scale: Scale) -> list[RunDir]:
+    """The runs of a trial that are judged, one a seed: of several, such as copies, the first."""
+    (judge,) = need.evals
+    judged = [run for run in there.get(resolve(scale, need.spec, 0), ()) if run.has_eval(judge)]
+    return list({run.config.seed: run for run in reversed(judged)}.values())[::-1]
 
 
 def trials(stage: Stage, there: Runs, setting: Setting) -> pd.DataFrame:
@@ -110,19 +119,20 @@ def trials(stage: Stage, there: Runs, setting: Setting) -> pd.DataFrame:
     """
     lines = []
     protocols = set()
-    for choice, specs in stage.trials.items():
-        for spec in specs:
-            for run in there.get(resolve(setting.scale, spec, 0), ()):
-                evaluated = run.read_eval(EVAL)
-                protocols.add(json.dumps(evaluated.protocol, sort_keys=True))
+    for choice, needs in stage.trials.items():
+        for need in needs:
+            (judge,) = need.evals
+            for run in runs_of(need, there, setting.scale):
+                evaluated = run.read_eval(judge)
+                protocols.add(json.dumps(_shared(evaluated.protocol, judge), sort_keys=True))
                 optim = run.config.optim
                 values = [record["value"] for record in evaluated.records if record["metric"] == METRIC]
                 if not values or "test" not in evaluated.protocol:
-                    raise DataError(f"{run.eval_path(EVAL)} is damaged (it has no {METRIC} of a test set): delete it")
+                    raise DataError(f"{run.eval_path(judge)} is damaged (it has no {METRIC} of a test set): delete it")
                 lines.append(
                     dict(
                         choice=choice,
-                        method=spec.method,
+                        method=need.spec.method,
                         seed=run.config.seed,
                         images=optim.total_steps * optim.batch_size,
                         held_out=evaluated.protocol["test"],
@@ -130,22 +140,31 @@ def trials(stage: Stage, there: Runs, setting: Setting) -> pd.DataFrame:
                     )
                 )
     if len(protocols) > 1:
-        raise DataError(f"the trials of {stage.title!r} were judged by different probes: {protocols}")
+        raise DataError(f"the trials of {stage.title!r} were not judged alike: {protocols}")
     return pd.DataFrame(lines)
 
 
-def finished(folder: Path) -> list[RunDir]:
-    """The trials below a folder that some stage asks for."""
-    scale = scale_named(tune_laptop.SCALE)
-    asked = {resolve(scale, need.spec, 0) for stage in STAGES.values() for need in stage.needs}
-    return [run for config, runs in by_config(folder).items() if config in asked for run in runs]
+def _shared(protocol: Mapping[str, Any], judge: str) -> dict[str, Any]:
+    """A trial's protocol less what it tries."""
+    tried = {"name"} | set(evaluation.changes if isinstance(evaluation := EVALS[judge], Finetune) else ())
+    return {name: value for name, value in protocol.items() if name not in tried}
+
+
+def finished(folder: Path) -> dict[RunDir, list[str]]:
+    """The trials below a folder that some stage asks for, each with the evaluations that judge it."""
+    scale, there = scale_named(tune_laptop.SCALE), by_config(folder)
+    found: dict[RunDir, list[str]] = {}
+    for need in dict.fromkeys(need for stage in STAGES.values() for need in stage.needs):
+        for run in runs_of(need, there, scale):
+            found.setdefault(run, []).extend(need.evals)
+    return found
 
 
 def choices(stage: Stage, found: pd.DataFrame) -> list[Choice]:
     """The best choice of each method, or of all together, among the choices that every one of them has tried."""
     means = _means(found)
     if stage.by_method:
-        return [Choice(method, means.loc[method].idxmax()) for method in _trained(means)]
+        return [Choice(method, means.loc[method].idxmax()) for method in means.index if method in METHODS]
     overall = means.loc[GAIN if stage.by_gain else MEAN].dropna()
     return [Choice(MEAN, overall.idxmax())] if len(overall) else []
 

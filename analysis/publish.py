@@ -70,8 +70,7 @@ def publish_trials(own: Path, published: Path) -> str:
 
     Raises DataError, before anything is copied, if there are none, or one was not made by a clean commit.
     """
-    runs = make_tuning.finished(own)
-    files = {run: _files(run, [make_tuning.EVAL]) for run in runs}
+    files = {run: _files(run, evals) for run, evals in make_tuning.finished(own).items()}
     if not files:
         raise DataError(f"no finished trials in {own}")
     for path in chain.from_iterable(files.values()):

@@ -2,9 +2,9 @@
 
     bash experiments/tune_laptop.sh [--stages=learning_rate,lambda_infonce] [--seeds=0,1,2] [--dry_run]
 
-A linear probe judges them on the last 10,000 of CIFAR-10's training images; it learns from the first 40,000, and the
-test set is not read. Results go to `results/tuning/`. A trial states all that a later choice has changed, so that
-`python analysis/make_tuning.py` finds it whatever the scale is today.
+A linear probe, or finetuning where that is chosen, judges them on the last 10,000 of CIFAR-10's training images; it
+learns from the first 40,000, and the test set is not read. Results go to `results/tuning/`. A trial states all that a
+later choice has changed, so that `python analysis/make_tuning.py` finds it whatever the scale is today.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from absl import flags
 
 from can.errors import check_choice
 from experiments.harness import cli, table
+from experiments.harness.evaluations import EVALS
+from experiments.harness.evaluations.finetune import Finetune
 from experiments.harness.setting import PUBLISHED, REPOSITORY, RESULTS
 from experiments.harness.spec import Need, Spec
 
@@ -33,21 +35,21 @@ class Stage:
     Attributes:
       title: what was chosen.
       rule: how, in a sentence.
-      trials: by what distinguishes them, the runs of a choice, one a method.
+      trials: by what distinguishes them, the runs of a choice, one a method, each with the evaluation that judges it.
       by_method: whether each method has the choice that is best for it; else one has to be best on average.
       by_gain: whether that is the average of what training adds to an untrained encoder, not of the accuracy.
     """
 
     title: str
     rule: str
-    trials: Mapping[str, tuple[Spec, ...]]
+    trials: Mapping[str, tuple[Need, ...]]
     by_method: bool = False
     by_gain: bool = False
 
     @property
     def needs(self) -> tuple[Need, ...]:
         """The runs with their evaluation."""
-        return tuple(Need(spec) for specs in self.trials.values() for spec in specs)
+        return tuple(need for needs in self.trials.values() for need in needs)
 
 
 # What the first trials had: every field that a later choice has changed since.
@@ -62,38 +64,62 @@ IMAGES = 42_624  # of a method; at 24 pixels and patches of 4 the three take sev
 RATES = (1.5e-3, 3e-3, 6e-3, 1.2e-2)
 
 
-def _trial(method: str, images: int = IMAGES, **chosen: Any) -> Spec:
+def _trial(method: str, images: int = IMAGES, **chosen: Any) -> Need:
     """A run on the uncurated images, as the first trials were but for what is `chosen`; nobody trains the UNTRAINED."""
     fields = FIRST | FIRST_OF.get(method, {}) | chosen
     if method in UNTRAINED:
-        return Spec(method, "micro", "jft", 0).but(**fields)
+        return Need(Spec(method, "micro", "jft", 0).but(**fields))
     length = dict(total_steps=images // fields["batch_size"], warmup_epochs=40)  # a twentieth
-    return Spec(method, "micro", "jft", 800).but(**fields, **length)
+    return Need(Spec(method, "micro", "jft", 800).but(**fields, **length))
 
 
-def _all(images: int = IMAGES, **chosen: Any) -> tuple[Spec, ...]:
+def _all(images: int = IMAGES, **chosen: Any) -> tuple[Need, ...]:
     """The three methods."""
     return tuple(_trial(method, images, **chosen) for method in FIRST_OF)
 
 
-def _shape(images: int, **shape: Any) -> tuple[Spec, ...]:
+def _shape(images: int, **shape: Any) -> tuple[Need, ...]:
     """The three methods and what nobody trains."""
     return (*_all(images, **shape), *(_trial(method, **shape) for method in UNTRAINED))
 
 
-def _width(images: int, **shape: Any) -> tuple[Spec, ...]:
+def _width(images: int, **shape: Any) -> tuple[Need, ...]:
     """The three methods as the other stages have left them, on another shape of ViT-L's role."""
     chosen = dict(batch_size=32, crop_area_min=0.6) | shape
     rates = {"can": dict(base_lr=3e-3, lambda_infonce=0.25), "simclr": dict(base_lr=3e-3), "mae": dict(base_lr=6e-3)}
     return (*(_trial(method, images, **chosen | rate) for method, rate in rates.items()), _trial("random", **chosen))
 
 
-def _figure_8(**chosen: Any) -> tuple[Spec, ...]:
+def _figure_8(**chosen: Any) -> tuple[Need, ...]:
     """CAN as Figure 8 has it: ViT-B, 100 epochs of IN-1K."""
     fields = dict(sigma_max=0.05, lambda_reconstruct=0.7) | chosen
-    return (Spec("can", "vit_b", "in1k", 100).but(**fields),)
+    return (Need(Spec("can", "vit_b", "in1k", 100).but(**fields)),)
 
 
+def _finetuning(recipe: str, **changes: Any) -> str:
+    """The name of the evaluation that a trial of finetuning is; it is one of EVALS from now on."""
+    name = "_".join([f"finetune_{recipe}", *(f"{field}{value:g}" for field, value in changes.items())])
+    EVALS[name] = Finetune(recipe, name, **changes)
+    return name
+
+
+def _finetuned(**changes: Any) -> tuple[Need, ...]:
+    """The three methods, ViT-B, 800 epochs of JFT-300M, finetuned otherwise."""
+    return tuple(Need(Spec(method, "vit_b", "jft", 800), (_finetuning("paper", **changes),)) for method in FIRST_OF)
+
+
+def _from_scratch(**changes: Any) -> tuple[Need, ...]:
+    """An untrained ViT-B, finetuned otherwise."""
+    return (Need(Spec("random", "vit_b", "jft", 0), (_finetuning("scratch", **changes),)),)
+
+
+FINETUNING: dict[str, dict[str, float]] = {
+    "0.003": dict(base_lr=3e-3, mixup=0.0),
+    "0.01": dict(base_lr=1e-2, mixup=0.0),
+    "0.03": dict(base_lr=3e-2, mixup=0.0),
+    "0.01, mixup 0.8": dict(base_lr=1e-2, mixup=0.8),
+    "0.03, mixup 0.8": dict(base_lr=3e-2, mixup=0.8),
+}
 _MEAN = "The rule: the highest mean of the methods"
 _FIGURE_8 = "The rule: the highest mean over the seeds (Figure 8's sweep); carried to every other run"
 STAGES: dict[str, Stage] = {
@@ -159,6 +185,17 @@ STAGES: dict[str, Stage] = {
         "CAN's weight of reconstruction, λ, against denoising, 1 − λ",
         f"{_FIGURE_8}. The paper does not print λ; 0.7 is its authors' later code's.",
         {f"{weight:g}": _figure_8(lambda_infonce=0.25, lambda_reconstruct=weight) for weight in (0.5, 0.7, 0.9)},
+    ),
+    "finetuning": Stage(
+        "Finetuning's base learning rate, without and with mixup",
+        f"{_MEAN}, which are all finetuned alike.",
+        {choice: _finetuned(**changes) for choice, changes in FINETUNING.items()},
+    ),
+    "from_scratch": Stage(
+        "Training from scratch: base learning rate, without and with mixup",
+        "The rule: the highest mean over the seeds.",
+        {choice: _from_scratch(**changes) for choice, changes in FINETUNING.items()},
+        by_method=True,
     ),
 }
 

@@ -207,17 +207,19 @@ def test_a_damaged_last_checkpoint_is_not_taken_for_the_finetuned_model_and_made
 
 
 def test_the_recipes_are_those_of_the_papers():
-    paper = scales.scale_named("paper").finetune
+    scale = scales.scale_named("paper")
+    paper = scale.finetune
     assert (paper.base_lr, paper.layer_decay, paper.weight_decay, paper.mixup) == (5e-4, 0.65, 0.005, 0)  # Table 9
-    large = dataclasses.replace(paper, **scales.recipe("mae", "L"))
+    large = dataclasses.replace(paper, **scale.recipe("mae", "L"))
     assert (large.base_lr, large.layer_decay, large.epochs, large.drop_path) == (1e-3, 0.75, 50, 0.2)
     assert (large.weight_decay, large.mixup, large.cutmix) == (0.05, 0.8, 1.0)
     # main_finetune.py: --aa=rand-m9-mstd0.5-inc1, timm's Mixup in its mode "batch", --min_lr, --global_pool
-    small = dataclasses.replace(scales.scale_named("smoke").finetune, **scales.recipe("mae", "micro"))
+    smoke = scales.scale_named("smoke")
+    small = dataclasses.replace(smoke.finetune, **smoke.recipe("mae", "micro"))
     assert (small.weight_decay, small.mixup, small.cutmix, small.mix_share_of) == (0.05, 0.8, 1.0, "batch")
     assert (small.rand_augment_policy, small.rand_augment_std, small.last_lr) == ("timm", 0.5, 1e-6)
     assert small.norm_after_pool and not paper.norm_after_pool
-    scratch = dataclasses.replace(paper, **scales.recipe("scratch", "L"))
+    scratch = dataclasses.replace(paper, **scale.recipe("scratch", "L"))
     assert (scratch.layer_decay, scratch.mixup, scratch.base_lr) == (1.0, 0.8, 5e-4)
 
 
@@ -235,7 +237,7 @@ def test_he_et_als_own_recipe_pools_before_a_new_norm_and_trains():
 
 
 def test_his_whole_recipe_is_one_training_step(tmp_path):
-    config = dataclasses.replace(FULL, **scales.recipe("mae", "micro"), max_steps=1)
+    config = dataclasses.replace(FULL, **scales.scale_named("smoke").recipe("mae", "micro"), max_steps=1)
     found = evaluate(encoder(), stripes(96, 0), stripes(23, 1), config, seed=1, work_dir=tmp_path)
     assert np.isfinite(found["loss"]) and 0 <= found["top1"] <= 1
 

@@ -18,6 +18,7 @@ from can.errors import DataError
 from can.files import write_json
 from can.runs import Evaluated, RunDir
 from experiments import tune_laptop
+from experiments.harness.evaluations import EVALS
 from experiments.harness.scales import SCALES
 from experiments.harness.setting import PUBLISHED, Setting
 from experiments.harness.spec import Spec, resolve
@@ -30,7 +31,7 @@ PROTOCOL = {"name": "linear_probe", "test": f"cifar10 {HELD_OUT['test_split']}"}
 
 
 def of_method(stage: Stage, choice: str, method: str) -> Spec:
-    return next(spec for spec in stage.trials[choice] if spec.method == method)
+    return next(need.spec for need in stage.trials[choice] if need.spec.method == method)
 
 
 def add(folder: Path, spec: Spec, seed: int, top1: float, git: Any = COMMIT, **protocol: Any) -> RunDir:
@@ -78,7 +79,7 @@ def test_what_is_chosen_for_all_is_best_on_average_among_what_all_have_tried(tmp
 def test_trials_that_were_judged_otherwise_are_not_compared(tmp_path: Path) -> None:
     add(tmp_path, of_method(RATES, "0.003", "can"), 0, 50)
     add(tmp_path, of_method(RATES, "0.006", "can"), 0, 60, test="cifar10 test")
-    with pytest.raises(DataError, match="were judged by different probes"):
+    with pytest.raises(DataError, match="were not judged alike"):
         trials(RATES, by_config(tmp_path / SCALE), LAPTOP)
 
 
@@ -133,7 +134,7 @@ def chosen_fields(stage: Stage) -> Iterator[tuple[Spec, str]]:
     """Of the published trials: what was chosen for a method, and each field of it that the stage varied."""
     found = trials(stage, by_config(PUBLISHED / "tuning" / SCALE), LAPTOP)
     for choice in choices(stage, found):
-        for spec in stage.trials[choice.best]:
+        for spec in (need.spec for need in stage.trials[choice.best]):
             if choice.method in (spec.method, make_tuning.MEAN) and spec.method in set(found["method"]):
                 tried = [of_method(stage, name, spec.method) for name in stage.trials]
                 for field in {field for other in tried for field, _ in set(other.overrides) ^ set(spec.overrides)}:
@@ -146,10 +147,26 @@ def flat(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for group in values.values() if isinstance(group, dict) for name, value in group.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if name not in ASKED_AGAIN])
+FINETUNED = ("finetuning", "from_scratch")
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name not in (*ASKED_AGAIN, *FINETUNED)])
 def test_the_scale_has_what_its_trials_chose(name: str) -> None:
     chosen = list(chosen_fields(STAGES[name]))
     assert chosen
     for spec, field in chosen:
         has = resolve(LAPTOP.scale, dataclasses.replace(spec, overrides=()), 0).to_dict()
         assert flat(has)[field] == dict(spec.overrides)[field], (spec, field)
+
+
+def test_trials_of_finetuning_are_told_apart_by_their_evaluations_of_one_run(tmp_path: Path) -> None:
+    stage = STAGES["from_scratch"]
+    (spec,) = (need.spec for need in stage.trials["0.003"])
+    run = add(tmp_path, spec, 0, 10)
+    for choice, top1 in (("0.003", 0.5), ("0.01", 0.6), ("0.01, mixup 0.8", 0.4)):
+        (judge,) = stage.trials[choice][0].evals
+        protocol = PROTOCOL | {"name": judge} | dict(EVALS[judge].changes, epochs=2)
+        Evaluated(protocol, {}, {"git": COMMIT}, [dict(metric="top1", value=top1, n=10_000, seed=0)]).write(
+            run.eval_path(judge)
+        )
+    assert shown(stage, tmp_path) == [["untrained", "50.0 (1)", "**60.0 (1)**", "40.0 (1)"]]

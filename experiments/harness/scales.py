@@ -58,6 +58,13 @@ class Scale:
     model_overrides: dict[str, Any] = field(default_factory=dict)
     workers: int = 0  # processes that decode JPEGs
     run_memory_gb: float | None = None  # of one run, where a table makes a run on each core of a CPU at the same time
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # what one of RECIPES has otherwise here
+
+    def recipe(self, name: str, size: str) -> dict[str, Any]:
+        """The fields of FinetuneConfig that a recipe sets for a size of model."""
+        check_choice("finetuning recipe", name, RECIPES)
+        of_size = MAE_RECIPE.get(size, {}) if name == "mae" else {}
+        return RECIPES[name] | of_size | self.recipes.get(name, {})
 
 
 SMOKE_AUGMENT = dict(crop_area_min=0.3)  # the object must stay recognisable in 28 pixels
@@ -203,9 +210,3 @@ def scale_named(name: str) -> Scale:
     """Raises ConfigError, with the nearest name, for an unknown scale."""
     check_choice("scale", name, SCALES)
     return SCALES[name]
-
-
-def recipe(name: str, size: str) -> dict[str, Any]:
-    """The fields of FinetuneConfig that a recipe sets for a size of model, whatever the scale."""
-    check_choice("finetuning recipe", name, RECIPES)
-    return RECIPES[name] | (MAE_RECIPE.get(size, {}) if name == "mae" else {})

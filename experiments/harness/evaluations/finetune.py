@@ -1,4 +1,4 @@
-"""Finetuning of a run's encoder on the labelled data of its scale, by one of the recipes of `scales.RECIPES`."""
+"""Finetuning of a run's encoder on the labelled data of its scale, by a recipe of `Scale.recipe`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from can.evals import finetune as finetuning
 from can.files import write_atomic
 from can.runs import EvalRecord
 from can.sharding import make_mesh
-from experiments.harness import scales
 from experiments.harness.evaluations import labelled
 from experiments.harness.evaluations.records import records_of
 from experiments.harness.setting import Run, Setting
@@ -29,14 +28,15 @@ LATER = frozenset({"rand_augment_policy", "rand_augment_std", "mix_share_of", "l
 class Finetune:
     """See `can.evals.finetune`. The curve goes to `<name>.csv` beside the results."""
 
-    def __init__(self, recipe: str) -> None:
-        self.recipe = recipe
-        self.name = "finetune" if recipe == "paper" else f"finetune_{recipe}"
+    def __init__(self, recipe: str, name: str | None = None, **changes: Any) -> None:
+        """`name`, `changes`: of a trial, which changes fields of the recipe (experiments/tune_laptop.py)."""
+        self.recipe, self.changes = recipe, changes
+        self.name = name or ("finetune" if recipe == "paper" else f"finetune_{recipe}")
 
     def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
         """The recipe's, and the splits."""
         if self.recipe == "scratch" and run.config.optim.total_steps:
-            raise ConfigError("finetune_scratch trains an untrained encoder: pass --method=random, or --eval=finetune")
+            raise ConfigError(f"{self.name} trains an untrained encoder: pass --method=random, or --eval=finetune")
         config = dataclasses.asdict(self._config(setting, run))
         usual = {field.name: field.default for field in dataclasses.fields(FinetuneConfig)}
         stated = {name: value for name, value in config.items() if name not in LATER or value != usual[name]}
@@ -71,5 +71,5 @@ class Finetune:
         return run.folder.work / self.name
 
     def _config(self, setting: Setting, run: Run) -> FinetuneConfig:
-        recipe = scales.recipe(self.recipe, run.config.model.size)
+        recipe = setting.scale.recipe(self.recipe, run.config.model.size) | self.changes
         return dataclasses.replace(setting.scale.finetune, **recipe | dict(setting.finetune))
