@@ -207,8 +207,8 @@ def set_defaults() -> None:
         published_dir=PUBLISHED / "tuning",
         workdir=REPOSITORY / "checkpoints" / "tuning",
     )
-    for name, value in (HELD_OUT | {name: str(folder / "tuning") for name, folder in folders.items()}).items():
-        flags.FLAGS.set_default(name, value)
+    for name, value in (HELD_OUT | folders).items():
+        flags.FLAGS.set_default(name, str(value))
 
 
 def _main() -> None:

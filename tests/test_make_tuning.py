@@ -123,6 +123,8 @@ def test_a_stage_is_made_and_shown_by_its_command(run_python, tmp_path: Path) ->
     assert planned.stdout.count("can/micro/800/") == 2 and "missing: about" in planned.stdout
     shown_after_each = make_tuning.render(dataclasses.replace(LAPTOP, results_dir=tmp_path), brief=True)
     assert shown_after_each == "# What the scale `laptop` was chosen by"
+    page = run_python(Path(make_tuning.__file__), f"--results_dir={tmp_path / 'none'}").stdout
+    assert "Chosen: CAN 0.003, SimCLR 0.003, MAE 0.006." in page  # of the published trials
     refused = run_python(script, "--stages=crops", check=False)
     assert refused.returncode == 1 and refused.stderr.startswith("error: unknown stage 'crops'; did you mean 'crop'?")
 
