@@ -84,6 +84,8 @@ SMALL_FINETUNE = FinetuneConfig(
     erase_prob=0.0,
     crop_area_min=0.6,
 )
+# Two epochs are too few for mixup (the stage `from_scratch` of experiments/tune_laptop.py).
+SMALL_RECIPES = {"scratch": dict(mixup=0.0)}
 # What a recipe changes in a scale's finetuning: "paper" is Table 9 (Sec. 4.1), "mae" is He et al. (2022, App. A.2),
 # "scratch" is Table 9 with mixup, for an encoder that nothing was learnt with and whose layers all learn alike.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -141,6 +143,7 @@ SCALES = {
             augment=SMALL_AUGMENT,
             linear_probe=SMALL_PROBE,
             finetune=SMALL_FINETUNE,
+            recipes=SMALL_RECIPES,
             few_shot=FewShotConfig(),
             checkpoint_every=500,
             log_every=100,
