@@ -58,6 +58,8 @@ class Scale:
     model_overrides: dict[str, Any] = field(default_factory=dict)
     workers: int = 0  # processes that decode JPEGs
     run_memory_gb: float | None = None  # of one run, where a table makes a run on each core of a CPU at the same time
+    checkpoint_seconds: float | None = None  # a checkpoint is also made so long after the last one
+    keep_every: int | None = None  # steps whose checkpoints are kept for good
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # what one of RECIPES has otherwise here
 
     def recipe(self, name: str, size: str) -> dict[str, Any]:
@@ -184,6 +186,7 @@ SCALES = {
             finetune=FinetuneConfig(),
             few_shot=FewShotConfig(),
             checkpoint_every=1000,
+            checkpoint_seconds=600,
             log_every=50,
             workers=16,
         ),
@@ -202,6 +205,7 @@ SCALES = {
             finetune=FinetuneConfig(),
             few_shot=FewShotConfig(resolution="bit"),
             checkpoint_every=1000,
+            checkpoint_seconds=600,
             log_every=50,
             workers=8,
         ),
