@@ -33,7 +33,7 @@ from hosts import REPOSITORY, Hosts  # noqa: E402  behind the path
 from experiments.benchmarks import measurement  # noqa: E402
 
 ALL_END_S = 60.0
-RUN = ("pretrain.py", "--scale=smoke", "--method=can", "--total_steps=40", "--checkpoint_every=1", "--name=run")
+RUN = ("pretrain.py", "--scale=smoke", "--method=can", "--total_steps=10", "--checkpoint_every=1", "--name=run")
 Row = dict[str, Any]
 
 
