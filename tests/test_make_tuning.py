@@ -19,6 +19,7 @@ from can.files import write_json
 from can.runs import Evaluated, RunDir
 from experiments import tune_laptop
 from experiments.harness.evaluations import EVALS
+from experiments.harness.evaluations.finetune import Finetune
 from experiments.harness.scales import SCALES
 from experiments.harness.setting import PUBLISHED, Setting
 from experiments.harness.spec import Spec, resolve
@@ -159,6 +160,19 @@ def test_the_scale_has_what_its_trials_chose(name: str) -> None:
     for spec, field in chosen:
         has = resolve(LAPTOP.scale, dataclasses.replace(spec, overrides=()), 0).to_dict()
         assert flat(has)[field] == dict(spec.overrides)[field], (spec, field)
+
+
+@pytest.mark.parametrize("name", FINETUNED)
+def test_finetuning_is_as_its_trials_chose(name: str) -> None:
+    stage = STAGES[name]
+    found = trials(stage, by_config(PUBLISHED / "tuning" / SCALE), LAPTOP)
+    (chosen,) = choices(stage, found)
+    for need in stage.trials[chosen.best]:
+        tried = EVALS[need.evals[0]]
+        assert isinstance(tried, Finetune)
+        recipe = LAPTOP.scale.recipe(tried.recipe, "nano")
+        has = dataclasses.asdict(dataclasses.replace(LAPTOP.scale.finetune, **recipe))
+        assert {field: has[field] for field in tried.changes} == tried.changes
 
 
 def test_trials_of_finetuning_are_told_apart_by_their_evaluations_of_one_run(tmp_path: Path) -> None:
