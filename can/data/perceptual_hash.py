@@ -13,7 +13,7 @@ def perceptual_hash(pixels: UInt8[np.ndarray, "height width channels"]) -> int:
     Args:
       pixels: RGB, or RGBA multiplied by alpha, which is laid on white.
     """
-    grey = pixels[..., :3].astype(np.float32).mean(-1)
+    grey = cv2.transform(pixels[..., :3].astype(np.float32), np.ones((1, 3), np.float32)) / 3  # exact sums
     if pixels.shape[-1] == 4:
         grey += 255 - pixels[..., 3]
     small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
