@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from analysis.lib.web_tables import TABLES as WEB_TABLES
 from can.data import EncodedImages, load
 from can.data.make_web_images import main, make_web_images
 from can.data.perceptual_hash import perceptual_hash
@@ -176,6 +177,14 @@ def test_without_beam_a_line_says_what_to_install(tmp_path, monkeypatch, capsys)
         main([f"--source={tmp_path}", f"--data_dir={tmp_path}"])
 
 
+def test_the_predicted_cost_is_300_million_images_at_the_measured_rate(tmp_path):
+    row = "side,images,bytes_per_image,reading_per_s,decoding_per_s,comparing_per_s,images_per_core_s\n"
+    (tmp_path / "web_images.csv").write_text(row + "256,3000,50000,9000,900,800,250\n")
+    table = WEB_TABLES["web_images"].markdown(tmp_path)
+    cells = [cell.strip() for cell in table.splitlines()[2].split("|")[1:-1]]
+    assert cells == ["256", "50", "3,000", "9,000", "900", "800", "250", "333", "15.0"]  # 3e8 / 250 / 3600
+
+
 # From here on with Beam.
 
 LIMITS = Limits(min_side=60)
@@ -325,6 +334,20 @@ def test_a_shard_that_changed_after_it_was_looked_at_is_an_error(beam, shards, t
 
     with pytest.raises(DataError, match="has changed"):
         list(pipeline._copy((("0.tar", str(shards[0] / "0.tar")), [11, 12]), 0, ""))
+
+
+def test_parquet_files_are_shards_too_and_large_images_are_scaled_down(beam, shards, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    small, large = jpeg(scene(200)), jpeg(scene(201, 200, 300))
+    (tmp_path / "shards").mkdir()
+    parquet.write_table(pyarrow.table({"jpg": [small, large, small]}), tmp_path / "shards" / "0.parquet")
+    found = make(tmp_path / "shards", tmp_path / "data", limits=Limits(min_side=60, max_side=100))
+    assert (found["read"], found["kept"], found["dropped"]["duplicate"]) == (3, 2, 1)
+    images = contents(tmp_path / "data")
+    assert small in images
+    assert sorted(decoded(image).shape for image in images) == [(72, 90, 3), (100, 150, 3)]
 
 
 def test_places_without_shards_are_an_error(beam, tmp_path):
