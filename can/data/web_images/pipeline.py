@@ -123,7 +123,8 @@ def _look_over(shard: Shard, work: str) -> Looked:
     looks: list[Look] = []
     try:
         with beam_files.opened(shard.path) as file:
-            looks.extend(look_at(name, data) for name, data in read_shard(file, shard.name))
+            for name, data in read_shard(file, shard.name):
+                looks.append(look_at(name, data))
     except (CutShard, BeamIOError, OSError) as error:  # not noted: the next start may be able to read it
         return Looked(shard, looks, str(error))
     beam_files.write_json(notes, looks)
