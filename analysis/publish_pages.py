@@ -20,13 +20,13 @@ from analysis import (
     make_table2,
     make_tuning,
 )
-from analysis.lib import resource_tables, scaling_tables, speed_tables, web_tables
+from analysis.lib import fault_tables, probe_cost, resource_tables, scaling_tables, speed_tables, web_tables
 from can.errors import DataError, check_choice
 from can.files import write_atomic
 from experiments.harness.scales import scale_named
 from experiments.harness.setting import PUBLISHED, REPOSITORY, Setting
 
-PAGES = ("README.md", "docs/performance.md", "docs/performance_appendix.md", "docs/scaling.md")
+PAGES = ("README.md", "docs/performance.md", "docs/performance_appendix.md", "docs/scaling.md", "docs/faults.md")
 MARKED = re.compile(r"(<!-- table: (\S+)(.*?) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -40,10 +40,13 @@ def scoreboard(published: Path, scale: str) -> str:
     return make_claims.finding(Setting(scale_named(scale), published_dir=published, results_dir=published))
 
 
-MEASURED = speed_tables.TABLES | resource_tables.TABLES | scaling_tables.TABLES | web_tables.TABLES
+MEASURED = (
+    speed_tables.TABLES | resource_tables.TABLES | scaling_tables.TABLES | fault_tables.TABLES | web_tables.TABLES
+)
 TABLES: dict[str, Callable[..., str]] = {
     "finding": finding,
     "scoreboard": scoreboard,
+    "probe_cost": probe_cost.table,
     **{name: table.markdown for name, table in MEASURED.items()},
 }
 

@@ -9,7 +9,7 @@ renames it to its step once it is whole. What is added:
   weight, without a word, with either of its formats. Process 0 compares them: about a second for each GB and core,
   once each time that a checkpoint is read (ViT-L with Adam's moments: 4 GB). So all files are compared even for a part.
 - When the latest checkpoint is damaged, the one before is used.
-- A full disk becomes a UserError.
+- A full disk becomes a UserError, on one of several hosts too: there orbax would wait for the others, and they for it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import logging
 import os
 import re
 import shutil
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,24 +31,26 @@ from absl import logging as absl_logging
 
 from can import hosts
 from can.checksums import find_damage, write_checksums
-from can.errors import UserError
+from can.errors import UserError, first_line
 from can.files import write_error
 
 PyTree = Any
+policies = ocp.training.preservation_policies
 
 
 class Checkpoints:
-    """The checkpoints of one run in `directory`, of which the latest `keep` are kept.
+    """The checkpoints of one run in `directory`: the latest `keep`, and those of the multiples of `keep_every`.
 
     The state is any pytree of arrays and plain numbers. Reading never changes the folder, so that a run can be
     evaluated while it trains. The first `save` clears away what a killed process left half-written, and the damaged
     checkpoints that `restore` passed over.
     """
 
-    def __init__(self, directory: Path, keep: int = 2) -> None:
+    def __init__(self, directory: Path, keep: int = 2, keep_every: int | None = None) -> None:
         self.directory = Path(directory).resolve()
         _check_path(self.directory)
-        self._keep = keep
+        kept_for_good = [] if keep_every is None else [policies.EveryNSteps(keep_every)]
+        self._kept = policies.AnyPreservationPolicy([policies.LatestN(keep), *kept_for_good])
         self._writer: ocp.training.Checkpointer | None = None
         self._last_step: int | None = None  # saved or restored by this object
         self._damaged: set[int] = set()  # passed over by `restore`
@@ -112,12 +115,17 @@ class Checkpoints:
             shutil.rmtree(self.directory, ignore_errors=True)
         hosts.wait_for_all("the checkpoints are cleared away")
 
+    def check(self) -> None:
+        """Raises UserError if saving in the background has failed; returns at once."""
+        if _orbax_errors.latest is not None:
+            self.wait()
+
     def wait(self) -> None:
         """Returns when everything is saved. Raises UserError if the disk was full, or it cannot be read back."""
         if self._writer is None:
             return
         try:
-            self._writer.wait()
+            _wait_or_fail(self._writer)
         except (OSError, ValueError) as error:
             self._unverified = None
             self._abandon_save(error)
@@ -151,14 +159,15 @@ class Checkpoints:
 
     def _open(self) -> ocp.training.Checkpointer:
         if self._writer is None:
-            _silence_orbax()
+            _orbax_errors.latest = None
+            logging.getLogger("absl").addFilter(_orbax_errors)
             context = ocp.Context()
             # Not the method itself: orbax copies what it is given, and with a method its object.
             context.asynchronous.post_finalization_callback = lambda: self._write_checksums()
             self._writer = ocp.training.Checkpointer(
                 self.directory,
                 context=context,
-                preservation_policy=ocp.training.preservation_policies.LatestN(self._keep),
+                preservation_policy=self._kept,
                 cleanup_tmp_directories=True,
             )
         return self._writer
@@ -166,7 +175,7 @@ class Checkpoints:
     def _abandon_save(self, error: OSError | ValueError) -> None:
         """Clears away what a failed save left. Raises UserError if the operating system refused it."""
         writer, self._writer = self._writer, None
-        if writer is not None:
+        if writer is not None and not hosts.are_several():  # of which this one alone may have failed
             with contextlib.suppress(OSError, ValueError):  # the same error once more
                 writer.close()
         for part in self.directory.glob("*.orbax-checkpoint-tmp*"):  # it may be what fills the disk
@@ -209,7 +218,7 @@ class Checkpoints:
                     break
             # Each process reads the same files, and so finds the same.
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                damage = _first_line(error)
+                damage = first_line(error)
             damaged[step] = damage
         else:
             if damaged:
@@ -312,16 +321,43 @@ def _os_error_code(error: Exception) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
+def _wait_or_fail(writer: ocp.training.Checkpointer) -> None:
+    """Returns when all is written, or raises what went wrong, without waiting for other hosts then."""
+    if not hosts.are_several():
+        writer.wait()
+        return
+    failed: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            writer.wait()
+        except BaseException as error:
+            failed.append(error)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    while waiting.is_alive() and _orbax_errors.latest is None:
+        waiting.join(0.1)
+    if error := _orbax_errors.latest or next(iter(failed), None):
+        raise error
 
 
-def _silence_orbax() -> None:
-    """Keeps orbax from logging the tracebacks of its threads: `Checkpoints` raises the error that they are about."""
-    logger = logging.getLogger("absl")
-    if _not_by_orbax not in logger.filters:
-        logger.addFilter(_not_by_orbax)
+class _OrbaxErrors(logging.Filter):
+    """Keeps orbax from logging the tracebacks of its threads: `Checkpoints` raises the errors that they are about.
+
+    Attributes:
+      latest: the error of a thread that saves, since `Checkpoints` began to write.
+    """
+
+    latest: BaseException | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log it."""
+        if "orbax" not in Path(record.pathname).parts:
+            return True
+        if record.exc_info and record.levelno >= logging.ERROR:
+            self.latest = record.exc_info[1]
+        return False
 
 
-def _not_by_orbax(record: logging.LogRecord) -> bool:
-    return "orbax" not in Path(record.pathname).parts
+_orbax_errors = _OrbaxErrors()

@@ -30,6 +30,11 @@ class DataError(UserError):
     """Data that is missing, damaged or of the wrong kind."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says first, at most 200 letters, or what it is where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     """Raises ConfigError naming the nearest valid choice unless `value` is one of `choices`."""
     choices = sorted(choices)

@@ -21,13 +21,14 @@ from can import keys, methods
 from can.augment import augment, normalize
 from can.augment.rand_augment import rand_augment
 from can.checkpoint import Checkpoints
+from can.checkpoint_due import CheckpointDue, multiple_of
 from can.config import RunConfig
 from can.data import ImageSet, batches, places_in_batch
-from can.errors import ConfigError, UserError
+from can.data.workers import FromWorkers
+from can.errors import ConfigError
 from can.files import write_json
 from can.gradients import gradients
 from can.methods import Batch, Method
-from can.models import ViT
 from can.models.fingerprint import fingerprint_of
 from can.optim import adamw, descend, learning_rate_schedule
 from can.runs import RunDir
@@ -75,7 +76,7 @@ def init_state(
     shardings = None if mesh is None else state_sharding(shapes, mesh)
 
     def init(key: PRNGKeyArray) -> TrainState:  # of the key, that all seeds may share the program
-        _, params, batch_stats = _split(new_method(config, num_classes, key))
+        _, params, batch_stats = split_method(new_method(config, num_classes, key))
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, adamw(config.optim).init(params))
 
     return graphdef, jax.jit(init, out_shardings=shardings)(keys.key(config.seed, "initialisation"))
@@ -85,7 +86,7 @@ def abstract_state(
     config: RunConfig, num_classes: int | None = None, mesh: jax.sharding.Mesh | None = None
 ) -> tuple[nnx.GraphDef, TrainState]:
     """As `init_state`, but shapes, types and shardings only: nothing is computed or allocated."""
-    graphdef, params, batch_stats = _split(nnx.eval_shape(partial(new_method, config, num_classes)))
+    graphdef, params, batch_stats = split_method(nnx.eval_shape(partial(new_method, config, num_classes)))
     step = jax.eval_shape(lambda: jnp.zeros((), jnp.int32))
     shapes = TrainState(step, params, batch_stats, jax.eval_shape(adamw(config.optim).init, params))
     if mesh is None:
@@ -157,6 +158,8 @@ def pretrain(
     mesh: jax.sharding.Mesh | None = None,
     workers: int = 0,
     checkpoint_every: int = 1000,
+    checkpoint_seconds: float | None = None,
+    keep_every: int | None = None,
     log_every: int = 50,
     skip_bad: bool = False,
 ) -> TrainState:
@@ -170,6 +173,9 @@ def pretrain(
       workers: processes that decode images, for sets that do not fit decoded in memory.
       checkpoint_every: steps between checkpoints, rounded up to a multiple of `log_every`, so that a row is never of
         two processes; changes no number.
+      checkpoint_seconds: a checkpoint is also made by the first row that comes so long after the last one.
+      keep_every: the checkpoints of its multiples, rounded up likewise, are made and kept for good; of the others, the
+        latest two.
       skip_bad: whether another image stands in for a damaged one, which is named and counted: see `batches`.
       log_every: steps between rows of `train.csv`, which hold the means over them; `param_norm` is that of the last.
 
@@ -180,7 +186,8 @@ def pretrain(
       Stopped: a signal asked for it; the state is saved, and the next call ends with the same numbers.
     """
     optim, last_step = config.optim, config.optim.last_step
-    checkpoint_every = -(-checkpoint_every // log_every) * log_every
+    keep_every = None if keep_every is None else multiple_of(log_every, keep_every)
+    due = CheckpointDue(multiple_of(log_every, checkpoint_every), checkpoint_seconds, keep_every)
     cls = methods.method_class(config.method.name)
     if not cls.needs_labels:
         images = images.without_labels()
@@ -191,7 +198,7 @@ def pretrain(
     key = keys.key(config.seed, "training")
     global_norm = jax.jit(optax.tree.norm)
 
-    with Checkpoints(run.checkpoints) as checkpoints:
+    with Checkpoints(run.checkpoints, keep_every=keep_every) as checkpoints:
         restored = checkpoints.restore(shapes)
         state, start_step = restored or (init_state(config, images.num_classes, mesh)[1], 0)
         clock = Clock(run.work / "clock.json", start_step)
@@ -231,13 +238,14 @@ def pretrain(
                     Failure(run.work).note(error.step, config.seed, places)
                     raise
                 skipped.check(done, optim.batch_size)
+                checkpoints.check()
                 interval.add(values)
                 speed = len(pending) * optim.batch_size / (time.perf_counter() - since)
                 pending.clear()
                 if row_ends:
                     last = {"param_norm": float(param_norm), "lr": schedule(step), "images_per_second": speed}
                     log.write(done, interval.take_mean() | last)
-                if ends or stop or done % checkpoint_every == 0:
+                if ends or stop or (row_ends and due.at(done)):
                     clock.save()
                     interval.save(done)
                     skipped.save(done)
@@ -275,7 +283,7 @@ def training_batches(
     *,
     workers: int = 0,
     skip_bad: bool = False,
-) -> grain.DatasetIterator[dict[str, Any]]:
+) -> grain.DatasetIterator[dict[str, Any]] | FromWorkers[dict[str, Any]]:
     """This host's rows of the run's batches from a step on; see `can.data.batches`."""
     return batches(
         images,
@@ -291,57 +299,15 @@ def training_batches(
     )
 
 
-def load_encoder(config: RunConfig, run: RunDir) -> ViT:
-    """The trained run's encoder as a module. Raises UserError if its last checkpoint is not here, or damaged."""
-    encoder = nnx.eval_shape(partial(new_method, config, num_classes=2)).encoder
-    graphdef, params = nnx.split(encoder)
-    if not jax.tree.leaves(params):  # raw pixels: there is nothing to read
-        return encoder
-    with Checkpoints(run.checkpoints) as checkpoints:
-        restored = checkpoints.restore_part("params", "encoder", example=params, step=config.optim.last_step)
-    if restored is None:
-        raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
-    _check_weights(restored[0], config, run)
-    return nnx.merge(graphdef, restored[0])
-
-
-def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) -> Method:
-    """The trained run's whole method: encoder, decoder, head, batch statistics.
-
-    `num_classes` is needed by methods that learn from labels. Raises UserError if the run's checkpoint is not on this
-    machine.
-    """
-    graphdef, params, batch_stats = _split(nnx.eval_shape(partial(new_method, config, num_classes)))
-    with Checkpoints(run.checkpoints) as checkpoints:
-        restored = checkpoints.restore_part("params", example=params, step=config.optim.last_step)
-        if restored is None:
-            raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
-        if jax.tree.leaves(batch_stats):
-            statistics = checkpoints.restore_part("batch_stats", example=batch_stats, step=config.optim.last_step)
-            assert statistics is not None
-            batch_stats = statistics[0]
-    method = nnx.merge(graphdef, restored[0], batch_stats)
-    _check_weights(nnx.split(method.encoder)[1], config, run)
-    return method
-
-
-def _check_weights(params: nnx.State, config: RunConfig, run: RunDir) -> None:
-    """Raises UserError if the checkpoint's encoder is not the one that the results are of."""
-    if run.pretrained and fingerprint_of(params, config.model, config.model.image_size) != run.weights:
-        raise UserError(
-            f"the checkpoint in {run.checkpoints} is of another training than {run.results}: "
-            "pass the --workdir that belongs to the results, or --force=train,evals"
-        )
-
-
 def _encoder_fingerprint(graphdef: nnx.GraphDef, state: TrainState, config: RunConfig, mesh: jax.sharding.Mesh) -> str:
-    """That of the encoder that `load_encoder` will load."""
+    """That of the encoder that `can.trained.load_encoder` will load."""
     _, params = nnx.split(nnx.merge(graphdef, state.params, state.batch_stats).encoder)
     # Parts of a parameter may be on other hosts, where this one cannot read them.
     whole = jax.jit(lambda params: params, out_shardings=jax.NamedSharding(mesh, jax.P()))(params)
     return fingerprint_of(whole, config.model, config.model.image_size)
 
 
-def _split(method: Method) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
+def split_method(method: Method) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
+    """Its structure, parameters and BatchNorm's statistics."""
     graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # flax's stub
     return graphdef, params, batch_stats

@@ -6,6 +6,8 @@ import contextlib
 import resource
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint.experimental.v1 as ocp
 import pytest
 from flax import nnx
 
+from can import hosts
 from can.checkpoint import Checkpoints
 from can.errors import UserError
 
@@ -179,6 +183,25 @@ def test_a_full_disk_is_one_line_and_leaves_the_previous_checkpoint(
     checkpoints.close()
     assert checkpoints.latest_step == 2
     assert capfd.readouterr().err == ""  # orbax logs its threads' tracebacks otherwise
+
+
+def test_one_of_several_hosts_whose_disk_is_full_does_not_wait_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orbax waits until all hosts have written, which they never have."""
+    monkeypatch.setattr(hosts, "are_several", lambda: True)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"x": noise(1), "n": 1}, wait=True)
+    monkeypatch.setattr(ocp.training.Checkpointer, "wait", lambda self: threading.Event().wait())
+    with files_limited_to(2**19):
+        with monkeypatch.context() as saved_before:
+            saved_before.setattr(checkpoints, "wait", lambda: None)
+            checkpoints.save(2, {"x": noise(1) + 1, "n": 2})
+        with pytest.raises(UserError, match="the disk is full"):
+            while True:
+                checkpoints.check()
+                time.sleep(0.01)
+    assert Checkpoints(tmp_path).restore({"x": noise(1), "n": 0})[0]["n"] == 1
 
 
 @pytest.fixture

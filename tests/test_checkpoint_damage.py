@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from absl import logging
 
-from can import checkpoint, data, train
+from can import checkpoint, data, train, trained
 from can.checkpoint import Checkpoints
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import UserError
@@ -247,7 +247,7 @@ def test_a_training_whose_latest_checkpoint_is_damaged_ends_with_the_same_number
         flip_a_byte(run.checkpoints / path.relative_to(whole.checkpoints))
         noticed = path.name == "SHA256SUMS" or path.parent != whole.checkpoints / "4"  # see above
         with pytest.raises(UserError, match="state/4 is damaged") if noticed else contextlib.nullcontext():
-            train.load_encoder(config, run)
+            trained.load_encoder(config, run)
         warnings.clear()
         found = pretrain(run)
         assert len(warnings) == noticed

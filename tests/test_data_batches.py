@@ -179,8 +179,10 @@ def test_worker_processes_make_the_same_batches(tmp_path, run_python):
         textwrap.dedent(
             """
             import itertools
+            import multiprocessing
             import numpy as np
             from can.data import batches, load
+            from can.errors import UserError
 
             def main():
                 images = load("folder:photos", "train", data_dir="data")
@@ -191,13 +193,21 @@ def test_worker_processes_make_the_same_batches(tmp_path, run_python):
                 for one, two in zip(*made, strict=True):
                     np.testing.assert_array_equal(one["image"], two["image"])
                 print("equal", made[1][4]["image"].shape)
+                multiprocessing.active_children()[0].kill()
+                try:
+                    while True:  # what is made already comes first
+                        next(iterator)
+                except UserError as error:
+                    print(error)
 
             if __name__ == "__main__":
                 main()
             """
         )
     )
-    assert "equal (4, 2, 16, 16, 3)" in run_python(script).stdout
+    said = run_python(script, timeout=120).stdout
+    assert "equal (4, 2, 16, 16, 3)" in said
+    assert "a process that decodes images is gone (killed by signal 9, as the system does for lack of memory)" in said
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from flax import nnx
 from test_objectives import info_nce_by_hand
 from test_train import tiny_config
 
-from can import data, train
+from can import data, train, trained
 from can.config import AugmentConfig
 from can.errors import ConfigError, DataError
 from can.evals import final_losses
@@ -107,12 +107,12 @@ def test_a_trained_method_is_loaded_whole(images, tmp_path):
     config = tiny_config("can", total_steps=2)
     run = RunDir(tmp_path / "results", tmp_path / "checkpoints", "smoke", "run")
     state = train.pretrain(config, run, images)
-    loaded = train.load_method(config, run)
+    loaded = trained.load_method(config, run)
     graphdef, _ = train.abstract_state(config)
-    trained = nnx.merge(graphdef, state.params, state.batch_stats)
-    for a, b in zip(*(jax.tree.leaves(nnx.state(m)) for m in (loaded, trained)), strict=True):
+    left = nnx.merge(graphdef, state.params, state.batch_stats)
+    for a, b in zip(*(jax.tree.leaves(nnx.state(m)) for m in (loaded, left)), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert evaluate(loaded, images, **PROTOCOL) == evaluate(trained, images, **PROTOCOL)
+    assert evaluate(loaded, images, **PROTOCOL) == evaluate(left, images, **PROTOCOL)
     assert evaluate(loaded, images, **PROTOCOL) != evaluate(train.new_method(config), images, **PROTOCOL)
 
 

@@ -4,51 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import socket
-import subprocess
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import signal
 from pathlib import Path
 
 import pytest
 from commands import Commands
+from hosts import REPOSITORY, Hosts
 
 from experiments.harness.several_hosts import are_found
-
-EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
-ROW = "can/vit_b/800"
-Command = Callable[..., list["subprocess.CompletedProcess[str]"]]
-
-
-@pytest.fixture
-def start(run_python: Callable[..., subprocess.CompletedProcess[str]]) -> Command:
-    """`start(count, script, *flags, devices=1, of_second=())`: what each of so many processes left."""
-
-    def run(count: int, script: str, *given: str, devices: int = 1, of_second: tuple[str, ...] = ()) -> list:
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = free.getsockname()[1]
-
-        def one(index: int) -> subprocess.CompletedProcess[str]:
-            who = (f"--coordinator=localhost:{port}", f"--num_processes={count}", f"--process_id={index}")
-            more = of_second if index else ()
-            return run_python(
-                EXPERIMENTS / script, *given, *more, *(who if count > 1 else ()), devices=devices, check=False
-            )
-
-        with ThreadPoolExecutor(count) as processes:
-            return list(processes.map(one, range(count)))
-
-    return run
 
 
 def folders(tmp_path: Path, name: str) -> tuple[str, str]:
     return f"--results_dir={tmp_path / name / 'results'}", f"--workdir={tmp_path / name / 'work'}"
-
-
-def told(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """What a command says of its results; JAX's CPU backend also says that the processes are connected."""
-    return [line for line in done.stdout.splitlines() if not line.startswith("[Gloo]")]
 
 
 def numbers(results: Path) -> dict[str, list[float]]:
@@ -64,6 +31,11 @@ def numbers(results: Path) -> dict[str, list[float]]:
 RUN = ("--scale=smoke", "--method=can", "--model=vit_b", "--data=jft", "--epochs=800")
 
 
+def results(tmp_path: Path, name: str) -> Path:
+    """Of RUN."""
+    return tmp_path / name / "results" / "smoke" / "can-vitb-jft-e800-s0"
+
+
 def check_equal(made: Path, expected: Path) -> None:
     ours, theirs = numbers(made), numbers(expected)
     assert ours.keys() == theirs.keys() and len(theirs) >= 3
@@ -71,38 +43,44 @@ def check_equal(made: Path, expected: Path) -> None:
         assert ours[name] == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
 
 
-def test_two_processes_make_one_table_with_the_numbers_of_one(
-    start: Command, commands: Commands, tmp_path: Path
-) -> None:
-    flags = ("--scale=smoke", f"--rows={ROW}")
-    first, second = start(2, "table2_jft.py", *flags, *folders(tmp_path, "two"))
-    assert (first.returncode, second.returncode) == (0, 0), second.stderr
-    assert "| CAN " in first.stdout and not told(second)
+def test_two_processes_make_one_table_with_the_numbers_of_one(commands: Commands, tmp_path: Path) -> None:
+    flags = ("--scale=smoke", "--rows=can/vit_b/800")
+    with Hosts(tmp_path / "table", 2, "table2_jft.py", *flags, *folders(tmp_path, "two")) as hosts:
+        assert hosts.wait() == [0, 0], hosts.err(1)
+    assert "| CAN " in hosts.out(0) and not hosts.out(1)
     evals = "--eval=finetune,few_shot"
-    first, second = start(2, "evaluate.py", *RUN, evals, *folders(tmp_path, "two"))
-    assert (first.returncode, second.returncode) == (0, 0), second.stderr
-    assert "few_shot smoke/1shot" in first.stdout and not told(second)
+    with Hosts(tmp_path / "evals", 2, "evaluate.py", *RUN, evals, *folders(tmp_path, "two")) as hosts:
+        assert hosts.wait() == [0, 0], hosts.err(1)
+    assert "few_shot smoke/1shot" in hosts.out(0) and not hosts.out(1)
 
     assert commands("experiments/table2_jft.py", *flags, "--jobs=1", *folders(tmp_path, "one")).returncode == 0
     assert commands("experiments/evaluate.py", *RUN, evals, *folders(tmp_path, "one")).returncode == 0
-    check_equal(*(tmp_path / name / "results" / "smoke" / "can-vitb-jft-e800-s0" for name in ("two", "one")))
+    check_equal(*(results(tmp_path, name) for name in ("two", "one")))
 
 
-def test_two_processes_with_two_devices_each_split_parameters_too(
-    start: Command, commands: Commands, tmp_path: Path
+def test_a_run_of_four_processes_is_stopped_and_goes_on_with_two_that_share_parameters_otherwise(
+    commands: Commands, tmp_path: Path
 ) -> None:
-    ended = start(2, "pretrain.py", *RUN, "--fsdp=2", *folders(tmp_path, "two"), devices=2)
-    assert [done.returncode for done in ended] == [0, 0], ended[1].stderr
-    assert commands("experiments/pretrain.py", *RUN, *folders(tmp_path, "one")).returncode == 0
-    check_equal(*(tmp_path / name / "results" / "smoke" / "can-vitb-jft-e800-s0" for name in ("two", "one")))
+    """SIGTERM at one of them, as before a machine is taken away, stops all; the log has no gap and no row twice."""
+    run = ("pretrain.py", *RUN, "--total_steps=12", "--checkpoint_every=1", "--name=run")
+    with Hosts(tmp_path / "four", 4, *run, "--fsdp=4", *folders(tmp_path, "several")) as hosts:
+        hosts.wait_for(tmp_path / "several" / "work" / "smoke" / "run" / "state" / "1")
+        hosts.signal(2, signal.SIGTERM)
+        assert hosts.wait() == [128 + signal.SIGTERM] * 4, hosts.err(0)
+    for index in range(4):
+        assert "the same command goes on from the last checkpoint" in hosts.err(index)
+    with Hosts(tmp_path / "two", 2, *run, "--fsdp=2", *folders(tmp_path, "several"), devices=2) as hosts:
+        assert hosts.wait() == [0, 0], hosts.err(1)
+    assert commands("experiments/" + run[0], *run[1:], *folders(tmp_path, "one")).returncode == 0
+    check_equal(*(tmp_path / name / "results" / "smoke" / "run" for name in ("several", "one")))
 
 
-def test_hosts_that_disagree_do_not_start(start: Command, tmp_path: Path) -> None:
+def test_hosts_that_disagree_do_not_start(tmp_path: Path) -> None:
     flags = ("--scale=smoke", "--method=mae", "--epochs=100", *folders(tmp_path, "no"))
-    ended = start(2, "pretrain.py", *flags, of_second=("--base_lr=.1",))
-    assert [done.returncode for done in ended] == [1, 1]
-    for index, done in enumerate(ended):
-        assert done.stderr.strip().splitlines()[-1] == (
+    with Hosts(tmp_path / "said", 2, "pretrain.py", *flags, of_second=("--base_lr=.1",)) as hosts:
+        assert hosts.wait() == [1, 1]
+    for index in range(2):
+        assert hosts.err(index).strip().splitlines()[-1] == (
             f"[process {index} of 2] error: process 1 has another command line than process 0: "
             "start all with the same command, code and data"
         )
@@ -120,7 +98,7 @@ def test_hosts_that_disagree_do_not_start(start: Command, tmp_path: Path) -> Non
     ],
 )
 def test_who_a_process_is_is_said_whole(run_python, given: tuple[str, ...], message: str) -> None:
-    done = run_python(EXPERIMENTS / "pretrain.py", "--scale=smoke", *given, check=False)
+    done = run_python(REPOSITORY / "experiments" / "pretrain.py", "--scale=smoke", *given, check=False)
     assert (done.returncode, done.stderr) == (1, f"error: {message}\n")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 import pytest
 
-from can import data, train
+from can import checkpoint_due, data, train, trained
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import UserError
 from can.evals.encoder import Encoder
@@ -66,7 +66,7 @@ def test_an_epoch_count_of_zero_leaves_the_encoder_as_initialised(tmp_path):
     assert run.pretrained and run.has_weights
     start = train.new_method(config).encoder
     for a, b in zip(
-        *(jax.tree.leaves(train.nnx.state(e)) for e in (start, train.load_encoder(config, run))), strict=True
+        *(jax.tree.leaves(train.nnx.state(e)) for e in (start, trained.load_encoder(config, run))), strict=True
     ):
         np.testing.assert_array_equal(a, b)
 
@@ -76,12 +76,12 @@ def test_the_provenance_has_the_fingerprint_of_the_encoder_that_evaluations_load
     run = RunDir(tmp_path / "results", tmp_path / "checkpoints", "smoke", "run")
     train.pretrain(config, run, data.load("smoke", "train", data_dir=tmp_path))
     weights = json.loads((run.results / "provenance.json").read_text())["weights"]
-    assert weights == Encoder.from_model(train.load_encoder(config, run)).fingerprint
+    assert weights == Encoder.from_model(trained.load_encoder(config, run)).fingerprint
     assert weights != Encoder.from_model(train.new_method(config).encoder).fingerprint
     # Results whose checkpoint was replaced by another training's are not evaluated with it.
     path = run.results / "provenance.json"
     path.write_text(path.read_text().replace(weights, "0" * 64))
-    for load in (train.load_encoder, train.load_method):
+    for load in (trained.load_encoder, trained.load_method):
         with pytest.raises(UserError, match="is of another training than"):
             load(config, run)
 
@@ -295,3 +295,23 @@ def test_the_next_batch_is_on_the_device_before_the_host_waits(run, tmp_path, mo
     train.pretrain(config, run, data.load("smoke", "train", data_dir=tmp_path), log_every=2)
     # The first step is looked at by itself.
     assert events == ["put", "put", "wait", "put", "wait", "put", "wait"]
+
+
+def test_checkpoints_of_some_steps_are_kept_for_good(run, tmp_path):
+    """Multiples of 3, rounded up to rows of two steps, whatever else is saved; besides, the latest two."""
+    images = data.load("smoke", "train", data_dir=tmp_path)
+    train.pretrain(tiny_config("mae", total_steps=14), run, images, log_every=2, checkpoint_every=100, keep_every=3)
+    with train.Checkpoints(run.checkpoints) as checkpoints:
+        assert checkpoints.steps == [4, 8, 12, 14]
+
+
+def test_a_checkpoint_is_due_by_steps_or_so_long_after_the_last_one(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(checkpoint_due.time, "monotonic", lambda: now[0])
+    due = checkpoint_due.CheckpointDue(steps=100, seconds=60, keep_every=70)
+    made = []
+    for step in range(10, 210, 10):
+        now[0] += 13
+        if due.at(step):
+            made.append(step)
+    assert made == [50, 70, 100, 140, 190, 200]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from can.errors import DataError
+from can.errors import DataError, first_line
 from experiments.harness.setting import Run
 
 TAIL = 0.1  # the share of the steps that counts as the end
@@ -28,7 +28,7 @@ def read_curve(path: Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing or empty: pre-train the run again") from error
     except (OSError, TypeError, KeyError, ValueError) as error:  # ValueError: pandas' own errors, and no UTF-8
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        first = first_line(error)
         raise DataError(f"{path} is damaged ({first}): pre-train the run again") from error
     return curve
 

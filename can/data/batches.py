@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int32, UInt8
 from can.data.crops import center_crop, random_resized_crops, resized
 from can.data.decode import decode_rgb
 from can.data.image_set import ArrayImages, EncodedImages, ImageSet
+from can.data.workers import FromWorkers
 from can.errors import ConfigError, DataError
 from can.parent import end_with_parent
 
@@ -38,7 +39,7 @@ def batches(
     workers: int = 0,
     rows: Sequence[int] | None = None,
     skip_bad: bool = False,
-) -> grain.DatasetIterator[Batch]:
+) -> grain.DatasetIterator[Batch] | FromWorkers[Batch]:
     """Endless training batches, shuffled anew each epoch and prefetched in the background.
 
     Batches run on over the end of an epoch, so none is short and a set may be smaller than a batch. The iterator of
@@ -67,6 +68,7 @@ def batches(
     Raises:
       ConfigError: `batch_size` is not positive, or `crop_area` is out of range.
       DataError: (on iterating) an image is damaged; names it. With `skip_bad`: several that were tried in its place.
+      UserError: (on iterating) one of the `workers` is gone.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
@@ -91,7 +93,7 @@ def batches(
             flags.FLAGS.mark_as_parsed()
         made = steps.map(crop).to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1))
         processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
-        return iter(made.mp_prefetch(processes))
+        return FromWorkers(iter(made.mp_prefetch(processes)))
     return iter(
         steps.map(crop).to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=_PREFETCHED_CROPS))
     )

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from can.data.image_set import ImageSet
 from can.data.layout import split_named
-from can.errors import DataError, check_choice
+from can.errors import DataError, check_choice, first_line
 
 
 def select_split(splits: Mapping[str, ImageSet], spec: str) -> ImageSet:
@@ -32,7 +32,7 @@ def select_split(splits: Mapping[str, ImageSet], spec: str) -> ImageSet:
     try:
         ranges = tfds.core.ReadInstruction.from_spec(spec).to_absolute(infos)
     except (ValueError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"cannot read split {spec!r}: {reason} (write train[:1000], train[90%:], ...)") from error
     names = {piece.splitname for piece in ranges}
     if len(names) > 1:

@@ -15,7 +15,7 @@ from absl import logging
 from tensorflow_datasets.core.read_only_builder import builder_from_files
 
 from can.data.image_set import EncodedImages, sha256_of
-from can.errors import DataError
+from can.errors import DataError, first_line
 
 Examples = Iterator[tuple[int | str, dict[str, Any]]]
 Splits = Mapping[str, Callable[[], Any]]  # each gives Examples, or the transform of a Beam pipeline that does
@@ -38,7 +38,7 @@ class TfdsRecords:
             example = self._source[index]
             image, label = example["image"], int(example["label"]) if self._num_classes else None
         except Exception as error:  # array_record and TFDS's parsers raise whatever they happen upon
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            reason = first_line(error)
             raise DataError(f"{self.describe(index)} cannot be read ({reason}): prepare the data set again") from error
         if not isinstance(image, bytes):
             raise DataError(f"{self.describe(index)} has no encoded image, but {type(image).__name__}")

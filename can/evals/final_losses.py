@@ -44,7 +44,7 @@ def evaluate(
     that every anchor has as many negatives.
 
     Args:
-      method: with its trained weights (`can.train.load_method`); stays as it is.
+      method: with its trained weights (`can.trained.load_method`); stays as it is.
       images: held out from training.
       augment: how both views are made.
       mask_rate: the share of patches that the encoder is not shown.

@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 
 from can.config import ModelConfig
-from can.errors import ConfigError
+from can.errors import ConfigError, first_line
 from can.methods.mae import MAE, MAESettings
 from can.models import ViT
 from can.models.positions import sincos_positions
@@ -157,7 +157,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except ConfigError:
         raise
     except Exception as error:  # the readers raise whatever they happen upon
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        first = first_line(error)
         raise ConfigError(f"{path} cannot be read ({first}): fetch it again") from error
     raise ConfigError(f"{path} is neither a .safetensors nor a .pth, .pt or .bin file: convert it")
 

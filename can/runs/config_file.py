@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
-from can.errors import ConfigError
+from can.errors import ConfigError, first_line
 from can.files import read_json
 from can.methods import settings_class
 
@@ -36,5 +36,5 @@ def config_of(values: dict[str, Any]) -> RunConfig:
             optim=OptimConfig(**values["optim"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+        first = first_line(error)
         raise ConfigError(f"this config.json was written by another version of the code: {first}") from error

@@ -17,7 +17,7 @@ import jax
 from absl import app, flags, logging
 
 from can import hosts
-from can.errors import UserError
+from can.errors import UserError, first_line
 from can.stopping import Stopped, handle, raise_stopped
 from experiments.harness import (
     environment,  # noqa: F401  before all that may be missing
@@ -58,7 +58,7 @@ def run(main: Callable[[], None]) -> None:
                 if hosts.are_several():
                     _end_with_the_lost(error)
                 raise
-            first = (str(error).splitlines() or ["no more can be allocated"])[0][:200]
+            first = first_line(error)
             _end(
                 f"error: out of memory ({first}): take a smaller --batch_size or model, or see --accumulate, --remat", 1
             )
@@ -104,7 +104,7 @@ def _end(last_words: str, status: int) -> None:
 
 def _end_with_the_lost(error: jax.errors.JaxRuntimeError) -> None:
     """Ends a process whose collective operation failed: another one is gone, and JAX names it when it is missed."""
-    why = (str(error).splitlines() or ["no reason"])[0][:200]
+    why = first_line(error)
     print(
         f"{_whose()}error: another process is gone ({why}); JAX says in "
         f"up to {several_hosts.HEARTBEAT_S} seconds which one; {GOES_ON}",

@@ -14,7 +14,7 @@ from absl import flags
 from can.config import AugmentConfig, ModelConfig, OptimConfig
 from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError, check_choice
-from can.fields import Count, CountOrZero, check_value
+from can.fields import Count, CountOrZero, Positive, check_value
 from can.methods import method_names, settings_class
 from experiments.harness import scales, several_hosts
 from experiments.harness.evaluations import EVALS
@@ -44,6 +44,8 @@ _OWN_FLAGS = frozenset({"name", "size", "rule"})  # --method, --augmentation, --
 # The evaluations whose protocol is a field of Scale, with the prefix of its flags.
 PROTOCOLS = {"linear_probe": "probe_", "finetune": "finetune_", "few_shot": "few_shot_"}
 _DATA = ("labelled", "uncurated", "train_split", "test_split", "objectnet", "imagenet_c", "real_shifts")
+_INTERVALS = ("checkpoint_every", "checkpoint_seconds", "keep_every", "log_every")
+_ALLOWED = {**dict.fromkeys(_INTERVALS, Count), "checkpoint_seconds": Positive, "workers": CountOrZero, "fsdp": Count}
 _overrides: list[str] = []  # flags that are fields of a run's configuration
 _protocols: dict[str, list[str]] = {}  # fields of each evaluation's protocol
 
@@ -69,6 +71,8 @@ def define_setting_flags() -> None:
     )
     flags.DEFINE_bool("print_config", False, "print the resolved configuration and exit")
     flags.DEFINE_integer("checkpoint_every", None, "steps between checkpoints")
+    flags.DEFINE_float("checkpoint_seconds", None, "a checkpoint is also made so long after the last one")
+    flags.DEFINE_integer("keep_every", None, "steps whose checkpoints are kept for good; of the others the latest two")
     flags.DEFINE_integer("log_every", None, "steps between rows of train.csv")
     flags.DEFINE_integer("workers", None, "processes that decode images (for sets that do not fit decoded in memory)")
     flags.DEFINE_integer("fsdp", 1, "devices that share each parameter; the others split the batch")
@@ -111,7 +115,7 @@ def setting() -> Setting:
     base = scales.scale_named(values.scale)
     for name in values.force:
         check_choice("thing to --force", name, ("train", "images", "evals", *EVALS))
-    for name, allowed in (("checkpoint_every", Count), ("log_every", Count), ("workers", CountOrZero), ("fsdp", Count)):
+    for name, allowed in _ALLOWED.items():
         if (number := values[name].value) is not None:
             check_value(f"--{name}", number, allowed)
     protocols = {
@@ -122,7 +126,7 @@ def setting() -> Setting:
         base,
         data=base.data | roles,
         **{name: dataclasses.replace(getattr(base, name), **fields) for name, fields in protocols.items()},
-        **_given({name: name for name in ("checkpoint_every", "log_every", "workers", "test_split")}),
+        **_given({name: name for name in (*_INTERVALS, "workers", "test_split")}),
     )
     changing = [
         *_DATA,

@@ -131,6 +131,8 @@ def _pretrain(setting: Setting, run: Run) -> None:
         mesh=make_mesh(fsdp=setting.fsdp),
         workers=setting.scale.workers,
         checkpoint_every=setting.scale.checkpoint_every,
+        checkpoint_seconds=setting.scale.checkpoint_seconds,
+        keep_every=setting.scale.keep_every,
         log_every=setting.scale.log_every,
         skip_bad=setting.skip_bad_images,
     )

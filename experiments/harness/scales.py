@@ -58,6 +58,8 @@ class Scale:
     model_overrides: dict[str, Any] = field(default_factory=dict)
     workers: int = 0  # processes that decode JPEGs
     run_memory_gb: float | None = None  # of one run, where a table makes a run on each core of a CPU at the same time
+    checkpoint_seconds: float | None = None  # a checkpoint is also made so long after the last one
+    keep_every: int | None = None  # steps whose checkpoints are kept for good
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # what one of RECIPES has otherwise here
 
     def recipe(self, name: str, size: str) -> dict[str, Any]:
@@ -84,6 +86,8 @@ SMALL_FINETUNE = FinetuneConfig(
     erase_prob=0.0,
     crop_area_min=0.6,
 )
+# Two epochs are too few for mixup (the stage `from_scratch` of experiments/tune_laptop.py).
+SMALL_RECIPES = {"scratch": dict(mixup=0.0)}
 # What a recipe changes in a scale's finetuning: "paper" is Table 9 (Sec. 4.1), "mae" is He et al. (2022, App. A.2),
 # "scratch" is Table 9 with mixup, for an encoder that nothing was learnt with and whose layers all learn alike.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -141,6 +145,7 @@ SCALES = {
             augment=SMALL_AUGMENT,
             linear_probe=SMALL_PROBE,
             finetune=SMALL_FINETUNE,
+            recipes=SMALL_RECIPES,
             few_shot=FewShotConfig(),
             checkpoint_every=500,
             log_every=100,
@@ -181,6 +186,7 @@ SCALES = {
             finetune=FinetuneConfig(),
             few_shot=FewShotConfig(),
             checkpoint_every=1000,
+            checkpoint_seconds=600,
             log_every=50,
             workers=16,
         ),
@@ -199,6 +205,7 @@ SCALES = {
             finetune=FinetuneConfig(),
             few_shot=FewShotConfig(resolution="bit"),
             checkpoint_every=1000,
+            checkpoint_seconds=600,
             log_every=50,
             workers=8,
         ),

@@ -15,7 +15,7 @@ import jax
 from absl import flags
 
 from can import hosts
-from can.errors import ConfigError
+from can.errors import ConfigError, first_line
 from can.runs.provenance import LOADED
 
 HEARTBEAT_S = 30  # without a sign of life, so long, a process counts as lost, and the others end
@@ -50,7 +50,7 @@ def join() -> None:
             who["coordinator"], who["num_processes"], who["process_id"], heartbeat_timeout_seconds=HEARTBEAT_S
         )
     except (RuntimeError, ValueError) as error:
-        raise ConfigError(f"the processes do not find each other ({_first_line(error)})") from error
+        raise ConfigError(f"the processes do not find each other ({first_line(error)})") from error
     hosts.check_equal({"command line": _shared_command(sys.argv), "commit": str(LOADED)})
 
 
@@ -76,7 +76,3 @@ def _shared_command(arguments: list[str]) -> str:
     script, *given = arguments
     own = tuple(f"--{name}=" for name in OWN)
     return " ".join([os.path.basename(script), *(text for text in given if not text.startswith(own))])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from can import data, train
+from can import data, trained
 from can.config import FewShotConfig
 from can.data import ImageSet
 from can.evals import few_shot as shots
@@ -76,7 +76,7 @@ class FewShot:
 
     def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
         """Metrics `<set>/<k>shot` and `<set>/<k>shot_sd`."""
-        encoder = Encoder.from_model(train.load_encoder(run.config, run.folder))
+        encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder))
         records = []
         for pair in SETS[setting.scale.name]:
             logging.info("few-shot: %s", pair.name)
@@ -106,7 +106,7 @@ class FewShotMeanRank(FewShot):
     def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
         """As the base's."""
         config, seed = self._config(setting), run.config.seed
-        encoder = Encoder.from_model(train.load_encoder(run.config, run.folder))
+        encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder))
         cache, pairs = run.folder.work / "features", SETS[setting.scale.name]
         tests = [images[f"{pair.name} {pair.test}"] for pair in pairs]
         tables = [

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from can import data, train
+from can import data, trained
 from can.config import AugmentConfig
 from can.data import ImageSet
 from can.errors import ConfigError
@@ -45,7 +45,7 @@ class FinalLosses:
         """`infonce`, `reconstruct` and `denoise`, as far as the method has them."""
         held_out = images[self._name(setting)]
         found = final_losses.evaluate(
-            train.load_method(run.config, run.folder, num_classes=held_out.num_classes or 2),
+            trained.load_method(run.config, run.folder, num_classes=held_out.num_classes or 2),
             held_out,
             augment=self._augment(setting),
             mask_rate=MASK_RATE,

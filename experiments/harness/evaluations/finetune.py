@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from can import train
+from can import trained
 from can.config import FinetuneConfig
 from can.data import ImageSet
 from can.errors import ConfigError
@@ -54,7 +54,7 @@ class Finetune:
 
         work = self.work_dir(run)
         found = finetuning.evaluate(
-            train.load_encoder(run.config, run.folder),
+            trained.load_encoder(run.config, run.folder),
             *labelled.train_and_test(setting, dict(images)),
             self._config(setting, run),
             seed=run.config.seed,

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from can import train
+from can import trained
 from can.data import ImageSet
 from can.evals import linear_probe as probe
 from can.evals.encoder import Encoder
@@ -30,7 +30,7 @@ class LinearProbe:
     def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
         """Of the frozen encoder; features are kept where the protocol extracts them once."""
         protocol = setting.scale.linear_probe
-        encoder = Encoder.from_model(train.load_encoder(run.config, run.folder))
+        encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder))
         cache = run.folder.work / "features" if protocol.cache_features else None
         splits = labelled.train_and_test(setting, dict(images))
         return records_of(probe.evaluate(encoder, *splits, protocol, seed=run.config.seed, cache_dir=cache), run)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from can import data, train
+from can import data, trained
 from can.config import AugmentConfig
 from can.data import ImageSet
 from can.errors import ConfigError
@@ -49,7 +49,7 @@ class PicturesOfMethod:
 
     def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
         """`sigma<share>/reconstruct` and `sigma<share>/noise_correlation`."""
-        method = train.load_method(run.config, run.folder)
+        method = trained.load_method(run.config, run.folder)
         assert isinstance(method, CAN)
         found, shown = pictures.evaluate(
             method,

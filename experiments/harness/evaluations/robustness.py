@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array
 
-from can import train
+from can import trained
 from can.augment import eval_view
 from can.errors import ConfigError
 from can.evals import robustness as shifts
@@ -91,11 +91,11 @@ def _classifier(setting: Setting, run: Run, images: Mapping[str, Any]) -> Superv
     num_classes = labelled.train_and_test(setting, dict(images))[0].num_classes
     assert num_classes is not None
     if _has_classifier(run):
-        trained = train.load_method(run.config, run.folder, num_classes)
-        assert isinstance(trained, Supervised)
-        return trained
+        method = trained.load_method(run.config, run.folder, num_classes)
+        assert isinstance(method, Supervised)
+        return method
     FINETUNE.measure(setting, run, images)  # reads what is finished, and refuses a finetuning by other settings
-    return load_finetuned(train.load_encoder(run.config, run.folder), num_classes, FINETUNE.work_dir(run))
+    return load_finetuned(trained.load_encoder(run.config, run.folder), num_classes, FINETUNE.work_dir(run))
 
 
 def _optional_sets(setting: Setting) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""Reads what a training left: the encoder, or the whole method, checked against the results that it belongs to."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+from flax import nnx
+
+from can.checkpoint import Checkpoints
+from can.config import RunConfig
+from can.errors import UserError
+from can.methods import Method
+from can.models import ViT
+from can.models.fingerprint import fingerprint_of
+from can.runs import RunDir
+from can.train import new_method, split_method
+
+
+def load_encoder(config: RunConfig, run: RunDir) -> ViT:
+    """The trained run's encoder as a module. Raises UserError if its last checkpoint is not here, or damaged."""
+    encoder = nnx.eval_shape(partial(new_method, config, num_classes=2)).encoder
+    graphdef, params = nnx.split(encoder)
+    if not jax.tree.leaves(params):  # raw pixels: there is nothing to read
+        return encoder
+    with Checkpoints(run.checkpoints) as checkpoints:
+        restored = checkpoints.restore_part("params", "encoder", example=params, step=config.optim.last_step)
+    if restored is None:
+        raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
+    _check_weights(restored[0], config, run)
+    return nnx.merge(graphdef, restored[0])
+
+
+def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) -> Method:
+    """The trained run's whole method: encoder, decoder, head, batch statistics.
+
+    `num_classes` is needed by methods that learn from labels. Raises UserError if the run's checkpoint is not on this
+    machine.
+    """
+    graphdef, params, batch_stats = split_method(nnx.eval_shape(partial(new_method, config, num_classes)))
+    with Checkpoints(run.checkpoints) as checkpoints:
+        restored = checkpoints.restore_part("params", example=params, step=config.optim.last_step)
+        if restored is None:
+            raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
+        if jax.tree.leaves(batch_stats):
+            statistics = checkpoints.restore_part("batch_stats", example=batch_stats, step=config.optim.last_step)
+            assert statistics is not None
+            batch_stats = statistics[0]
+    method = nnx.merge(graphdef, restored[0], batch_stats)
+    _check_weights(nnx.split(method.encoder)[1], config, run)
+    return method
+
+
+def _check_weights(params: nnx.State, config: RunConfig, run: RunDir) -> None:
+    """Raises UserError if the checkpoint's encoder is not the one that the results are of."""
+    if run.pretrained and fingerprint_of(params, config.model, config.model.image_size) != run.weights:
+        raise UserError(
+            f"the checkpoint in {run.checkpoints} is of another training than {run.results}: "
+            "pass the --workdir that belongs to the results, or --force=train,evals"
+        )
