@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from can.data import ArrayImages, load
+from can.data.perceptual_hash import perceptual_hash
 from can.errors import DataError
 from can.offline_data.debian import Unpacked
 from can.offline_data.near_copies import near_any, thumbnails
 from can.offline_data.offline_mix import build, clipart, photos
-from can.offline_data.offline_mix.duplicates import Picture, first_of_each, perceptual_hash, thin_out
+from can.offline_data.offline_mix.duplicates import Picture, first_of_each, thin_out
 from can.offline_data.offline_mix.overlays import watermarked
 from can.offline_data.offline_mix.views import clipart_view, is_plain, photo_view, pyramid
 

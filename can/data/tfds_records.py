@@ -18,6 +18,7 @@ from can.data.image_set import EncodedImages, sha256_of
 from can.errors import DataError, first_line
 
 Examples = Iterator[tuple[int | str, dict[str, Any]]]
+Splits = Mapping[str, Callable[[], Any]]  # each gives Examples, or the transform of a Beam pipeline that does
 
 
 class TfdsRecords:
@@ -162,20 +163,21 @@ class _Writer(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         self,
         name: str,
         version: str,
-        data_dir: Path,
+        data_dir: str,
         features: tfds.features.FeaturesDict,
-        splits: Mapping[str, Callable[[], Examples]],
+        splits: Splits,
     ) -> None:
         self.name = name
         self.VERSION = tfds.core.Version(version)
         self._features = features
         self._splits = splits
-        super().__init__(data_dir=str(data_dir), file_format="array_record")
+        super().__init__(data_dir=data_dir, file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(builder=self, features=self._features, supervised_keys=("image", "label"))
+        supervised = ("image", "label") if "label" in self._features else None
+        return tfds.core.DatasetInfo(builder=self, features=self._features, supervised_keys=supervised)
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         del dl_manager
         return {split: examples() for split, examples in self._splits.items()}
 
@@ -188,7 +190,8 @@ def write_tfds(
     version: str,
     target: Path,
     features: tfds.features.FeaturesDict,
-    splits: Mapping[str, Callable[[], Examples]],
+    splits: Splits,
+    beam_options: Any = None,
 ) -> None:
     """Fills the folder `target` with array_record files that `tfds.builder(name)` reads where it looks for `version`.
 
@@ -198,15 +201,28 @@ def write_tfds(
       target: will be, or become, `data_dir/name/version` of TFDS's root folder.
       features: as in TFDS; give images as encoded bytes (a file object), since arrays would need TensorFlow to encode.
       splits: for each split a function that yields (key, example); TFDS orders the examples by a hash of their keys.
+      beam_options: Beam's PipelineOptions, if splits are its transforms.
     """
     logging.info("writing %s/%s as array_record under %s", name, version, target)
-    tfds.disable_progress_bar()
     with tempfile.TemporaryDirectory(dir=target) as root:  # TFDS insists on folders of its own
-        writer = _Writer(name, version, Path(root), features, splits)
-        with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # TFDS prints what the log line above has said
-            writer.download_and_prepare()
-        for file in Path(writer.data_dir).iterdir():
+        for file in Path(prepare_tfds(name, version, root, features, splits, beam_options)).iterdir():
             file.rename(target / file.name)
+
+
+def prepare_tfds(
+    name: str,
+    version: str,
+    data_dir: str,
+    features: tfds.features.FeaturesDict,
+    splits: Splits,
+    beam_options: Any = None,
+) -> str:
+    """`write_tfds` into `data_dir/name/version`, which may be in a bucket and appears when it is whole; returns it."""
+    tfds.disable_progress_bar()
+    writer = _Writer(name, version, data_dir, features, splits)
+    with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # TFDS prints what the log lines say
+        writer.download_and_prepare(download_config=tfds.download.DownloadConfig(beam_options=beam_options))
+    return str(writer.data_dir)
 
 
 @contextlib.contextmanager

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from jaxtyping import Int, UInt8
+
+from can.data.perceptual_hash import perceptual_hash
 
 NEAR = 3  # bits of the perceptual hash, of 64
 
@@ -36,19 +37,6 @@ class Picture:
 def picture(path: str, family: tuple[str, str], data: bytes, pixels: UInt8[np.ndarray, "h w channels"]) -> Picture:
     """A `Picture` with its keys computed; `data` is the content of the file."""
     return Picture(path, family, hashlib.sha256(data).hexdigest(), perceptual_hash(pixels), pixels)
-
-
-def perceptual_hash(pixels: UInt8[np.ndarray, "height width channels"]) -> int:
-    """dHash: 64 bits, each whether a cell of an 8x9 grey thumbnail is darker than its right neighbour.
-
-    Args:
-      pixels: RGB, or RGBA multiplied by alpha, which is laid on white.
-    """
-    grey = pixels[..., :3].astype(np.float32).mean(-1)
-    if pixels.shape[-1] == 4:
-        grey += 255 - pixels[..., 3]
-    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
-    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1] + 1).tobytes(), "big")
 
 
 def thin_out(
