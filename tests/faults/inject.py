@@ -33,6 +33,7 @@ from hosts import REPOSITORY, Hosts  # noqa: E402  behind the path
 from experiments.benchmarks import measurement  # noqa: E402
 
 ALL_END_S = 60.0
+MOST = 50_000  # bytes of a file on a full disk: what the processes say has space, a checkpoint has not
 RUN = ("pretrain.py", "--scale=smoke", "--method=can", "--total_steps=10", "--checkpoint_every=1", "--name=run")
 Row = dict[str, Any]
 
@@ -103,7 +104,7 @@ def full_disk(scene: Scene, undisturbed: dict[str, Any]) -> Row:
     """The last process can write no more; then there is space again."""
     with scene.start() as hosts:
         at_work(scene, hosts)
-        resource.prlimit(hosts.processes[-1].pid, resource.RLIMIT_FSIZE, (1000, 1000))
+        resource.prlimit(hosts.processes[-1].pid, resource.RLIMIT_FSIZE, (MOST, MOST))
         row = met(hosts, "One host's disk is full", "the disk is full")
     return row | {"afterwards": equal(scene.finish(), undisturbed)}
 
@@ -112,7 +113,7 @@ def full_disk_of_the_first(scene: Scene, undisturbed: dict[str, Any]) -> Row:
     """The process that writes the log can write no more; then there is space again."""
     with scene.start() as hosts:
         at_work(scene, hosts)
-        resource.prlimit(hosts.processes[0].pid, resource.RLIMIT_FSIZE, (1000, 1000))
+        resource.prlimit(hosts.processes[0].pid, resource.RLIMIT_FSIZE, (MOST, MOST))
         row = met(hosts, "The disk of the host that writes is full", "the disk is full")
     return row | {"afterwards": equal(scene.finish(), undisturbed)}
 
