@@ -47,12 +47,12 @@ class Scene:
         self.state = folder / "work" / "smoke" / "run" / "state"
 
     def add_photos(self, count: int = 96, damaged: int = 0) -> None:
-        """JPEGs of soft colours, of which the first are cut."""
+        """JPEGs of soft colours, of which the first are cut; of two sizes, so that no set of arrays is made of them."""
         shutil.rmtree(self.photos, ignore_errors=True)
         self.photos.mkdir(parents=True)
         for index in range(count):
             few = np.random.default_rng(index).integers(0, 256, (4, 4, 3), np.uint8)
-            _, data = cv2.imencode(".jpg", cv2.resize(few, (60, 60), interpolation=cv2.INTER_CUBIC))
+            _, data = cv2.imencode(".jpg", cv2.resize(few, (60, 60 + index % 2), interpolation=cv2.INTER_CUBIC))
             content = data.tobytes()
             (self.photos / f"{index:03}.jpg").write_bytes(content[: len(content) // 2] if index < damaged else content)
 
