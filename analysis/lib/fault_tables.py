@@ -33,7 +33,7 @@ def kills(rows: pd.DataFrame) -> pd.DataFrame:
             "After, s": f"{sent['after_s'].min():.0f} to {sent['after_s'].max():.0f}",
             "All ended, s": f"{sent['others_ended_s'].median():.0f} (longest {sent['others_ended_s'].max():.0f})",
             "Named by another": int(sent["named"].sum()),
-            "Tables made": sent["tables"].iloc[0],
+            "Rows made": sent.groupby(["seed", "table"]).ngroups,
             "Numbers": "all equal" if sent["equal"].all() else "different",
         }
 

@@ -79,24 +79,24 @@ def main() -> None:
         longest = whole_table(alone, asked.processes, asked.rows)
         undisturbed = numbers(alone)
         print(f"undisturbed: {longest:.0f} s", flush=True)
-        rows: list[dict[str, object]] = []
-        round_ = 0
-        while len(rows) < asked.kills:
-            folder = Path(kept) / f"disturbed-{round_}"
-            while len(rows) < asked.kills:
+        killed = tables = 0
+        while killed < asked.kills:
+            folder, rows = Path(kept) / f"disturbed-{tables}", []
+            while killed < asked.kills:
                 with table(folder, asked.processes, asked.rows) as hosts:
                     row = kill_one(hosts, choose, longest)
                 if row is None:
                     break
-                rows.append({"kill": len(rows) + 1} | row)
+                killed += 1
+                rows.append({"seed": asked.seed, "kill": killed} | row)
                 print(rows[-1], flush=True)
                 assert not row["still_running"], folder
             whole_table(folder, asked.processes, asked.rows)
             assert numbers(folder) == undisturbed, f"the numbers of {folder} differ"
-            print(f"table {round_}: all numbers equal", flush=True)
-            round_ += 1
-    done = {"tables": round_, "equal": True} | measurement.circumstances()
-    measurement.save(REPOSITORY / "results" / "kills.csv", [row | done for row in rows], ("kill",))
+            print(f"table {tables}: all numbers equal", flush=True)
+            done = {"table": tables, "equal": True} | measurement.circumstances()
+            measurement.save(REPOSITORY / "results" / "kills.csv", [row | done for row in rows], ("seed", "kill"))
+            tables += 1
 
 
 def whole_table(folder: Path, count: int, rows: str) -> float:
