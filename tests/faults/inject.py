@@ -148,7 +148,7 @@ def dead_worker(scene: Scene, undisturbed: dict[str, Any]) -> Row:
 
 def damaged_image(scene: Scene, undisturbed: dict[str, Any]) -> Row:
     """One image is cut: who meets it names it, and with the flag another one stands in, the same however many train."""
-    scene.add_photos(damaged=1)
+    scene.add_photos(count=330, damaged=1)  # a few more than the run sees, so that it meets the damaged one once
     with scene.start() as hosts:
         row = met(hosts, "One host meets a damaged image", "000.jpg")
     several = scene.finish("--skip_bad_images")
