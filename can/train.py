@@ -183,7 +183,7 @@ def pretrain(
       ConfigError: the settings cannot work.
       UserError: loss, gradients or parameters are no longer finite (the last good checkpoint stays), or the disk is
         full.
-      Stopped: a signal asked for it; the state is saved, and the next call ends with the same numbers.
+      Stopped: a signal asked for it; the state is saved, and the next call ends with the same numbers, or all is done.
     """
     optim, last_step = config.optim, config.optim.last_step
     keep_every = None if keep_every is None else multiple_of(log_every, keep_every)
@@ -272,6 +272,8 @@ def pretrain(
         record["skipped_images"] = skipped.count
     write_json(run.results / "provenance.json", record)
     logging.info("%s: %d steps in %.0f s, peak memory %.1f GB", run.name, last_step, elapsed, peak_memory_mb() / 1000)
+    if stop := stops.noted(all_look=True):  # in the last step or since: what would come next does not begin
+        raise Stopped(stop, f"{run.name} is trained to its end")
     return state
 
 

@@ -50,6 +50,13 @@ class Hosts:
             time.sleep(0.05)
         return [process.poll() for process in self.processes]
 
+    def wait_for_first(self, seconds: float = 900) -> None:
+        """Returns when one of them has ended; fails if none does so long."""
+        until = time.monotonic() + seconds
+        while all(process.poll() is None for process in self.processes):
+            assert time.monotonic() < until, [self.err(index)[-2000:] for index in range(self.count)]
+            time.sleep(0.05)
+
     def wait_for(self, path: Path, seconds: float = 900) -> None:
         """Returns when `path` is there; fails if they end before."""
         until = time.monotonic() + seconds

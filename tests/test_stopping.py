@@ -67,6 +67,26 @@ def test_a_signal_saves_between_two_rows_and_the_next_start_ends_with_the_same_n
     assert [row["step"] for row in rows_of(whole)] == ["3", "6", "8"]
 
 
+def test_a_signal_in_the_last_step_ends_the_command_when_the_training_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evaluation that would come next does not begin."""
+    run = RunDir(tmp_path / "results", tmp_path / "work", "smoke", "run")
+    take_mean = train.Interval.take_mean
+
+    def signalled(interval: Any) -> Any:
+        if not (run.results / "provenance.json").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_mean(interval)
+
+    images = data.load("smoke", "train", data_dir=tmp_path)
+    with monkeypatch.context() as patched, pytest.raises(Stopped, match="run is trained to its end") as stop:
+        patched.setattr(train.Interval, "take_mean", signalled)
+        train.pretrain(tiny_config("mae", total_steps=2), run, images, log_every=2)
+    assert stop.value.number == signal.SIGTERM
+    assert run.pretrained
+
+
 def test_before_there_is_something_to_save_and_at_the_second_time_a_signal_ends_at_once() -> None:
     with StopRequests() as stops:
         with pytest.raises(Stopped):
