@@ -45,6 +45,9 @@ def join() -> None:
         return
     else:
         _check_told(who)
+    # A CPU runs programs side by side, in an order of its own: collective operations of two would wait for each other
+    # for ever, in one process those of the first and in another those of the second. Accelerators keep the order.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     try:
         jax.distributed.initialize(
             who["coordinator"], who["num_processes"], who["process_id"], heartbeat_timeout_seconds=HEARTBEAT_S
