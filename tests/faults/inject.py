@@ -164,7 +164,7 @@ def damaged_image(scene: Scene, undisturbed: dict[str, Any]) -> Row:
 
 def damaged_images(scene: Scene, undisturbed: dict[str, Any]) -> Row:
     """More than a thousandth are cut: the flag does not help, mended images do."""
-    scene.add_photos(damaged=20)
+    scene.add_photos(damaged=6)
     with scene.start("--skip_bad_images") as hosts:
         row = met(hosts, "Too many are damaged, with --skip_bad_images", "images are damaged, more than")
     scene.add_photos()
