@@ -1,7 +1,7 @@
 """Checkpoints of the training state: written beside training, whole or not at all, read back to the bit.
 
 A thin layer over orbax (`orbax.checkpoint.experimental.v1`), which writes each checkpoint into a temporary folder and
-renames it to its step once it is whole. What is added:
+renames it to its step once it is whole; in a bucket, it marks it so with a last file (`can.places`). What is added:
 
 - Every leaf's shape and dtype are compared before reading. Orbax casts dtypes in silence, and when it reads a part it
   makes up leaves that are not there.
@@ -9,7 +9,8 @@ renames it to its step once it is whole. What is added:
   weight, without a word, with either of its formats. Process 0 compares them: about a second for each GB and core,
   once each time that a checkpoint is read (ViT-L with Adam's moments: 4 GB). So all files are compared even for a part.
 - When the latest checkpoint is damaged, the one before is used.
-- A full disk becomes a UserError, on one of several hosts too: there orbax would wait for the others, and they for it.
+- A full disk becomes a UserError, and so does a bucket that cannot be used; on one of several hosts too, where orbax
+  would wait for the others, and they for it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import contextlib
 import logging
 import os
 import re
-import shutil
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ from can import hosts
 from can.checksums import find_damage, write_checksums
 from can.errors import UserError, first_line
 from can.files import write_error
+from can.places import Place, access_error, failures, place, reached, remove, steps_in
 
 PyTree = Any
 policies = ocp.training.preservation_policies
@@ -41,13 +42,14 @@ policies = ocp.training.preservation_policies
 class Checkpoints:
     """The checkpoints of one run in `directory`: the latest `keep`, and those of the multiples of `keep_every`.
 
-    The state is any pytree of arrays and plain numbers. Reading never changes the folder, so that a run can be
-    evaluated while it trains. The first `save` clears away what a killed process left half-written, and the damaged
+    `directory` is a folder, or a place in a bucket. What is said below of a full disk holds of a bucket that is out of
+    reach, too. The state is any pytree of arrays and plain numbers. Reading never changes the folder, so that a run can
+    be evaluated while it trains. The first `save` clears away what a killed process left half-written, and the damaged
     checkpoints that `restore` passed over.
     """
 
-    def __init__(self, directory: Path, keep: int = 2, keep_every: int | None = None) -> None:
-        self.directory = Path(directory).resolve()
+    def __init__(self, directory: Place, keep: int = 2, keep_every: int | None = None) -> None:
+        self.directory = place(directory)
         _check_path(self.directory)
         kept_for_good = [] if keep_every is None else [policies.EveryNSteps(keep_every)]
         self._kept = policies.AnyPreservationPolicy([policies.LatestN(keep), *kept_for_good])
@@ -59,9 +61,7 @@ class Checkpoints:
     @property
     def steps(self) -> list[int]:
         """The steps of the complete checkpoints, ascending. Only lists the folder: some may be damaged."""
-        if not self.directory.is_dir():
-            return []
-        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdecimal())
+        return steps_in(self.directory)
 
     @property
     def latest_step(self) -> int | None:
@@ -85,7 +85,7 @@ class Checkpoints:
         self._last_step, self._unverified = step, _forms(state)
         try:
             self._open().save_async(step, state, force=True)
-        except (OSError, ValueError) as error:
+        except failures(self.directory) as error:
             self._abandon_save(error)
             raise
         if wait:
@@ -112,7 +112,7 @@ class Checkpoints:
         """Deletes all checkpoints, for a training that starts anew."""
         self.close()
         if hosts.is_first():
-            shutil.rmtree(self.directory, ignore_errors=True)
+            remove(self.directory)
         hosts.wait_for_all("the checkpoints are cleared away")
 
     def check(self) -> None:
@@ -126,16 +126,19 @@ class Checkpoints:
             return
         try:
             _wait_or_fail(self._writer)
-        except (OSError, ValueError) as error:
+        except failures(self.directory) as error:
             self._unverified = None
             self._abandon_save(error)
             raise
         if self._unverified is not None:
             saved, self._unverified = self._unverified, None
             folder = self.directory / str(self._last_step)
-            if _forms_in(folder) != saved:
+            with reached(folder):
+                found = _forms_in(folder)
+            if found != saved:
                 raise UserError(
-                    f"the checkpoint {folder} cannot be read back as it was written: pass another --workdir"
+                    f"the checkpoint {folder} cannot be read back as it was written: "
+                    "pass another --workdir or --checkpoints"
                 )
 
     def close(self) -> None:
@@ -172,14 +175,17 @@ class Checkpoints:
             )
         return self._writer
 
-    def _abandon_save(self, error: OSError | ValueError) -> None:
-        """Clears away what a failed save left. Raises UserError if the operating system refused it."""
+    def _abandon_save(self, error: Exception) -> None:
+        """Clears away what a failed save left. Raises UserError if the operating system, or the bucket, refused it."""
         writer, self._writer = self._writer, None
         if writer is not None and not hosts.are_several():  # of which this one alone may have failed
-            with contextlib.suppress(OSError, ValueError):  # the same error once more
+            with contextlib.suppress(*failures(self.directory)):  # the same error once more
                 writer.close()
+        if told := access_error(self.directory, error):  # the next save clears away what this one left
+            raise told from error
         for part in self.directory.glob("*.orbax-checkpoint-tmp*"):  # it may be what fills the disk
-            shutil.rmtree(part, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove(part)
         code = _os_error_code(error)
         if code is not None:
             raise write_error(self.directory, OSError(code, os.strerror(code))) from error
@@ -187,10 +193,11 @@ class Checkpoints:
     def _write_checksums(self) -> None:
         """Called by orbax in process 0, in the background, when all processes have written their files.
 
-        The folder is not renamed yet. So a kill leaves no complete checkpoint without checksums, and none of the older
-        ones is deleted before the new one can be checked.
+        The folder is not renamed, or marked as whole, yet. So a kill leaves no complete checkpoint without checksums,
+        and none of the older ones is deleted before the new one can be checked.
         """
-        (folder,) = self.directory.glob(f"{self._last_step}.orbax-checkpoint-tmp*")
+        to_rename = list(self.directory.glob(f"{self._last_step}.orbax-checkpoint-tmp*"))
+        (folder,) = to_rename or [self.directory / str(self._last_step)]
         write_checksums(folder)
 
     def _remove_damaged(self) -> None:
@@ -200,7 +207,7 @@ class Checkpoints:
         self.close()  # what orbax knows of the folder is out of date
         if hosts.is_first():
             for step in self._damaged:
-                shutil.rmtree(self.directory / str(step), ignore_errors=True)
+                remove(self.directory / str(step))
         hosts.wait_for_all("damaged checkpoints are removed")
         self._damaged.clear()
 
@@ -217,7 +224,9 @@ class Checkpoints:
                     state = _load(folder, example, whole=not path)
                     break
             # Each process reads the same files, and so finds the same.
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except failures(folder) + (KeyError, TypeError, AttributeError) as error:
+                if told := access_error(folder, error, found=True):
+                    raise told from error
                 damage = first_line(error)
             damaged[step] = damage
         else:
@@ -246,18 +255,22 @@ class Checkpoints:
 
         def look() -> tuple[int, str | None] | None:
             step = max((step for step in self.steps if step not in besides and only in (None, step)), default=None)
-            return None if step is None else (step, find_damage(self.directory / str(step)))
+            if step is None:
+                return None
+            with reached(self.directory):
+                return step, find_damage(self.directory / str(step))
 
         return hosts.decided(look)
 
 
-def _check_path(directory: Path) -> None:
+def _check_path(directory: Place) -> None:
     """Raises UserError for a folder in which orbax writes what it cannot find again: it takes paths for patterns."""
-    if found := next((text for text in ("[", "\\", ":/") if text in str(directory)), None):
+    path = str(directory).removeprefix("gs://")
+    if found := next((text for text in ("[", "\\", ":/") if text in path), None):
         raise UserError(f"checkpoints cannot be kept in {directory}, whose path has {found!r}: pass another --workdir")
 
 
-def _load(folder: Path, example: PyTree, whole: bool) -> PyTree:
+def _load(folder: Place, example: PyTree, whole: bool) -> PyTree:
     _check_same_leaves(folder, example, whole)
     context = ocp.Context()
     context.pytree.loading.partial_load = True  # `example` alone says what is read, and its structure
@@ -265,7 +278,7 @@ def _load(folder: Path, example: PyTree, whole: bool) -> PyTree:
         return ocp.load(folder, jax.tree.map(_abstract, example))
 
 
-def _all_damaged(directory: Path, damaged: dict[int, str]) -> UserError:
+def _all_damaged(directory: Place, damaged: dict[int, str]) -> UserError:
     if len(damaged) == 1:
         ((step, damage),) = damaged.items()
         return UserError(
@@ -275,7 +288,7 @@ def _all_damaged(directory: Path, damaged: dict[int, str]) -> UserError:
     return UserError(f"every checkpoint in {directory} is damaged ({details}): delete that folder and start again")
 
 
-def _check_same_leaves(folder: Path, example: PyTree, whole: bool) -> None:
+def _check_same_leaves(folder: Place, example: PyTree, whole: bool) -> None:
     saved, asked = _forms_in(folder), _forms(example)
     if not saved:
         raise ValueError("its list of arrays cannot be read")
@@ -286,11 +299,11 @@ def _check_same_leaves(folder: Path, example: PyTree, whole: bool) -> None:
         raise UserError(
             f"the checkpoint {folder} is of another model: {name} is {saved.get(name, 'missing')} there and "
             f"{asked.get(name, 'missing')} here{f' ({others} more differ)' if others else ''}; "
-            "pass another --name or --workdir, or --force=train to start anew"
+            "pass another --name, --workdir or --checkpoints, or --force=train to start anew"
         )
 
 
-def _forms_in(folder: Path) -> dict[str, str]:
+def _forms_in(folder: Place) -> dict[str, str]:
     """`_forms` of what a checkpoint holds."""
     return _forms(ocp.metadata(folder).metadata)
 

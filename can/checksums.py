@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+
+from etils import epath
+
+from can.places import Place
 
 FILE = "SHA256SUMS"
 
 _THREADS = 4  # each hashes about 1 GB a second; the interpreter's lock is free meanwhile
 
 
-def write_checksums(folder: Path) -> None:
+def write_checksums(folder: Place) -> None:
     """Writes the checksum of every file in the folders inside `folder` to its `SHA256SUMS`, and waits for the disk.
 
     Raises OSError if the disk is full.
@@ -21,10 +26,11 @@ def write_checksums(folder: Path) -> None:
     with (folder / FILE).open("w") as file:
         file.writelines(lines)
         file.flush()
-        os.fsync(file.fileno())
+        with contextlib.suppress(io.UnsupportedOperation):  # a bucket's: it is there for good when it is closed
+            os.fsync(file.fileno())
 
 
-def find_damage(folder: Path) -> str | None:
+def find_damage(folder: Place) -> str | None:
     """What of `folder` differs from its `SHA256SUMS`, in words; None if nothing does, or if it has no such file."""
     try:
         lines = (folder / FILE).read_bytes().decode().splitlines()
@@ -44,16 +50,24 @@ def find_damage(folder: Path) -> str | None:
     return None
 
 
-def _checksums(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.glob("*/**/*") if path.is_file())
+def _checksums(folder: Place) -> dict[str, str]:
+    names = _files_in_folders_of(folder)
     with ThreadPoolExecutor(_THREADS) as threads:
-        return {
-            path.relative_to(folder).as_posix(): checksum
-            for path, checksum in zip(paths, threads.map(checksum_of, paths), strict=True)
-        }
+        return dict(zip(names, threads.map(lambda name: checksum_of(folder / name), names), strict=True))
 
 
-def checksum_of(path: Path) -> str:
+def _files_in_folders_of(folder: Place) -> list[str]:
+    walked = list(epath.Path(folder).walk(on_error=_raised))
+    root = walked[0][0] if walked else None  # of a bucket, it does not start with gs://
+    return sorted((inner.relative_to(root) / name).as_posix() for inner, _, names in walked[1:] for name in names)
+
+
+def _raised(error: OSError) -> None:
+    """A folder that cannot be listed is not an empty one."""
+    raise error
+
+
+def checksum_of(path: Place) -> str:
     """Hexadecimal sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from can import hosts
 from can.errors import DataError, UserError
 
@@ -44,10 +46,15 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """`write_atomic` of `value` as JSON, indented, non-finite numbers refused (they are not JSON)."""
-    write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_atomic(path, json_of(value))
 
 
-def read_json(path: Path) -> Any:
+def json_of(value: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def read_json(path: Path | epath.Path) -> Any:
     """The value in a JSON file. Raises DataError if it is damaged, no regular file, or cannot be read."""
     if path.exists() and not path.is_file():  # a pipe would never end
         raise DataError(f"{path} is no file: restore it or delete it, then start again")

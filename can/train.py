@@ -231,7 +231,7 @@ def pretrain(
                 values, param_norm = jax.device_get((pending, global_norm(state.params)))
                 values = [{name: float(value) for name, value in each.items()} for each in values]
                 try:
-                    check_finite(values, float(param_norm), done, optim, checkpoints.latest_step)
+                    check_finite(values, float(param_norm), done, optim, lambda: checkpoints.latest_step)
                 except NotFinite as error:
                     order = keys.int_seed(config.seed, "order")
                     places = places_in_batch(images, batch_size=optim.batch_size, seed=order, step=error.step - 1)

@@ -26,7 +26,7 @@ def load_encoder(config: RunConfig, run: RunDir) -> ViT:
     with Checkpoints(run.checkpoints) as checkpoints:
         restored = checkpoints.restore_part("params", "encoder", example=params, step=config.optim.last_step)
     if restored is None:
-        raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
+        raise UserError(f"{run.name} has no checkpoint in {run.checkpoints}: pre-train it first")
     _check_weights(restored[0], config, run)
     return nnx.merge(graphdef, restored[0])
 
@@ -41,7 +41,7 @@ def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) 
     with Checkpoints(run.checkpoints) as checkpoints:
         restored = checkpoints.restore_part("params", example=params, step=config.optim.last_step)
         if restored is None:
-            raise UserError(f"{run.name} has no checkpoint on this machine: pre-train it first")
+            raise UserError(f"{run.name} has no checkpoint in {run.checkpoints}: pre-train it first")
         if jax.tree.leaves(batch_stats):
             statistics = checkpoints.restore_part("batch_stats", example=batch_stats, step=config.optim.last_step)
             assert statistics is not None
@@ -56,5 +56,5 @@ def _check_weights(params: nnx.State, config: RunConfig, run: RunDir) -> None:
     if run.pretrained and fingerprint_of(params, config.model, config.model.image_size) != run.weights:
         raise UserError(
             f"the checkpoint in {run.checkpoints} is of another training than {run.results}: "
-            "pass the --workdir that belongs to the results, or --force=train,evals"
+            "pass the --workdir or --checkpoints that belongs to the results, or --force=train,evals"
         )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
 from can.errors import ConfigError, first_line
 from can.files import read_json
 from can.methods import settings_class
+from can.places import Place
 
 
-def read_config(path: Path) -> RunConfig:
+def read_config(path: Place) -> RunConfig:
     """The configuration in a file. Raises DataError if it is damaged, ConfigError if another version wrote it."""
     values = read_json(path)
     try:

@@ -2,7 +2,8 @@
 
 A run writes to two folders. `results/<scale>/<name>` holds what tables are made of and is small: `config.json`,
 `train.csv`, `provenance.json`, `eval-<name>.json`. `checkpoints/<scale>/<name>` holds what only this machine needs: the
-checkpoints, the live `train.csv`, TensorBoard's event files. Results can therefore be there without weights: they are
+checkpoints, the live `train.csv`, TensorBoard's event files. The checkpoints of pre-training, which are large, may lie
+in a third place, which may be a bucket. Results can therefore be there without weights: they are
 read as they are, and only a new evaluation has to train again.
 """
 
@@ -19,8 +20,9 @@ from typing import Any
 from can import hosts
 from can.config import RunConfig
 from can.errors import ConfigError, DataError, UserError
-from can.files import read_json, write_error, write_json
+from can.files import json_of, read_json, write_error
 from can.locks import locked
+from can.places import Place, place, remove, steps_in, write_text
 from can.runs.config_file import read_config
 from can.runs.evaluation import Evaluated
 from can.runs.name import differences
@@ -29,9 +31,14 @@ LOCK = ".lock"
 
 
 class RunDir:
-    """The two folders of a run, `.results` and `.work`, and what they say is done."""
+    """The two folders of a run, `.results` and `.work`, and what they say is done.
 
-    def __init__(self, results_dir: Path, checkpoints_dir: Path, scale: str, name: str) -> None:
+    `states_dir`: where the checkpoints of pre-training lie, a folder or a place in a bucket; None: in `.work`.
+    """
+
+    def __init__(
+        self, results_dir: Path, checkpoints_dir: Path, scale: str, name: str, states_dir: Place | None = None
+    ) -> None:
         if not re.fullmatch(r"\w[\w.=+-]*", name):
             raise ConfigError(
                 f"run name {name!r} cannot be a folder's name: use letters and digits, and after the first any of _.-=+"
@@ -39,11 +46,14 @@ class RunDir:
         self.name = name
         self.results = Path(results_dir) / scale / name
         self.work = Path(checkpoints_dir) / scale / name
+        self._elsewhere: Place | None = None  # what holds the checkpoints, if `.work` does not
+        if states_dir is not None and (states := place(states_dir) / scale / name) != self.work.resolve():
+            self._elsewhere = states
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> Place:
         """Where the run's checkpoints lie: the directory for `can.checkpoint.Checkpoints`."""
-        return self.work / "state"
+        return (self._elsewhere or self.work) / "state"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -66,12 +76,14 @@ class RunDir:
             yield
 
     def claim(self, config: RunConfig) -> None:
-        """Reserves both folders for `config`: writes `config.json` into them, or checks the ones that are there.
+        """Reserves the run's places for `config`: writes `config.json` into them, or checks the ones that are there.
 
         Claiming again with the same values is harmless: that is how a run resumes. Raises ConfigError, showing each
-        field that differs, if the folders belong to a run of other values, and UserError if they cannot be written.
+        field that differs, if they belong to a run of other values, and UserError if they cannot be written.
         """
-        paths = [folder / "config.json" for folder in (self.results, self.work)]
+        paths: list[Place] = [folder / "config.json" for folder in (self.results, self.work)]
+        if self._elsewhere is not None:
+            paths.append(self._elsewhere / "config.json")
         for path in paths:
             if path.exists() and (lines := differences(read_config(path).to_dict(), _plain(config))):
                 raise ConfigError(
@@ -80,7 +92,7 @@ class RunDir:
                 )
         for path in paths:
             if not path.exists():
-                write_json(path, config.to_dict())
+                write_text(path, json_of(config.to_dict()))
 
     @property
     def config(self) -> RunConfig:
@@ -97,12 +109,11 @@ class RunDir:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the checkpoint of the last step is on this machine."""
+        """Whether the checkpoint of the last step is there."""
         path = self.work / "config.json"
         if not path.exists():
             return False
-        # orbax renames a checkpoint to its step once it is whole.
-        return (self.checkpoints / str(read_config(path).optim.last_step)).is_dir()
+        return read_config(path).optim.last_step in steps_in(self.checkpoints)
 
     @property
     def weights(self) -> str:
@@ -158,6 +169,8 @@ class RunDir:
 
         `config.json` goes last, so that a kill half-way leaves no results without an owner.
         """
+        if self._elsewhere is not None:
+            remove(self._elsewhere)
         self._delete([*self.work.glob("*"), *(self.results / name for name in ("train.csv", "provenance.json"))])
         self._delete([self.results / "config.json"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,20 +59,25 @@ def mean_metrics(rows: Sequence[Metrics]) -> Metrics:
 
 
 def check_finite(
-    rows: Sequence[Metrics], param_norm: float, done: int, optim: OptimConfig, saved_step: int | None
+    rows: Sequence[Metrics],
+    param_norm: float,
+    done: int,
+    optim: OptimConfig,
+    saved_step: Callable[[], int | None],
 ) -> None:
     """Raises NotFinite if something of the steps up to `done`, or after them, is not finite.
 
-    `saved_step`: of the latest checkpoint, if there is one.
+    `saved_step`: that of the latest checkpoint, if there is one; asked for only then, as it may lie in a bucket.
     """
     watched = [
         (title, row[name], step)
         for step, row in enumerate(rows, start=done - len(rows) + 1)
         for name, title in (("loss", "loss"), ("grad_norm", "norm of the gradients"))
     ]
-    kept = "no checkpoint was made yet" if saved_step is None else f"the checkpoint of step {saved_step} is kept"
     for title, value, step in (*watched, ("norm of the parameters", param_norm, done)):
         if not math.isfinite(value):
+            saved = saved_step()
+            kept = "no checkpoint was made yet" if saved is None else f"the checkpoint of step {saved} is kept"
             raise NotFinite(
                 f"the {title} became {value} at step {step} of {optim.last_step} (base_lr {optim.base_lr:g}); {kept}: "
                 "train from the start with a lower --base_lr or with --clip_norm=1, which is another run "

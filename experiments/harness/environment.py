@@ -43,6 +43,9 @@ if Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", _compiled / "unset")).parent
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_compiled / f"{usable_cpus()}_cpus")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
+# A bucket is read through gcsfs even where there is TensorFlow, whose errors are others and whose import takes seconds.
+os.environ.setdefault("EPATH_USE_TF", "false")
+
 # XLA's CPU backend asks the C library for a step's temporaries and gives them back, every step. glibc gives large ones
 # back to the kernel, which clears each page before it is used again: up to a third of a step. mimalloc keeps them. It
 # has to be there before a process starts, so the script starts itself anew, in the same process. An LD_PRELOAD of the

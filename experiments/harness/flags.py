@@ -16,9 +16,10 @@ from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError, check_choice
 from can.fields import Count, CountOrZero, Positive, check_value
 from can.methods import method_names, settings_class
+from can.places import place
 from experiments.harness import scales, several_hosts
 from experiments.harness.evaluations import EVALS
-from experiments.harness.folder_flags import define_folder
+from experiments.harness.folder_flags import define_folder, define_place
 from experiments.harness.methods import preset
 from experiments.harness.setting import PUBLISHED, REPOSITORY, RESULTS, Run, Setting
 from experiments.harness.spec import Spec
@@ -64,6 +65,12 @@ def define_setting_flags() -> None:
     define_folder("results_dir", str(RESULTS), "where your results go")
     define_folder("published_dir", str(PUBLISHED), "where the results are that this repository publishes")
     define_folder("workdir", str(REPOSITORY / "checkpoints"), "where checkpoints and live logs go")
+    define_place(
+        "checkpoints",
+        None,
+        "where the checkpoints of pre-training go, which are the large files; default: --workdir. gs://BUCKET/PATH: a "
+        "Google Cloud Storage bucket (pip install -e '.[gcs]')",
+    )
     flags.DEFINE_list(
         "force",
         [],
@@ -141,6 +148,7 @@ def setting() -> Setting:
         results_dir=Path(values.results_dir),
         published_dir=Path(values.published_dir),
         workdir=Path(values.workdir),
+        checkpoints=None if values.checkpoints is None else place(values.checkpoints),
         data_dir=Path(values.data_dir),
         train_split=values.train_split,
         objectnet=values.objectnet,

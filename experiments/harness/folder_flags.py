@@ -1,10 +1,13 @@
-"""Flags that name a folder."""
+"""Flags that name a folder, or a bucket."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from absl import flags
+
+from can.errors import ConfigError
+from can.places import place
 
 
 class _Folder(flags.ArgumentParser):
@@ -20,6 +23,26 @@ class _Folder(flags.ArgumentParser):
             return str(Path(argument).expanduser())
         except RuntimeError as error:
             raise ValueError(f"{error}: write the folder out") from error
+
+
+class _Place(_Folder):
+    """A path, or gs://BUCKET/PATH."""
+
+    syntactic_help = "a folder, or gs://BUCKET/PATH"
+
+    def parse(self, argument: str) -> str:
+        """As for a folder; what names a bucket stays as it is. Raises ValueError for one that cannot be used."""
+        if "://" not in argument:
+            return super().parse(argument)
+        try:
+            return str(place(argument))
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+
+def define_place(name: str, default: str | None, help_text: str) -> None:
+    """As `define_folder`, for what may lie in a bucket."""
+    flags.DEFINE(_Place(), name, default, help_text, serializer=flags.ArgumentSerializer())
 
 
 def define_folder(name: str, default: str | None, help_text: str) -> None:

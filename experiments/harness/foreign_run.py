@@ -49,7 +49,7 @@ def run_of_weights(setting: Setting, path: Path, name: str, seed: int, heads: in
     run = Run(
         Spec("random", encoder.config.size, "foreign", 0),
         config,
-        RunDir(setting.results_dir, setting.workdir, setting.scale.name, name),
+        RunDir(setting.results_dir, setting.workdir, setting.scale.name, name, setting.checkpoints),
     )
     params = nnx.split(encoder)[1]
     fingerprint = fingerprint_of(params, config.model, config.model.image_size)

@@ -12,6 +12,7 @@ from can.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig
 from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError
 from can.methods import settings_class
+from can.places import Place
 from can.runs import RunDir, run_name
 from experiments.harness.methods import preset
 from experiments.harness.scales import SCALES, Scale
@@ -42,6 +43,7 @@ class Setting:
       results_dir: the reader's own results.
       published_dir: what this repository publishes.
       workdir: checkpoints and live logs.
+      checkpoints: the checkpoints of pre-training, if they lie elsewhere: another folder, or a place in a bucket.
       data_dir: data sets.
       train_split: of the labelled set, what evaluations train on.
       objectnet: folder of ObjectNet's images, for robustness.
@@ -59,6 +61,7 @@ class Setting:
     results_dir: Path = RESULTS
     published_dir: Path = PUBLISHED
     workdir: Path = REPOSITORY / "checkpoints"
+    checkpoints: Place | None = None
     data_dir: Path = DEFAULT_DATA_DIR
     train_split: str = "train"
     objectnet: str | None = None
@@ -110,7 +113,7 @@ class Setting:
         return run_name(config, base, spec.model, spec.data)
 
     def _folder(self, results_dir: Path, name: str) -> RunDir:
-        return RunDir(results_dir, self.workdir, self.scale.name, name)
+        return RunDir(results_dir, self.workdir, self.scale.name, name, self.checkpoints)
 
 
 def _only(overrides: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
