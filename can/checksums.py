@@ -8,9 +8,7 @@ import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from etils import epath
-
-from can.places import Place
+from can.places import Place, files_in_folders_of
 
 FILE = "SHA256SUMS"
 
@@ -51,20 +49,9 @@ def find_damage(folder: Place) -> str | None:
 
 
 def _checksums(folder: Place) -> dict[str, str]:
-    names = _files_in_folders_of(folder)
+    names = files_in_folders_of(folder)
     with ThreadPoolExecutor(_THREADS) as threads:
         return dict(zip(names, threads.map(lambda name: checksum_of(folder / name), names), strict=True))
-
-
-def _files_in_folders_of(folder: Place) -> list[str]:
-    walked = list(epath.Path(folder).walk(on_error=_raised))
-    root = walked[0][0] if walked else None  # of a bucket, it does not start with gs://
-    return sorted((inner.relative_to(root) / name).as_posix() for inner, _, names in walked[1:] for name in names)
-
-
-def _raised(error: OSError) -> None:
-    """A folder that cannot be listed is not an empty one."""
-    raise error
 
 
 def checksum_of(path: Place) -> str:

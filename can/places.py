@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+import fsspec
 from etils import epath
 
 from can.errors import ConfigError, UserError, first_line
@@ -54,8 +55,6 @@ def place(name: str | Place) -> Place:
         raise ConfigError(f"{text} is no bucket to keep checkpoints in: write gs://BUCKET/PATH, without []*?#\\")
     if importlib.util.find_spec("gcsfs") is None:
         raise ConfigError(f"{text} needs gcsfs: install it with `pip install -e '.[gcs]'`")
-    import fsspec  # here: a folder needs none of it
-
     # Tensorstore and other hosts write files, of which a kept listing would not know.
     fsspec.config.conf.setdefault("gcs", {})["use_listings_cache"] = False
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs the tracebacks of errors that it also raises
@@ -78,6 +77,16 @@ def steps_in(where: Place) -> list[int]:
         else:
             names = [path.name for path in where.iterdir()] if where.is_dir() else []
     return sorted(int(name) for name in names if name.isdecimal())
+
+
+def files_in_folders_of(where: Place) -> list[str]:
+    """The names, with / in them, of the files in the folders inside a place, however deep; sorted."""
+    if isinstance(where, Path):
+        return sorted(path.relative_to(where).as_posix() for path in where.glob("*/**/*") if path.is_file())
+    # One listing. To walk from folder to folder would leave out, in silence, those that may not be read.
+    files, root = fsspec.url_to_fs(str(where))
+    names = [str(path).removeprefix(f"{root}/") for path in files.find(root)]
+    return sorted(name for name in names if "/" in name)
 
 
 def remove(where: Place) -> None:
@@ -114,17 +123,15 @@ def access_error(where: Place, error: Exception, *, found: bool = False) -> User
     """
     if not is_bucket(where) or not isinstance(error, failures(where)):
         return None
-    text = first_line(error)
-    missing = isinstance(error, FileNotFoundError) or re.search("NOT_FOUND", text)
+    missing = isinstance(error, FileNotFoundError) or "NOT_FOUND" in str(error)
     if found and missing:
         return None
-    for pattern, cause, remedy in _CAUSES:
-        if re.search(pattern, "NOT_FOUND" if missing else text):
-            return UserError(f"cannot use {where}: {cause} ({text}): {remedy}")
-    if isinstance(error, ValueError):
+    text = "NOT_FOUND" if missing else str(error)
+    which = next((each for each in _CAUSES if re.search(each[0], text)), None)
+    if which is None and isinstance(error, ValueError):
         return None
-    *_, (_, cause, remedy) = _CAUSES
-    return UserError(f"cannot use {where}: {cause} ({text}): {remedy}")
+    _, cause, remedy = which or _CAUSES[-1]
+    return UserError(f"cannot use {where}: {cause} ({first_line(error)}): {remedy}")
 
 
 @contextlib.contextmanager
