@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ def test_a_run_of_four_processes_is_stopped_and_goes_on_with_two_that_share_para
         assert hosts.wait() == [0, 0], hosts.err(1)
     assert commands("experiments/" + run[0], *run[1:], *folders(tmp_path, "one")).returncode == 0
     check_equal(*(tmp_path / name / "results" / "smoke" / "run" for name in ("several", "one")))
+
+
+def test_a_signal_before_the_first_step_ends_all(tmp_path: Path) -> None:
+    """JAX would note SIGTERM for itself, and go on."""
+    flags = ("--scale=smoke", "--rows=can/vit_b/800", *folders(tmp_path, "no"))
+    with Hosts(tmp_path / "said", 2, "table2_jft.py", *flags) as hosts:
+        until = time.monotonic() + 300
+        while "not pre-trained yet" not in hosts.err(0):
+            assert time.monotonic() < until and None in hosts.wait(0.1), hosts.err(0)
+        hosts.signal(1, signal.SIGTERM)
+        codes = hosts.wait(120)
+    assert codes[1] == 128 + signal.SIGTERM and codes[0], hosts.err(1)
+    assert not list((tmp_path / "no").glob("results/smoke/*/provenance.json"))
 
 
 def test_hosts_that_disagree_do_not_start(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def join() -> None:
     # A CPU runs programs side by side, in an order of its own: collective operations of two would wait for each other
     # for ever, in one process those of the first and in another those of the second. Accelerators keep the order.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+    # JAX would only note SIGTERM, in place of our own handler.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             who["coordinator"], who["num_processes"], who["process_id"], heartbeat_timeout_seconds=HEARTBEAT_S

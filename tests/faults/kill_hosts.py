@@ -95,7 +95,8 @@ def main() -> None:
             assert numbers(folder) == undisturbed, f"the numbers of {folder} differ"
             print(f"table {tables}: all numbers equal", flush=True)
             done = {"table": tables, "equal": True} | measurement.circumstances()
-            measurement.save(REPOSITORY / "results" / "kills.csv", [row | done for row in rows], ("seed", "kill"))
+            if rows:
+                measurement.save(REPOSITORY / "results" / "kills.csv", [row | done for row in rows], ("seed", "kill"))
             tables += 1
 
 
