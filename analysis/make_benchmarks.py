@@ -12,13 +12,13 @@ from pathlib import Path
 
 from absl import flags
 
-from analysis.lib import fault_tables, resource_tables, scaling_tables, speed_tables, web_tables
+from analysis.lib import fault_tables
+from analysis.lib.measured_tables import TABLES
 from can.errors import check_choice
 from experiments.harness import cli
 from experiments.harness.folder_flags import define_folder
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-TABLES = speed_tables.TABLES | resource_tables.TABLES | scaling_tables.TABLES | fault_tables.TABLES | web_tables.TABLES
 LONG = ("memory_options", "memory_pod", "scaling", "scaling_predicted", *fault_tables.TABLES)
 
 

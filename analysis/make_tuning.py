@@ -107,8 +107,11 @@ def by_config(folder: Path) -> Runs:
 def runs_of(need: Need, there: Runs, scale: Scale) -> list[RunDir]:
     """The runs of a trial that are judged, one a seed: of several, such as copies, the first."""
     (judge,) = need.evals
-    judged = [run for run in there.get(resolve(scale, need.spec, 0), ()) if run.has_eval(judge)]
-    return list({run.config.seed: run for run in reversed(judged)}.values())[::-1]
+    first: dict[int, RunDir] = {}
+    for run in there.get(resolve(scale, need.spec, 0), ()):
+        if run.has_eval(judge):
+            first.setdefault(run.config.seed, run)
+    return list(first.values())
 
 
 def trials(stage: Stage, there: Runs, setting: Setting) -> pd.DataFrame:

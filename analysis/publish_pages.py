@@ -20,7 +20,7 @@ from analysis import (
     make_table2,
     make_tuning,
 )
-from analysis.lib import fault_tables, probe_cost, resource_tables, scaling_tables, speed_tables, web_tables
+from analysis.lib import measured_tables, probe_cost
 from can.errors import DataError, check_choice
 from can.files import write_atomic
 from experiments.harness.scales import scale_named
@@ -40,14 +40,11 @@ def scoreboard(published: Path, scale: str) -> str:
     return make_claims.finding(Setting(scale_named(scale), published_dir=published, results_dir=published))
 
 
-MEASURED = (
-    speed_tables.TABLES | resource_tables.TABLES | scaling_tables.TABLES | fault_tables.TABLES | web_tables.TABLES
-)
 TABLES: dict[str, Callable[..., str]] = {
     "finding": finding,
     "scoreboard": scoreboard,
     "probe_cost": probe_cost.table,
-    **{name: table.markdown for name, table in MEASURED.items()},
+    **{name: table.markdown for name, table in measured_tables.TABLES.items()},
 }
 
 

@@ -16,11 +16,8 @@ renames it to its step once it is whole; in a bucket, it marks it so with a last
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
-import threading
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +30,7 @@ from can import hosts
 from can.checksums import find_damage, write_checksums
 from can.errors import UserError, first_line
 from can.files import write_error
+from can.orbax_errors import orbax_errors, wait_or_fail
 from can.places import Place, access_error, failures, place, reached, remove, steps_in
 
 PyTree = Any
@@ -117,7 +115,7 @@ class Checkpoints:
 
     def check(self) -> None:
         """Raises UserError if saving in the background has failed; returns at once."""
-        if _orbax_errors.latest is not None:
+        if orbax_errors.latest is not None:
             self.wait()
 
     def wait(self) -> None:
@@ -125,7 +123,7 @@ class Checkpoints:
         if self._writer is None:
             return
         try:
-            _wait_or_fail(self._writer)
+            wait_or_fail(self._writer)
         except failures(self.directory) as error:
             self._unverified = None
             self._abandon_save(error)
@@ -162,8 +160,7 @@ class Checkpoints:
 
     def _open(self) -> ocp.training.Checkpointer:
         if self._writer is None:
-            _orbax_errors.latest = None
-            logging.getLogger("absl").addFilter(_orbax_errors)
+            orbax_errors.begin()
             context = ocp.Context()
             # Not the method itself: orbax copies what it is given, and with a method its object.
             context.asynchronous.post_finalization_callback = lambda: self._write_checksums()
@@ -332,45 +329,3 @@ def _os_error_code(error: Exception) -> int | None:
         return error.errno
     found = re.search(r"os_error_code='(\d+)'", str(error))
     return int(found.group(1)) if found else None
-
-
-def _wait_or_fail(writer: ocp.training.Checkpointer) -> None:
-    """Returns when all is written, or raises what went wrong, without waiting for other hosts then."""
-    if not hosts.are_several():
-        writer.wait()
-        return
-    failed: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            writer.wait()
-        except BaseException as error:
-            failed.append(error)
-
-    waiting = threading.Thread(target=wait, daemon=True)
-    waiting.start()
-    while waiting.is_alive() and _orbax_errors.latest is None:
-        waiting.join(0.1)
-    if error := _orbax_errors.latest or next(iter(failed), None):
-        raise error
-
-
-class _OrbaxErrors(logging.Filter):
-    """Keeps orbax from logging the tracebacks of its threads: `Checkpoints` raises the errors that they are about.
-
-    Attributes:
-      latest: the error of a thread that saves, since `Checkpoints` began to write.
-    """
-
-    latest: BaseException | None = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log it."""
-        if "orbax" not in Path(record.pathname).parts:
-            return True
-        if record.exc_info and record.levelno >= logging.ERROR:
-            self.latest = record.exc_info[1]
-        return False
-
-
-_orbax_errors = _OrbaxErrors()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from experiments.benchmarks.memory import simulating
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -33,37 +35,39 @@ class Hosts:
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
-        simulated = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
         self.processes = []
         for index in range(count):
             who = (f"--coordinator=localhost:{port}", f"--num_processes={count}", f"--process_id={index}")
             command = [sys.executable, str(REPOSITORY / "experiments" / script), *flags]
             command += [*(of_second if index else ()), *(who if count > 1 else ())]
             with self._file(index, "out").open("wb") as out, self._file(index, "err").open("wb") as err:
-                environment = os.environ | {"XLA_FLAGS": simulated}
-                self.processes.append(subprocess.Popen(command, stdout=out, stderr=err, cwd=folder, env=environment))
+                self.processes.append(
+                    subprocess.Popen(command, stdout=out, stderr=err, cwd=folder, env=simulating(devices))
+                )
 
     def wait(self, seconds: float = 900) -> list[int | None]:
         """Their exit codes after at most so long; None for one that still runs."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until and any(process.poll() is None for process in self.processes):
+        while time.monotonic() < until and None in self._codes():
             time.sleep(0.05)
+        return self._codes()
+
+    def wait_until(self, happened: Callable[[], bool], seconds: float = 900) -> None:
+        """Returns when it has happened; fails after so long, or if all end before."""
+        until = time.monotonic() + seconds
+        while not happened():
+            assert time.monotonic() < until and None in self._codes(), self._all_told()
+            time.sleep(0.05)
+
+    def wait_for_first(self) -> None:
+        """Returns when one of them has ended."""
+        self.wait_until(lambda: self._codes() != [None] * self.count)
+
+    def _all_told(self) -> list[str]:
+        return [self.err(index)[-2000:] for index in range(self.count)]
+
+    def _codes(self) -> list[int | None]:
         return [process.poll() for process in self.processes]
-
-    def wait_for_first(self, seconds: float = 900) -> None:
-        """Returns when one of them has ended; fails if none does so long."""
-        until = time.monotonic() + seconds
-        while all(process.poll() is None for process in self.processes):
-            assert time.monotonic() < until, [self.err(index)[-2000:] for index in range(self.count)]
-            time.sleep(0.05)
-
-    def wait_for(self, path: Path, seconds: float = 900) -> None:
-        """Returns when `path` is there; fails if they end before."""
-        until = time.monotonic() + seconds
-        while not path.exists():
-            ended = [process.poll() for process in self.processes]
-            assert time.monotonic() < until and None in ended, (path, ended, self.err(0)[-2000:])
-            time.sleep(0.05)
 
     def signal(self, index: int, number: signal.Signals) -> None:
         """Sends one of them a signal."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -65,7 +64,7 @@ def test_a_run_of_four_processes_is_stopped_and_goes_on_with_two_that_share_para
     """SIGTERM at one of them, as before a machine is taken away, stops all; the log has no gap and no row twice."""
     run = ("pretrain.py", *RUN, "--total_steps=12", "--checkpoint_every=1", "--name=run")
     with Hosts(tmp_path / "four", 4, *run, "--fsdp=4", *folders(tmp_path, "several")) as hosts:
-        hosts.wait_for(tmp_path / "several" / "work" / "smoke" / "run" / "state" / "1")
+        hosts.wait_until((tmp_path / "several" / "work" / "smoke" / "run" / "state" / "1").exists)
         hosts.signal(2, signal.SIGTERM)
         assert hosts.wait() == [128 + signal.SIGTERM] * 4, hosts.err(0)
     for index in range(4):
@@ -80,9 +79,7 @@ def test_a_signal_before_the_first_step_ends_all(tmp_path: Path) -> None:
     """JAX would note SIGTERM for itself, and go on."""
     flags = ("--scale=smoke", "--rows=can/vit_b/800", *folders(tmp_path, "no"))
     with Hosts(tmp_path / "said", 2, "table2_jft.py", *flags) as hosts:
-        until = time.monotonic() + 300
-        while "not pre-trained yet" not in hosts.err(0):
-            assert time.monotonic() < until and None in hosts.wait(0.1), hosts.err(0)
+        hosts.wait_until(lambda: "not pre-trained yet" in hosts.err(0), seconds=300)
         hosts.signal(1, signal.SIGTERM)
         codes = hosts.wait(120)
     assert codes[1] == 128 + signal.SIGTERM and codes[0], hosts.err(1)

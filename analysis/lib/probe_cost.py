@@ -27,9 +27,10 @@ def table(published: Path) -> str:
     probe_images = IN1K_IMAGES * probe.epochs
     lines = []
     for encoder in MODEL_ROLES.values():
-        probing = probe_images * encoder_flops(published, encoder)
+        encoding, training_step = encoder_flops(published, encoder), make_appendix_b.flops_per_image(published, encoder)
+        probing = probe_images * encoding
         for epochs in EPOCHS:
-            training = epochs * IN1K_IMAGES * make_appendix_b.flops_per_image(published, encoder)
+            training = epochs * IN1K_IMAGES * training_step
             lines.append(
                 {
                     "Encoder": encoder,
@@ -37,7 +38,7 @@ def table(published: Path) -> str:
                     "Pre-training, h": f"{training / speed / 3600:.1f}",
                     "Probe, h": f"{probing / speed / 3600:.1f}",
                     "Probe of pre-training": f"{probing / training:.1%}",
-                    "Images/s to decode": f"{speed / encoder_flops(published, encoder):,.0f}",
+                    "Images/s to decode": f"{speed / encoding:,.0f}",
                 }
             )
     where = f"On {CHIPS} {PAPERS_CHIP.name}, by operations; {probe.epochs:g} epochs of the probe."

@@ -23,10 +23,9 @@ from PIL import Image
 
 from can import data
 from can.data.crops import random_resized_crops, sample_box
-from can.data.image_set import EncodedImages
-from can.errors import DataError
 from experiments.benchmarks import measurement
 from experiments.benchmarks.measurement import Measurement
+from experiments.benchmarks.photos import load_photos
 from experiments.harness import cli
 from experiments.harness.folder_flags import define_folder
 
@@ -89,9 +88,7 @@ def rates_over_rounds(rates: dict[str, list[float]], photos: int) -> list[Measur
 def main() -> None:
     """Times the pipelines in turns."""
     values = flags.FLAGS
-    images = data.load(f"folder:{values.folder}", "train", data_dir=values.data_dir)
-    if not isinstance(images, EncodedImages):
-        raise DataError(f"the images of {values.folder} are small and of one size: pass a --folder of photos")
+    images = load_photos(values.folder, values.data_dir)
     cv2.setNumThreads(1)
     photos = [images[index][0] for index in range(len(images))]
     rates: dict[str, list[float]] = {name: [] for name in PIPELINES}

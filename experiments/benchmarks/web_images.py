@@ -32,6 +32,7 @@ from can.data.web_images.shards import read_shard
 from can.errors import DataError
 from experiments.benchmarks import measurement
 from experiments.benchmarks.measurement import Measurement
+from experiments.benchmarks.photos import load_photos
 from experiments.harness import cli
 from experiments.harness.folder_flags import define_folder
 
@@ -121,9 +122,7 @@ def measure(photos: EncodedImages, side: int, count: int) -> Measurement:
 def main() -> None:
     """Measures each size."""
     values = flags.FLAGS
-    photos = data.load(f"folder:{values.folder}", "train", data_dir=values.data_dir)
-    if not isinstance(photos, EncodedImages):
-        raise DataError(f"the images of {values.folder} are small and of one size: pass a --folder of photos")
+    photos = load_photos(values.folder, values.data_dir)
     cv2.setNumThreads(1)
     path = Path(values.results_dir) / "web_images.csv"
     for side in map(int, values.sides):

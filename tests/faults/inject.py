@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,24 +99,15 @@ def met(hosts: Hosts, fault: str, expected: str) -> Row:
 
 def at_work(scene: Scene, hosts: Hosts) -> None:
     """Returns when the run has its second checkpoint."""
-    hosts.wait_for(scene.state / "2")
+    hosts.wait_until((scene.state / "2").exists)
 
 
-def full_disk(scene: Scene, undisturbed: dict[str, Any]) -> Row:
-    """The last process can write no more; then there is space again."""
+def full_disk(of: int, fault: str, scene: Scene, undisturbed: dict[str, Any]) -> Row:
+    """The process of this place can write no more; then there is space again."""
     with scene.start() as hosts:
         at_work(scene, hosts)
-        resource.prlimit(hosts.processes[-1].pid, resource.RLIMIT_FSIZE, (MOST, MOST))
-        row = met(hosts, "One host's disk is full", "the disk is full")
-    return row | {"afterwards": equal(scene.finish(), undisturbed)}
-
-
-def full_disk_of_the_first(scene: Scene, undisturbed: dict[str, Any]) -> Row:
-    """The process that writes the log can write no more; then there is space again."""
-    with scene.start() as hosts:
-        at_work(scene, hosts)
-        resource.prlimit(hosts.processes[0].pid, resource.RLIMIT_FSIZE, (MOST, MOST))
-        row = met(hosts, "The disk of the host that writes is full", "the disk is full")
+        resource.prlimit(hosts.processes[of].pid, resource.RLIMIT_FSIZE, (MOST, MOST))
+        row = met(hosts, fault, "the disk is full")
     return row | {"afterwards": equal(scene.finish(), undisturbed)}
 
 
@@ -194,8 +186,8 @@ def other_flags(scene: Scene, undisturbed: dict[str, Any]) -> Row:
 
 
 FAULTS: dict[str, Callable[[Scene, dict[str, Any]], Row]] = {
-    "full_disk": full_disk,
-    "full_disk_of_the_first": full_disk_of_the_first,
+    "full_disk": partial(full_disk, -1, "One host's disk is full"),
+    "full_disk_of_the_first": partial(full_disk, 0, "The disk of the host that writes is full"),
     "read_only": read_only,
     "dead_worker": dead_worker,
     "damaged_image": damaged_image,
