@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -13,6 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN_S = 0.1
 
 
 class Stopped(KeyboardInterrupt):
@@ -45,6 +48,25 @@ def handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
         return {}
     here = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in here}
+
+
+def send_lost_signals_again() -> None:
+    """From now on, a signal comes again if its `Stopped` is raised where Python drops errors.
+
+    It drops those of finalisers and of the garbage collector's callbacks, of which JAX has one.
+    """
+    otherwise = sys.unraisablehook
+
+    def hook(lost: sys.UnraisableHookArgs) -> None:
+        if not isinstance(lost.exc_value, Stopped):
+            otherwise(lost)
+            return
+        # At once it would be dropped too, with the errors of this hook.
+        later = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), lost.exc_value.number))
+        later.daemon = True
+        later.start()
+
+    sys.unraisablehook = hook
 
 
 class StopRequests:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from test_train import tiny_config
 from can import data, train
 from can.runs import RunDir
 from can.runs.log import TrainLog
-from can.stopping import Stopped, StopRequests
+from can.stopping import Stopped, StopRequests, send_lost_signals_again
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -96,6 +97,27 @@ def test_before_there_is_something_to_save_and_at_the_second_time_a_signal_ends_
         assert stops.noted(all_look=True) == signal.SIGTERM
         with pytest.raises(Stopped):
             stops._note(signal.SIGTERM, None)
+
+
+def test_a_signal_comes_again_if_it_came_while_garbage_was_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python drops errors that the garbage collector's callbacks raise, and JAX has one."""
+    came: list[str] = []
+
+    def signalled(phase: str, facts: dict[str, int]) -> None:
+        came.append(phase)
+        if len(came) == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    send_lost_signals_again()
+    with StopRequests(), pytest.raises(Stopped):
+        gc.callbacks.append(signalled)
+        try:
+            gc.collect()
+            time.sleep(30)
+        finally:
+            gc.callbacks.remove(signalled)
+    assert came
 
 
 def test_ignored_signals_stay_ignored() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import io
 import logging as std_logging
 import os
@@ -18,7 +17,7 @@ from absl import app, flags, logging
 
 from can import hosts
 from can.errors import UserError, first_line
-from can.stopping import Stopped, handle, raise_stopped
+from can.stopping import Stopped, handle, raise_stopped, send_lost_signals_again
 from experiments.harness import (
     environment,  # noqa: F401  before all that may be missing
     several_hosts,
@@ -43,6 +42,7 @@ def run(main: Callable[[], None]) -> None:
             sys.exit(f"error: unexpected argument {arguments[1]!r}: flags are written --name=value")
         configure_logging()
         handle(raise_stopped)
+        send_lost_signals_again()
         try:
             several_hosts.join()
             with _told_apart():
@@ -53,10 +53,10 @@ def run(main: Callable[[], None]) -> None:
             saved = str(stop)
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             _end(f"\nstopped{saved and f': {saved}'}; {GOES_ON}", 128 + number)
-        except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-                if hosts.are_several():
-                    _end_with_the_lost(error)
+        except (MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
+            if several_hosts.is_of_a_lost_process(error):
+                _end_with_the_lost(error)
+            if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             first = first_line(error)
             _end(
@@ -102,7 +102,7 @@ def _end(last_words: str, status: int) -> None:
     os._exit(status)
 
 
-def _end_with_the_lost(error: jax.errors.JaxRuntimeError) -> None:
+def _end_with_the_lost(error: BaseException) -> None:
     """Ends a process whose collective operation failed: another one is gone, and JAX names it when it is missed."""
     why = first_line(error)
     print(
@@ -111,7 +111,6 @@ def _end_with_the_lost(error: jax.errors.JaxRuntimeError) -> None:
         file=sys.stderr,
         flush=True,
     )
-    faulthandler.disable()  # JAX ends the process meanwhile, in a way that would print a stack
     time.sleep(several_hosts.HEARTBEAT_S + 15)
     os._exit(1)
 

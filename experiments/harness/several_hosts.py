@@ -6,6 +6,7 @@ On Slurm, under Open MPI and on Kubernetes' TPUs they do by themselves, on a TPU
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from collections.abc import Mapping
@@ -56,7 +57,17 @@ def join() -> None:
         )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"the processes do not find each other ({first_line(error)})") from error
+    # JAX aborts when another process is lost, and says which. Stacks of all threads would bury that.
+    if "PYTHONFAULTHANDLER" not in os.environ:
+        faulthandler.disable()
     hosts.check_equal({"command line": _shared_command(sys.argv), "commit": str(LOADED)})
+
+
+def is_of_a_lost_process(error: BaseException) -> bool:
+    """Whether a collective operation failed, which is how a process first meets the end of another one."""
+    if not hosts.are_several() or "RESOURCE_EXHAUSTED" in str(error):
+        return False
+    return isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)  # Gloo's are also ValueErrors
 
 
 def _check_told(who: Mapping[str, Any]) -> None:

@@ -58,7 +58,9 @@ def kill_one(hosts: Hosts, choose: random.Random, longest: float) -> dict[str, o
 
 
 def _names(words: str, victim: int) -> bool:
-    """Whether a process said which one is lost: JAX lists the tasks that stopped sending heartbeats."""
+    """Whether a process said which one is lost: JAX lists those that stopped sending heartbeats, and has a leader."""
+    if victim == 0 and "the leader task was preempted/died" in words:
+        return True
     return (
         re.search(rf"(heartbeats\)?:\n\s*(\d+\n)*{victim}\n)|task:{victim}\b|job:jax_worker.*:{victim}\b", words)
         is not None
