@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -39,7 +40,7 @@ def raise_stopped(number: int, frame: FrameType | None = None) -> None:
     raise Stopped(number)
 
 
-def handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+def handle(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> dict[int, Any]:
     """Gives the signals a handler, except those that are ignored, as behind `nohup`; the handlers before.
 
     Only the main thread can; in others nothing happens.
@@ -48,6 +49,21 @@ def handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
         return {}
     here = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in here}
+
+
+def _give_back(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Within, the signals end the process without a word: for calls outside Python, which hold its handlers up."""
+    before = handle(signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        _give_back(before)
 
 
 def send_lost_signals_again() -> None:
@@ -103,8 +119,7 @@ class StopRequests:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        _give_back(self._before)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not self._holds or self._noted is not None:

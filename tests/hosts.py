@@ -24,6 +24,7 @@ class Hosts:
 
     Attributes:
       processes: by their number.
+      port: of the first, where all meet.
     """
 
     def __init__(
@@ -34,10 +35,10 @@ class Hosts:
         folder.mkdir(parents=True, exist_ok=True)
         with socket.socket() as free:
             free.bind(("localhost", 0))
-            port = free.getsockname()[1]
+            self.port = free.getsockname()[1]
         self.processes = []
         for index in range(count):
-            who = (f"--coordinator=localhost:{port}", f"--num_processes={count}", f"--process_id={index}")
+            who = (f"--coordinator=localhost:{self.port}", f"--num_processes={count}", f"--process_id={index}")
             command = [sys.executable, str(REPOSITORY / "experiments" / script), *flags]
             command += [*(of_second if index else ()), *(who if count > 1 else ())]
             with self._file(index, "out").open("wb") as out, self._file(index, "err").open("wb") as err:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,20 @@ def test_a_signal_before_the_first_step_ends_all(tmp_path: Path) -> None:
         codes = hosts.wait(120)
     assert codes[1] == 128 + signal.SIGTERM and codes[0], hosts.err(1)
     assert not list((tmp_path / "no").glob("results/smoke/*/provenance.json"))
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as ours:
+        return ours.connect_ex(("localhost", port)) == 0
+
+
+def test_a_signal_ends_a_process_that_waits_for_the_others(tmp_path: Path) -> None:
+    """JAX waits five minutes for them, in a call that holds up Python's handlers."""
+    with Hosts(tmp_path, 2, "pretrain.py", *RUN, *folders(tmp_path, "no")) as hosts:
+        hosts.signal(1, signal.SIGKILL)
+        hosts.wait_until(lambda: is_open(hosts.port))
+        hosts.signal(0, signal.SIGTERM)
+        assert hosts.wait(30) == [-signal.SIGTERM, -signal.SIGKILL], hosts.err(0)
 
 
 def test_hosts_that_disagree_do_not_start(tmp_path: Path) -> None:

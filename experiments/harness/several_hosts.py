@@ -18,6 +18,7 @@ from absl import flags
 from can import hosts
 from can.errors import ConfigError, first_line
 from can.runs.provenance import LOADED
+from can.stopping import ending_at_once
 
 HEARTBEAT_S = 30  # without a sign of life, so long, a process counts as lost, and the others end
 AUTO = "auto"
@@ -52,9 +53,10 @@ def join() -> None:
     # JAX would only note SIGTERM, in place of our own handler.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(
-            who["coordinator"], who["num_processes"], who["process_id"], heartbeat_timeout_seconds=HEARTBEAT_S
-        )
+        with ending_at_once():
+            jax.distributed.initialize(
+                who["coordinator"], who["num_processes"], who["process_id"], heartbeat_timeout_seconds=HEARTBEAT_S
+            )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"the processes do not find each other ({first_line(error)})") from error
     # JAX aborts when another process is lost, and says which. Stacks of all threads would bury that.
