@@ -35,9 +35,14 @@ def table(folder: Path, count: int, rows: str) -> Hosts:
     return Hosts(folder, count, "table2_jft.py", *flags)
 
 
+def wait_for_start(hosts: Hosts) -> None:
+    """Returns when the processes have met and begin the table's row, or have found that it is done."""
+    hosts.wait_until(lambda: MET in hosts.err(0) or hosts.wait(0) == [0] * hosts.count)
+
+
 def kill_one(hosts: Hosts, choose: random.Random, longest: float) -> dict[str, object] | None:
     """Kills one at a random moment since they met; what became of the others, or None if all were done before."""
-    hosts.wait_until(lambda: MET in hosts.err(0))
+    wait_for_start(hosts)
     moment = choose.uniform(0, longest)
     if None not in hosts.wait(moment):
         return None
@@ -107,7 +112,7 @@ def main() -> None:
 def whole_table(folder: Path, count: int, rows: str) -> float:
     """Makes a table, or goes on with it, undisturbed; how long it took, in seconds since the processes met."""
     with table(folder, count, rows) as hosts:
-        hosts.wait_until(lambda: MET in hosts.err(0))
+        wait_for_start(hosts)
         begun = time.monotonic()
         codes = hosts.wait(GOES_ON_S)
     assert codes == [0] * count, [hosts.err(index)[-2000:] for index in range(count)]
