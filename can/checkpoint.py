@@ -32,6 +32,7 @@ from can.errors import UserError, first_line
 from can.files import write_error
 from can.orbax_errors import orbax_errors, wait_or_fail
 from can.places import Place, access_error, failures, place, reached, remove, steps_in
+from can.stopping import Stopped
 
 PyTree = Any
 policies = ocp.training.preservation_policies
@@ -154,6 +155,9 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A signal came to this process alone, and the others may never be where orbax would wait for them.
+        if isinstance(error, Stopped) and hosts.are_several():
+            return
         # The first error is the one to show: a full disk must not hide why training stopped.
         with contextlib.suppress(UserError) if error is not None else contextlib.nullcontext():
             self.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from jax.experimental import multihost_utils
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN_S = 0.1
+GRACE_S = 20  # in which one of several processes ends
 
 
 class Stopped(KeyboardInterrupt):
@@ -35,8 +37,13 @@ class Stopped(KeyboardInterrupt):
 
 
 def raise_stopped(number: int, frame: FrameType | None = None) -> None:
-    """A handler of signals that ends what is going on with `Stopped`."""
+    """A handler of signals that ends what is going on with `Stopped`.
+
+    One of several processes ends in any case, and shows where it was: what it has to leave may wait for the others.
+    """
     del frame
+    if jax.distributed.is_initialized():
+        faulthandler.dump_traceback_later(GRACE_S, exit=True)
     raise Stopped(number)
 
 
@@ -123,5 +130,5 @@ class StopRequests:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not self._holds or self._noted is not None:
-            raise Stopped(number)
+            raise_stopped(number)
         self._noted = number

@@ -23,6 +23,7 @@ from flax import nnx
 from can import hosts
 from can.checkpoint import Checkpoints
 from can.errors import UserError
+from can.stopping import Stopped
 
 
 class State(NamedTuple):
@@ -258,3 +259,16 @@ def test_a_checkpoint_of_one_device_is_restored_on_eight_and_back(
     assert step == 2
     assert restored["w"].devices() == {jax.devices()[0]}
     np.testing.assert_array_equal(restored["w"], state["w"] * 2)
+
+
+def test_one_of_several_processes_that_is_stopped_does_not_wait_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing, orbax would, while they wait for this one in a collective operation."""
+    with pytest.raises(Stopped), Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"x": noise(1), "n": 1}, wait=True)
+        monkeypatch.setattr(hosts, "are_several", lambda: True)
+        monkeypatch.setattr(ocp.training.Checkpointer, "close", lambda self: pytest.fail("it waits"))
+        raise Stopped
+    monkeypatch.undo()
+    checkpoints.close()
