@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # JAX reads these when it is first imported: below this line, by the modules under test.
 # One CPU device, whatever the machine has: tests of several use `run_python`, and the others stay fast.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiling takes most of the time of most tests. The numbers of users' programs are those of all.sh and verify.py.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 # Every annotated function of the library checks the shapes and types of its arguments and result; an int is a float.

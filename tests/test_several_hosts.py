@@ -59,11 +59,20 @@ def test_two_processes_make_one_table_with_the_numbers_of_one(commands: Commands
     check_equal(*(results(tmp_path, name) for name in ("two", "one")))
 
 
+@pytest.mark.long
 def test_a_run_of_four_processes_is_stopped_and_goes_on_with_two_that_share_parameters_otherwise(
     commands: Commands, tmp_path: Path
 ) -> None:
     """SIGTERM at one of them, as before a machine is taken away, stops all; the log has no gap and no row twice."""
-    run = ("pretrain.py", *RUN, "--total_steps=12", "--checkpoint_every=1", "--name=run")
+    run = (
+        "pretrain.py",
+        *RUN,
+        "--depth=1",
+        "--decoder_depth=1",
+        "--total_steps=8",
+        "--checkpoint_every=1",
+        "--name=run",
+    )
     with Hosts(tmp_path / "four", 4, *run, "--fsdp=4", *folders(tmp_path, "several")) as hosts:
         hosts.wait_until((tmp_path / "several" / "work" / "smoke" / "run" / "state" / "1").exists)
         hosts.signal(2, signal.SIGTERM)

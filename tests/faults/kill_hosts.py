@@ -9,6 +9,7 @@ on. At the end the numbers have to be those of the undisturbed table, to the bit
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import re
 import signal
@@ -84,6 +85,8 @@ def main() -> None:
     parser.add_argument("--rows", default="can/vit_b/800", help="of the table: one")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     asked = parser.parse_args()
+    # All processes compile at once, on few cores. Gloo gives up if one of them is half a minute behind.
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     choose = random.Random(asked.seed)
     with tempfile.TemporaryDirectory() as kept:
         alone = Path(kept) / "undisturbed"
