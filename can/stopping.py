@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN_S = 0.1
 GRACE_S = 20  # in which one of several processes ends
+STDERR = 2
 
 
 class Stopped(KeyboardInterrupt):
@@ -43,7 +44,8 @@ def raise_stopped(number: int, frame: FrameType | None = None) -> None:
     """
     del frame
     if jax.distributed.is_initialized():
-        faulthandler.dump_traceback_later(GRACE_S, exit=True)
+        # To the file itself: what stands in for it marks the lines of this process, and has no number.
+        faulthandler.dump_traceback_later(GRACE_S, exit=True, file=STDERR)
     raise Stopped(number)
 
 
