@@ -32,6 +32,7 @@ def kills(rows: pd.DataFrame) -> pd.DataFrame:
             "Times": len(sent),
             "After, s": f"{sent['after_s'].min():.0f} to {sent['after_s'].max():.0f}",
             "All ended, s": f"{sent['others_ended_s'].median():.0f} (longest {sent['others_ended_s'].max():.0f})",
+            "Stopped together": int((sent["exit_codes"].map(lambda codes: len(set(codes.split()))) == 1).sum()),
             "Named by another": int(sent["named"].sum()),
             "Rows made": sent.groupby(["seed", "table"]).ngroups,
             "Numbers": "all equal" if sent["equal"].all() else "different",
