@@ -37,7 +37,7 @@ from experiments.harness.setting import Setting
 SEEDS = {"smoke": 1, "overnight": 1}  # that a row needs, by scale; one seed decides nothing
 OTHERWISE = 3
 # What is made of the rows that are published, where not all are.
-PARTS = {"overnight": ("make_table2", "make_training_length")}
+PARTS = {"overnight": ("make_table2", "make_training_length"), "laptop": ("make_table3",)}
 ONE_SEED = {"few_shot", "few_shot_sgd", "robustness", "pictures"}  # of what the paper has bars or pictures alone
 CONFIG = "config.json"
 OF_EACH_RUN = (CONFIG, "train.csv", "provenance.json")
