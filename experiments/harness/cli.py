@@ -54,9 +54,9 @@ def run(main: Callable[[], None]) -> None:
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             _end(f"\nstopped{saved and f': {saved}'}; {GOES_ON}", 128 + number)
         except (MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
-            if several_hosts.is_of_a_lost_process(error):
-                _end_with_the_lost(error)
             if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+                if several_hosts.is_of_a_lost_process(error):
+                    _end_with_the_lost(error)
                 raise
             first = first_line(error)
             _end(
