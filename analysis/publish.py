@@ -16,15 +16,16 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from absl import flags
 
 from analysis import make_all, make_claims, make_tuning, publish_pages
-from analysis.lib.results import YOURS, read
+from analysis.lib.results import YOURS, Results, read
 from can.errors import ConfigError, DataError
 from can.files import read_json
 from can.runs import RunDir
@@ -33,12 +34,14 @@ from experiments.harness import cli
 from experiments.harness import flags as setting_flags
 from experiments.harness.declared import all_needs
 from experiments.harness.setting import Setting
+from experiments.harness.spec import Spec
 
 SEEDS = {"smoke": 1, "overnight": 1}  # that a row needs, by scale; one seed decides nothing
 OTHERWISE = 3
 # What is made of the rows that are published, where not all are.
 PARTS = {"overnight": ("make_table2", "make_training_length"), "laptop": ("make_table3",)}
-ONE_SEED = {"few_shot", "few_shot_sgd", "robustness", "pictures"}  # of what the paper has bars or pictures alone
+# What the paper has bars or pictures alone of: it asks for one seed, unless another table reads the same.
+ONE_SEED = ("make_figure2", "make_figure5", "make_figure6")
 CONFIG = "config.json"
 OF_EACH_RUN = (CONFIG, "train.csv", "provenance.json")
 
@@ -46,23 +49,23 @@ OF_EACH_RUN = (CONFIG, "train.csv", "provenance.json")
 def publish_runs(setting: Setting) -> list[str]:
     """Copies the reader's finished runs, with the evaluations that tables read, to the published ones.
 
-    Returns what was done, and what was left out, as lines. Raises DataError, before anything is copied, if a row has
-    too few seeds, or something was made by changed sources or by another commit than the rest of its kind.
+    What is published of a run already stays beside them, if it is of the same weights. Returns what was done, and what
+    was left out, as lines. Raises DataError, before anything is copied, if a row has too few seeds, or something was
+    made by changed sources or by another commit than the rest of its kind.
     """
     found = read(all_needs(), setting)
-    runs = [run for source, run in found.runs if source == YOURS]
-    if not runs:
+    yours = [run for source, run in found.runs if source == YOURS]
+    targets = {run.folder.name: setting.published(run.spec, run.config.seed).results for run in yours}
+    if not targets:
         raise DataError(f"no finished runs in {setting.results_dir / setting.scale.name}")
-    yours = found.records[found.records["source"] == YOURS]
-    _check_seeds(yours, setting)
-    evals = yours.groupby("run")["eval"].unique()  # of a run, which may be two specs
-    published = {setting.published(run.spec, run.config.seed).results: run.folder for run in runs}
-    files = {target: _files(folder, list(evals[folder.name])) for target, folder in published.items()}
+    standing = _standing(found)
+    files = {target: _files(*standing[name]) for name, target in targets.items()}
+    _check_seeds(found.records, standing, setting)
     for path in chain.from_iterable(files.values()):
         _clean_commit(path)
-    _check_tables(setting)
-    for target, paths in files.items():
-        _replace(target, paths)
+    _check_tables(setting, standing)
+    for folder, paths in files.items():
+        _replace(folder, paths)
     return [f"published {len(files)} runs", *found.left_out]
 
 
@@ -71,7 +74,7 @@ def publish_trials(own: Path, published: Path) -> str:
 
     Raises DataError, before anything is copied, if there are none, or one was not made by a clean commit.
     """
-    files = {run: _files(run, evals) for run, evals in make_tuning.finished(own).items()}
+    files = {run: _files(run, dict.fromkeys(evals, run)) for run, evals in make_tuning.finished(own).items()}
     if not files:
         raise DataError(f"no finished trials in {own}")
     for path in chain.from_iterable(files.values()):
@@ -90,7 +93,7 @@ def remake_tables(setting: Setting) -> list[str]:
     alone = dataclasses.replace(setting, results_dir=setting.published_dir)
     made = []
     for name, module in make_all.tables().items():
-        needed = {(need.spec, evaluation) for need in module.NEEDS for evaluation in need.evals}
+        needed = _needs_of([name])
         records = read(module.NEEDS, alone).records
         published = set(zip(records["row"], records["eval"], strict=True))
         in_part = module is make_claims or name in PARTS.get(setting.scale.name, ())
@@ -100,42 +103,73 @@ def remake_tables(setting: Setting) -> list[str]:
     return made
 
 
-def _check_seeds(records: pd.DataFrame, setting: Setting) -> None:
-    for (row, evaluation), seeds in records.groupby(["row", "eval"], sort=False)["seed"]:
-        needed = 1 if evaluation in ONE_SEED else SEEDS.get(setting.scale.name, OTHERWISE)
-        if (count := seeds.nunique()) < needed:
+class Standing(NamedTuple):
+    """What will be published of a run."""
+
+    pretraining: RunDir
+    evals: dict[str, RunDir]  # by evaluation, which folder's: the reader's, or the published one's
+
+
+def _standing(found: Results) -> dict[str, Standing]:
+    """By its name, what will be published of each run that the reader has or the repository publishes already."""
+    standing: dict[str, Standing] = {}
+    evals = found.records.groupby(["source", "run"])["eval"].unique()
+    for source, run in sorted(found.runs, key=lambda entry: entry[0] == YOURS):  # the reader's replace the published
+        folder = run.folder
+        before = standing.get(folder.name)
+        kept = before.evals if before and before.pretraining.weights == folder.weights else {}
+        standing[folder.name] = Standing(folder, kept | dict.fromkeys(evals[source, folder.name], folder))
+    return standing
+
+
+def _check_seeds(records: pd.DataFrame, standing: Mapping[str, Standing], setting: Setting) -> None:
+    """Raises DataError if a row will have an evaluation of the reader's in too few seeds."""
+    stands = [
+        evaluation in standing[run].evals for run, evaluation in zip(records["run"], records["eval"], strict=True)
+    ]
+    often = _needs_of(name for name in make_all.tables() if name not in (*ONE_SEED, "make_claims"))
+    for (row, evaluation), found in records[stands].groupby(["row", "eval"], sort=False):
+        needed = SEEDS.get(setting.scale.name, OTHERWISE) if (row, evaluation) in often else 1
+        if YOURS in set(found["source"]) and (count := found["seed"].nunique()) < needed:
             raise DataError(f"{evaluation} of {row} has {count} seeds: publish {needed} or more, with --seeds=0,1,2")
 
 
-def _files(run: RunDir, evals: Sequence[str]) -> list[Path]:
-    """What of a run is published: what pre-training left, and these evaluations with their curves and pictures."""
-    if not run.pretrained:
-        raise DataError(f"{run.name} is not pre-trained to its end: start its table again")
-    beside = [run.results / f"{name}{ending}" for name in evals for ending in (".csv", ".npz")]
-    files = [*(run.results / name for name in OF_EACH_RUN), *map(run.eval_path, evals)]
-    return [*files, *(path for path in beside if path.exists())]
+def _needs_of(names: Iterable[str]) -> set[tuple[Spec, str]]:
+    """What the tables of these modules read: rows with their evaluations."""
+    needs = chain.from_iterable(make_all.tables()[name].NEEDS for name in names)
+    return {(need.spec, evaluation) for need in needs for evaluation in need.evals}
+
+
+def _files(pretraining: RunDir, evals: Mapping[str, RunDir]) -> list[Path]:
+    """What of a run is published: what pre-training left, and its evaluations with their curves and pictures."""
+    if not pretraining.pretrained:
+        raise DataError(f"{pretraining.name} is not pre-trained to its end: start its table again")
+    beside = [folder.results / f"{name}{ending}" for name, folder in evals.items() for ending in (".csv", ".npz")]
+    files = [folder.eval_path(name) for name, folder in evals.items()]
+    return [*(pretraining.results / name for name in OF_EACH_RUN), *files, *(path for path in beside if path.exists())]
 
 
 def _replace(folder: Path, paths: Sequence[Path]) -> None:
-    """Makes `folder` hold copies of these files alone."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Makes `folder` hold copies of these files alone, of which some may be its own."""
+    made = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
     for path in paths:
-        shutil.copy(path, folder)
+        shutil.copy(path, made)
+    shutil.rmtree(folder, ignore_errors=True)
+    made.rename(folder)
 
 
-def _check_tables(setting: Setting) -> None:
+def _check_tables(setting: Setting, standing: Mapping[str, Standing]) -> None:
     """Raises DataError if what a table would read after this is of several commits: its runs, or one evaluation."""
     for name, module in make_all.tables().items():
         if module is make_claims:  # it compares rows of one table at a time
             continue
-        sources = sorted(read(module.NEEDS, setting).runs, key=lambda entry: entry[0] == YOURS)
-        folders = {run.folder.name: run.folder for _, run in sources}  # the reader's replace the published ones
-        evals = {evaluation for need in module.NEEDS for evaluation in need.evals}
-        kinds = {"provenance.json": [folder.results / "provenance.json" for folder in folders.values()]}
-        for evaluation in evals:
-            made = [folder.eval_path(evaluation) for folder in folders.values() if folder.has_eval(evaluation)]
-            kinds |= {path.name: made for path in made}
+        read_by_it = {run.folder.name: standing[run.folder.name] for _, run in read(module.NEEDS, setting).runs}
+        kinds = {"provenance.json": [run.pretraining.results / "provenance.json" for run in read_by_it.values()]}
+        for evaluation in {evaluation for need in module.NEEDS for evaluation in need.evals}:
+            made = [run.evals[evaluation] for run in read_by_it.values() if evaluation in run.evals]
+            kinds[f"eval-{evaluation}.json"] = [folder.eval_path(evaluation) for folder in made]
         for kind, paths in kinds.items():
             if len(commits := {_clean_commit(path) for path in paths}) > 1:
                 of = f"{len(commits)} commits ({', '.join(sorted(commits))})"

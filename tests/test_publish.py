@@ -63,16 +63,38 @@ def test_finished_runs_are_copied_with_what_belongs_to_them_and_nothing_else(her
     assert contents(copied).items() <= contents(here.results_dir / "laptop" / copied.name).items()
 
 
-def test_publishing_again_replaces_a_run_and_keeps_the_others(here: Setting) -> None:
+def test_an_evaluation_that_comes_later_is_published_beside_those_of_the_same_weights(here: Setting) -> None:
+    for seed in range(3):
+        add(published(here), ROW, seed, top1=10)
+    before = contents(here.published_dir)
+    run = add(here, ROW, 0, "few_shot", metrics={"birds/10shot": 0.5})
+    publish.publish_runs(here)
+    added = f"laptop/{run.name}/eval-few_shot.json"
+    assert names(here) == {*map(str, before), added}
+    after = contents(here.published_dir)
+    assert before.items() <= after.items() and after[Path(added)] == run.eval_path("few_shot").read_bytes()
+
+
+def test_of_other_weights_nothing_stays_published(here: Setting) -> None:
     for seed in range(3):
         add(published(here), "can/vit_b/800", seed, top1=10)
         add(published(here), ROW, seed, top1=10)
         add(published(here), ROW, seed, "few_shot", top1=10)
-        add(here, ROW, seed, top1=80)
+        run = add(here, ROW, seed, top1=80, fingerprints={"weights": "new"})
+        write_json(run.results / "provenance.json", read_json(run.results / "provenance.json") | {"weights": "new"})
     publish.publish_runs(here)
     assert "laptop/can-vitb-jft-e800-s0/config.json" in names(here)
-    assert "laptop/can-vitl-jft-e800-s0/eval-few_shot.json" not in names(here)  # it was of the old weights
+    assert not any("few_shot" in name for name in names(here))
     assert "80.0" in make_table2.render(here)
+
+
+def test_the_seeds_of_a_row_may_be_published_one_by_one_only_where_one_is_enough(here: Setting) -> None:
+    for seed in range(2):
+        add(published(here), ROW, seed, top1=10)
+    add(here, ROW, 2, "few_shot", metrics={"birds/10shot": 0.5})
+    publish.publish_runs(here)  # what lacks seeds is not of the reader's
+    add(here, ROW, 2, top1=10)
+    publish.publish_runs(here)  # the third seed
 
 
 def refused(here: Setting, message: str) -> None:
@@ -134,6 +156,13 @@ def test_few_shot_is_published_with_one_seed_and_a_linear_probe_is_not(here: Set
     refused(here, "linear_probe of can/vit_l/800 has 1 seeds: publish 3 or more")
 
 
+def test_finetuning_is_published_with_one_seed_where_a_figure_of_one_seed_reads_it_alone(here: Setting) -> None:
+    add(here, "can/vit_b/800", 0, "finetune", top1=80)  # Figure 10
+    assert publish.publish_runs(here) == ["published 1 runs"]
+    add(here, ROW, 0, "finetune", top1=80)  # Figures 4 and 9
+    refused(here, "finetune of can/vit_l/800 has 1 seeds: publish 3 or more")
+
+
 def test_a_row_of_two_seeds_is_refused_but_at_smoke(here: Setting, tmp_path: Path) -> None:
     smoke = setting(tmp_path, "smoke")
     for seed in range(3):
@@ -146,7 +175,7 @@ def test_a_row_of_two_seeds_is_refused_but_at_smoke(here: Setting, tmp_path: Pat
 
 
 def test_without_finished_runs_nothing_is_published(here: Setting) -> None:
-    add(published(here), ROW, 0, top1=80)
+    add(published(here), "can/vit_b/800", 0, top1=80)
     refused(here, f"no finished runs in {here.results_dir}/laptop")
     (add(here, ROW, 0, top1=80).results / "train.csv").unlink()
     for seed in (1, 2):
