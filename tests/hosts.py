@@ -56,8 +56,11 @@ class Hosts:
     def wait_until(self, happened: Callable[[], bool], seconds: float = 900) -> None:
         """Returns when it has happened; fails after so long, or if all end before."""
         until = time.monotonic() + seconds
-        while not happened():
-            assert time.monotonic() < until and None in self._codes(), self._all_told()
+        while True:
+            running = None in self._codes()  # asked first: it may happen in the last moment of the last of them
+            if happened():
+                return
+            assert running and time.monotonic() < until, self._all_told()
             time.sleep(0.05)
 
     def wait_for_first(self) -> None:
