@@ -39,7 +39,7 @@ from experiments.harness.spec import Spec
 SEEDS = {"smoke": 1, "overnight": 1}  # that a row needs, by scale; one seed decides nothing
 OTHERWISE = 3
 # What is made of the rows that are published, where not all are.
-PARTS = {"overnight": ("make_table2", "make_training_length"), "laptop": ("make_table3",)}
+PARTS = {"overnight": ("make_table2", "make_training_length")}
 # What the paper has bars or pictures alone of: it asks for one seed, unless another table reads the same.
 ONE_SEED = ("make_figure2", "make_figure5", "make_figure6")
 CONFIG = "config.json"
