@@ -104,9 +104,9 @@ def contrast(runs: pd.DataFrame, claims: Sequence[Contrast]) -> pd.DataFrame:
     Raises DataError if the runs are not a table as the module describes.
     """
     runs = checked(runs)
-    for run in runs.itertuples():
-        if run.n and not 0 <= run.value <= 100:
-            raise DataError(f"{run.row}, seed {run.seed}: an accuracy in per cent is from 0 to 100, not {run.value}")
+    for row, seed, value, n in zip(runs["row"], runs["seed"], runs["value"], runs["n"], strict=True):
+        if n and not 0 <= value <= 100:
+            raise DataError(f"{row}, seed {seed}: an accuracy in per cent is from 0 to 100, not {value}")
     rows = {line.row: line for line in summary(runs).itertuples()}
     lines: list[dict[str, Any]] = []
     for claim in claims:
@@ -337,10 +337,10 @@ def checked(runs: pd.DataFrame) -> pd.DataFrame:
     """`runs`; raises DataError unless they are a table as the module describes, of whatever values."""
     sizes: dict[Hashable, int] = {}
     seen = set()
-    for run in runs.itertuples():
-        if (run.row, run.seed) in seen:
-            raise DataError(f"{run.row} has two results of seed {run.seed}")
-        if sizes.setdefault(run.row, run.n) != run.n:
-            raise DataError(f"the seeds of {run.row} were tested on {sizes[run.row]} and on {run.n} images")
-        seen.add((run.row, run.seed))
+    for row, seed, n in zip(runs["row"], runs["seed"], runs["n"], strict=True):
+        if (row, seed) in seen:
+            raise DataError(f"{row} has two results of seed {seed}")
+        if sizes.setdefault(row, n) != n:
+            raise DataError(f"the seeds of {row} were tested on {sizes[row]} and on {n} images")
+        seen.add((row, seed))
     return runs
