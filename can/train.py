@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import grain
@@ -86,9 +86,7 @@ def abstract_state(
     config: RunConfig, num_classes: int | None = None, mesh: jax.sharding.Mesh | None = None
 ) -> tuple[nnx.GraphDef, TrainState]:
     """As `init_state`, but shapes, types and shardings only: nothing is computed or allocated."""
-    graphdef, params, batch_stats = split_method(nnx.eval_shape(partial(new_method, config, num_classes)))
-    step = jax.eval_shape(lambda: jnp.zeros((), jnp.int32))
-    shapes = TrainState(step, params, batch_stats, jax.eval_shape(adamw(config.optim).init, params))
+    graphdef, shapes = _shapes(config, num_classes)
     if mesh is None:
         return graphdef, shapes
 
@@ -96,6 +94,13 @@ def abstract_state(
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     return graphdef, jax.tree.map(on_mesh, shapes, state_sharding(shapes, mesh))
+
+
+@lru_cache(maxsize=1)  # a training asks several times, and building a method takes a second
+def _shapes(config: RunConfig, num_classes: int | None) -> tuple[nnx.GraphDef, TrainState]:
+    graphdef, params, batch_stats = split_method(nnx.eval_shape(partial(new_method, config, num_classes)))
+    step = jax.eval_shape(lambda: jnp.zeros((), jnp.int32))
+    return graphdef, TrainState(step, params, batch_stats, jax.eval_shape(adamw(config.optim).init, params))
 
 
 def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., tuple[TrainState, dict[str, Array]]]:

@@ -38,7 +38,7 @@ def loss_and_gradient(method, given):
         merged = nnx.merge(graphdef, params, rest, copy=True)
         return merged.loss(given, KEY) if "views" in given else merged.loss_of(given)
 
-    (_, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    (_, metrics), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(params)
     return metrics, grads
 
 

@@ -60,7 +60,7 @@ def test_forward_loss_and_gradients_equal_those_of_transformers(theirs):
     def loss_fn(params):
         return nnx.merge(graphdef, params).loss_in_order(patches, order)[0]
 
-    loss, grads = jax.value_and_grad(loss_fn)(params)
+    loss, grads = jax.jit(jax.value_and_grad(loss_fn))(params)
     np.testing.assert_allclose(loss, expected.loss.item(), rtol=1e-5)
 
     their_gradients = {

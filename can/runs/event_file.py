@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
-
 from can.files import write_error
+
+
+@contextlib.contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Within it, importing a module that is not imported yet fails, as if it were not installed."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # so Python itself marks what cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+# Where torch is installed, tensorboardX imports it, which takes seconds. Scalars do not need it.
+with _without("torch"):
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.proto.summary_pb2 import Summary
 
 
 class EventFile:
