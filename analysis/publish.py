@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from absl import flags
@@ -93,7 +93,7 @@ def remake_tables(setting: Setting) -> list[str]:
     alone = dataclasses.replace(setting, results_dir=setting.published_dir)
     made = []
     for name, module in make_all.tables().items():
-        needed = _needs_of([name])
+        needed = _needs_of([module])
         records = read(module.NEEDS, alone).records
         published = set(zip(records["row"], records["eval"], strict=True))
         in_part = module is make_claims or name in PARTS.get(setting.scale.name, ())
@@ -127,17 +127,16 @@ def _check_seeds(records: pd.DataFrame, standing: Mapping[str, Standing], settin
     stands = [
         evaluation in standing[run].evals for run, evaluation in zip(records["run"], records["eval"], strict=True)
     ]
-    often = _needs_of(name for name in make_all.tables() if name not in (*ONE_SEED, "make_claims"))
+    often = _needs_of(table for name, table in make_all.tables().items() if name not in (*ONE_SEED, "make_claims"))
     for (row, evaluation), found in records[stands].groupby(["row", "eval"], sort=False):
         needed = SEEDS.get(setting.scale.name, OTHERWISE) if (row, evaluation) in often else 1
         if YOURS in set(found["source"]) and (count := found["seed"].nunique()) < needed:
             raise DataError(f"{evaluation} of {row} has {count} seeds: publish {needed} or more, with --seeds=0,1,2")
 
 
-def _needs_of(names: Iterable[str]) -> set[tuple[Spec, str]]:
+def _needs_of(modules: Iterable[Any]) -> set[tuple[Spec, str]]:
     """What the tables of these modules read: rows with their evaluations."""
-    needs = chain.from_iterable(make_all.tables()[name].NEEDS for name in names)
-    return {(need.spec, evaluation) for need in needs for evaluation in need.evals}
+    return {(need.spec, evaluation) for module in modules for need in module.NEEDS for evaluation in need.evals}
 
 
 def _files(pretraining: RunDir, evals: Mapping[str, RunDir]) -> list[Path]:

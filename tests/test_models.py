@@ -120,8 +120,11 @@ def test_remat_and_unrolling_change_no_number(option):
 
     def gradient(encoder):
         graphdef, params = nnx.split(encoder)
-        loss = lambda params: jnp.sum(nnx.merge(graphdef, params).features(images)[:, 0] ** 2)  # noqa: E731
-        return jax.jit(jax.grad(loss))(params)
+
+        def loss_fn(params):
+            return jnp.sum(nnx.merge(graphdef, params).features(images)[:, 0] ** 2)
+
+        return jax.jit(jax.grad(loss_fn))(params)
 
     for a, b in zip(jax.tree.leaves(gradient(plain)), jax.tree.leaves(gradient(other)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
