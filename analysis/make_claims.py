@@ -156,7 +156,7 @@ def draw(judged: Sequence[Judged], source: str, setting: Setting) -> None:
         return
     figure, (axes,) = figures.subplots(1, width=7.6, height=0.9 + 0.17 * len(shown))
     ends = [end for one in shown if one.estimate for end in one.estimate[:3] if math.isfinite(end)]
-    reach = 1.15 * max(map(abs, ends))  # some of the paper's differences are far outside
+    reach = 1.15 * max(map(abs, ends)) or 1.0  # some of the paper's differences are far outside
     for place, one in enumerate(reversed(shown)):
         assert one.estimate is not None
         color = figures.VERDICTS[one.verdict]

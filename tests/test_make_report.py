@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from analysis import make_report
 from can.errors import DataError
 from experiments.harness.setting import PUBLISHED
 
+PICTURES = list(PUBLISHED.glob("*/*.png"))
 EMPTY = {"meta", "link", "img", "br", "hr"}  # elements without an end
 
 
@@ -51,9 +53,14 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def read() -> Reader:
+def page() -> str:
+    return make_report.page()
+
+
+@pytest.fixture(scope="module")
+def read(page: str) -> Reader:
     reader = Reader()
-    reader.feed(make_report.page())
+    reader.feed(page)
     return reader
 
 
@@ -63,17 +70,18 @@ def test_every_link_leads_to_a_place_and_every_place_is_there_once(read: Reader)
     assert {link for link in read.links if link.startswith("#")} <= {f"#{name}" for name in read.ids}
 
 
-def test_every_picture_is_in_the_page_and_says_what_it_is(read: Reader) -> None:
-    drawn = list(PUBLISHED.glob("*/*.png"))
+def test_every_picture_is_in_the_page_to_the_pixel_and_says_what_it_is(read: Reader) -> None:
+    drawn = {f"at the scale {path.parent.name}; its numbers are in {path.stem}.csv": path for path in PICTURES}
     assert len(read.images) == len(drawn) > 0
     for image in read.images:
         kind, _, data = str(image["src"]).partition(",")
-        assert kind == "data:image/png;base64" and image["alt"]
-        assert cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), 1) is not None
+        assert kind == "data:image/webp;base64"
+        path = drawn.pop(str(image["alt"])[str(image["alt"]).index("at the scale") :])
+        with Image.open(io.BytesIO(base64.b64decode(data))) as shown, Image.open(path) as published:
+            np.testing.assert_array_equal(np.asarray(shown.convert("RGB")), np.asarray(published.convert("RGB")))
 
 
-def test_the_page_needs_no_network_and_is_small_and_has_everything_published(read: Reader) -> None:
-    page = make_report.page()
+def test_the_page_needs_no_network_and_is_small_and_has_everything_published(page: str, read: Reader) -> None:
     assert len(page.encode()) < 10e6
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page) and "@import" not in page and "url(" not in page
     assert not {"script", "iframe", "object", "embed"} & set(read.tags)
@@ -114,6 +122,13 @@ def test_a_damaged_run_is_an_error_that_names_it(tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "laptop" / run.name, dirs_exist_ok=True)
     (tmp_path / "laptop" / run.name / "provenance.json").write_text("[]")
     with pytest.raises(DataError, match=run.name):
+        make_report.page(tmp_path)
+
+
+def test_a_damaged_picture_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "laptop").mkdir()
+    (tmp_path / "laptop" / "figure1.png").write_bytes(PICTURES[0].read_bytes()[:200])
+    with pytest.raises(DataError, match=r"figure1\.png is damaged"):
         make_report.page(tmp_path)
 
 

@@ -59,7 +59,7 @@ def test_the_papers_learning_rates_and_weight_decays(method, model, data, base_l
 
 
 @pytest.mark.parametrize(("role", "size"), [("vit_b", "B"), ("vit_l", "L")])
-@pytest.mark.parametrize(("method", "data"), itertools.product(TRAINED, ("in1k", "jft")))
+@pytest.mark.parametrize(("method", "data"), list(itertools.product(TRAINED, ("in1k", "jft"))))
 def test_a_size_has_the_learning_rate_of_the_role_that_it_plays(method, data, role, size):
     assert at_paper(method, size, data, 800).optim == at_paper(method, role, data, 800).optim
 
@@ -109,7 +109,7 @@ def test_longer_runs_see_more_images_and_never_warm_up_for_less(scale):
     assert all(run.warmup_steps <= 0.05 * run.total_steps + 1 for run in runs)
 
 
-@pytest.mark.parametrize(("scale", "model"), itertools.product(sorted(SCALES), MODEL_ROLES))
+@pytest.mark.parametrize(("scale", "model"), list(itertools.product(sorted(SCALES), MODEL_ROLES)))
 def test_all_methods_are_trained_for_as_long_and_warm_up_for_as_long(scale, model):
     for epochs in (100, 800, 5000):
         optims = [resolve(SCALES[scale], Spec(method, model, "jft", epochs), 0).optim for method in TRAINED]

@@ -65,7 +65,7 @@ def machine_names(rows: pd.DataFrame) -> list[str]:
     """Of each row, the accelerator that it was measured on, else the processor and how many of its cores."""
     if "cpu" not in rows:
         return [""] * len(rows)
-    kinds = rows["accelerator"].fillna("") if "accelerator" in rows else [""] * len(rows)
+    kinds = rows["accelerator"].astype(object).fillna("") if "accelerator" in rows else [""] * len(rows)
     return [
         kind or (f"{row.cpus:.0f} cores of {row.cpu}" if row.cpus > 0 else "")
         for kind, row in zip(kinds, rows.itertuples(), strict=True)
