@@ -9,10 +9,10 @@ import pytest
 from invented import add, setting, spec
 
 from can.files import read_json, write_json
-from experiments.harness import cost
+from experiments.harness import cost, measured_speed
 from experiments.harness.plan import planned
 from experiments.harness.setting import Setting
-from experiments.harness.spec import Need
+from experiments.harness.spec import Need, Spec
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def here(tmp_path: Path) -> Setting:
     return setting(tmp_path, "smoke")
 
 
-def took(here: Setting, row: str, seconds: float, probe: float) -> None:
+def took(here: Setting, row: str | Spec, seconds: float, probe: float) -> None:
     """A finished run that says how long it took."""
     folder = add(here, row, top1=50.0)
     made = folder.results / "provenance.json"
@@ -48,6 +48,23 @@ def test_time_is_that_of_finished_runs_of_the_method_by_operations_and_of_their_
     assert "pre-training: finished here, 1 runs" in plan and "linear_probe: finished here, 1 runs" in plan
     halved = cost.plan_table(planned([Need(spec("can/vit_l/5000"))], here, seeds=[0]), at_once=2)
     assert f"missing: about {expected / 2:.0f} minutes, 2 runs at a time" in halved
+
+
+def test_the_operations_of_few_runs_are_counted_and_only_where_they_are_asked_for(
+    here: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting traces a program for each shape; a plan of one run does not wait for a hundred."""
+    for number in range(12):
+        took(here, Spec("can", "vit_b", "jft", 100).but(mask_rate=0.05 * number), seconds=60.0, probe=1.0)
+    took(here, "mae/vit_b/100", seconds=60.0, probe=1.0)
+    counted = []
+    monkeypatch.setattr(cost, "_flops_per_step", lambda config: counted.append(config) or 10**9)
+    speeds = measured_speed.Speeds(here, cost.pretraining_flops)
+    assert counted == []
+    found = speeds.training(here.run(spec("can/vit_b/800"), 0).config)
+    steps = here.run(spec("mae/vit_b/100"), 0).config.optim.last_step
+    assert found == (steps * 10**9 / 60, measured_speed.HERE)
+    assert {config.method.name for config in counted} == {"can"} and len(counted) <= measured_speed.ENOUGH
 
 
 def test_what_was_never_timed_is_assumed_or_named_and_what_is_done_costs_nothing(here: Setting, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from can.config import RunConfig
 from can.errors import DataError
@@ -19,6 +19,9 @@ from can.runs import RunDir
 from experiments.harness.setting import Setting
 
 HERE, PUBLISHED = "finished here", "published (another machine)"
+ENOUGH = 5  # runs of one method and size that tell its speed
+Value = TypeVar("Value")
+Groups = dict[tuple[str, str, str], list[Value]]  # by where, method or evaluation, and size
 
 
 class Speed(NamedTuple):
@@ -32,33 +35,38 @@ class Speeds:
     """Medians over the finished runs of a setting's scale."""
 
     def __init__(self, setting: Setting, flops: Callable[[RunConfig], float]) -> None:
-        self._training: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-        self._evaluation: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        """`flops`: of a run's pre-training; it is asked of few runs, since it takes a second or two."""
+        self._flops = flops
+        self._training: Groups[tuple[RunConfig, float]] = defaultdict(list)
+        self._evaluation: Groups[float] = defaultdict(list)
         for where, folder in ((HERE, setting.results_dir), (PUBLISHED, setting.published_dir)):
             for config, provenance, evals in _finished(folder / setting.scale.name, setting.workdir):
                 seconds = provenance.get("wall_time_s", 0)
                 if config.optim.total_steps and seconds and provenance.get("steps") == config.optim.last_step:
-                    self._training[where, config.method.name, config.model.size].append(flops(config) / seconds)
+                    self._training[where, config.method.name, config.model.size].append((config, seconds))
                 for name, taken in evals.items():
                     self._evaluation[where, name, config.model.size].append(taken)
 
     def training(self, config: RunConfig) -> Speed | None:
         """Of runs of this method and size, or else of any; None if none is finished."""
-        return _nearest(self._training, config.method.name, config.model.size)
+        where, runs = _nearest(self._training, config.method.name, config.model.size)
+        few = runs[:: -(-len(runs) // ENOUGH) or 1]
+        return Speed(median(self._flops(run) / seconds for run, seconds in few), where) if few else None
 
     def evaluation(self, name: str, config: RunConfig) -> Speed | None:
         """Of this evaluation of runs of this size, or else of any size; None if it was never made."""
         named = {key: values for key, values in self._evaluation.items() if key[1] == name}
-        return _nearest(named, name, config.model.size)
+        where, seconds = _nearest(named, name, config.model.size)
+        return Speed(median(seconds), where) if seconds else None
 
 
-def _nearest(values: dict[tuple[str, str, str], list[float]], name: str, size: str) -> Speed | None:
+def _nearest(groups: Groups[Value], name: str, size: str) -> tuple[str, list[Value]]:
     for where in (HERE, PUBLISHED):
-        if same := values.get((where, name, size)):
-            return Speed(median(same), where)
-        if others := [value for key, group in values.items() if key[0] == where for value in group]:
-            return Speed(median(others), where)
-    return None
+        if same := groups.get((where, name, size)):
+            return where, same
+        if others := [value for key, group in groups.items() if key[0] == where for value in group]:
+            return where, others
+    return "", []
 
 
 def _finished(folder: Path, workdir: Path) -> Iterator[tuple[RunConfig, dict[str, Any], dict[str, float]]]:
