@@ -28,12 +28,13 @@ def complete(setting: Setting, run: Run, evals: Iterable[str]) -> None:
     Raises ConfigError, before anything is made, if something of it was made with other settings.
     """
     evals = tuple(evals)
+    images = None
     if hosts.decided(run.folder.reason_to_train, evals):
-        _checked_images(setting, run)  # before any folder is made
+        images = _checked_images(setting, run)  # before any folder is made
     with run.folder.locked():
         if reason := hosts.decided(_reason, setting, run, evals):
             logging.info("%s", reason)
-            _pretrain(setting, run)
+            _pretrain(setting, run, images or _checked_images(setting, run))
         _evaluate(setting, run, evals, trained=reason is not None)
 
 
@@ -44,7 +45,7 @@ def pretrain(setting: Setting, run: Run) -> None:
         if hosts.decided(_is_pretrained, setting, run, images):
             logging.info("%s is pre-trained already", run.folder.name)
             return
-        _pretrain(setting, run)
+        _pretrain(setting, run, images)
 
 
 def replay(setting: Setting, run: Run) -> Iterator[tuple[int, dict[str, float]]]:
@@ -120,8 +121,7 @@ def _checked_images(setting: Setting, run: Run) -> ImageSet:
     return images
 
 
-def _pretrain(setting: Setting, run: Run) -> None:
-    images = _checked_images(setting, run)
+def _pretrain(setting: Setting, run: Run, images: ImageSet) -> None:
     hosts.check_equal({"set of images": images.fingerprint})
     hosts.decided(_begin, setting, run, images)
     train.pretrain(
