@@ -62,5 +62,7 @@ if (
     and not HAS_ACCELERATOR
 ):
     os.environ["LD_PRELOAD"] = str(_mimalloc)
-    os.environ.setdefault("MIMALLOC_PURGE_DELAY", "-1")  # never
+    # Milliseconds until what is free goes back: longer than a step, so that what one run needed is no longer there in
+    # the next run of the same process.
+    os.environ.setdefault("MIMALLOC_PURGE_DELAY", "10000")
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
