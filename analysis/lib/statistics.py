@@ -197,7 +197,7 @@ def decide(
     resolved = 1e4 * (image_variance + 1 / np.maximum(fewest, 1) ** 2)
     image_variance = np.where(fewest > 0, resolved, np.finfo(float).tiny)
 
-    p = _p_value(difference, seed_variance, image_variance, plan.df)
+    p = p_value(difference, seed_variance, image_variance, plan.df)
     half = np.sqrt(_half_width_squared(-special.ndtri(ERROR_RATE / 2), seed_variance, image_variance, plan.df))
     return Decision(difference, difference - half, difference + half, p, holm(p), seed_variance, image_variance)
 
@@ -287,10 +287,10 @@ def _half_width_squared(
     return t**2 * seed_variance + z**2 * image_variance
 
 
-def _p_value(
+def p_value(
     difference: np.ndarray, seed_variance: np.ndarray, image_variance: np.ndarray, df: np.ndarray
 ) -> np.ndarray:
-    """The level at which the interval ends at 0."""
+    """Of differences: the level at which the interval ends at 0."""
     # Student's t is never below the normal quantile, so that this z is never too small.
     enough = np.minimum(np.abs(difference) / np.sqrt(seed_variance + image_variance) * (1 + 1e-6) + 1e-9, _FARTHEST)
     solved = elementwise.find_root(

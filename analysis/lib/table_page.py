@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from analysis.lib import head, orderings
+from analysis.lib import head, more_seeds, orderings
 from analysis.lib.orderings import Claim
 from analysis.lib.page import Page
 from analysis.lib.results import Results
@@ -47,7 +47,10 @@ def add_claims(
     if not judged:
         return
     page.add(f"## {question}")
-    page.bullets(f"{source.capitalize()}: {in_words(verdicts)}" for source, verdicts in judged.items())
+    page.bullets(
+        f"{source.capitalize()}: {in_words(verdicts)} {more_seeds.in_words(verdicts)}".rstrip()
+        for source, verdicts in judged.items()
+    )
     page.add(rule)
     claimed = orderings.table(claims, judged, digits)
     page.add(to_markdown(claimed) if len(claimed) else "")
