@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -134,3 +135,18 @@ def commands() -> Iterator[Commands]:
     process = Commands()
     yield process
     process.close()
+
+
+@pytest.fixture
+def one_training_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainings of a test, which are of one configuration, share the first one's compiled step."""
+    from can import train  # behind the hook
+
+    made: list[Any] = []
+    make = train.jit_train_step
+
+    def made_once(*arguments: Any) -> Any:
+        made[:] = made or [make(*arguments)]
+        return made[0]
+
+    monkeypatch.setattr(train, "jit_train_step", made_once)

@@ -204,8 +204,9 @@ def test_a_disk_that_is_full_when_the_checksums_are_written_leaves_the_checkpoin
     assert_is(checkpoints.restore(state(0)), 2)
 
 
+@pytest.mark.usefixtures("one_training_step")
 def test_a_training_whose_latest_checkpoint_is_damaged_ends_with_the_same_numbers(
-    tmp_path: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, warnings: list[str]
 ) -> None:
     """One flipped byte in each file of the checkpoint of step 4 in turn: training goes on from step 2."""
     config = RunConfig(
@@ -221,15 +222,6 @@ def test_a_training_whose_latest_checkpoint_is_damaged_ends_with_the_same_number
         optim=OptimConfig(base_lr=0.1, weight_decay=0.05, batch_size=16, total_steps=4, warmup_steps=1),
     )
     images = data.load("smoke", "train", data_dir=tmp_path)
-    made: list[Any] = []
-    jit_train_step = train.jit_train_step
-
-    def compiled_once(*arguments: Any) -> Any:
-        if not made:
-            made.append(jit_train_step(*arguments))
-        return made[0]
-
-    monkeypatch.setattr(train, "jit_train_step", compiled_once)
 
     def pretrain(run: RunDir) -> tuple[Any, list[dict[str, str]]]:
         train.pretrain(config, run, images, checkpoint_every=2, log_every=1)

@@ -30,19 +30,11 @@ def rows_of(run: RunDir) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
 
 
+@pytest.mark.usefixtures("one_training_step")
 def test_a_signal_saves_between_two_rows_and_the_next_start_ends_with_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At step 5, where neither a row nor a checkpoint is due."""
-    compiled: list[Any] = []
-    jit_train_step = train.jit_train_step
-
-    def compiled_once(*arguments: Any) -> Any:
-        if not compiled:
-            compiled.append(jit_train_step(*arguments))
-        return compiled[0]
-
-    monkeypatch.setattr(train, "jit_train_step", compiled_once)
     config = tiny_config("mae", total_steps=8)
     images = data.load("smoke", "train", data_dir=tmp_path)
     whole, stopped = (RunDir(tmp_path / name, tmp_path / name, "smoke", "run") for name in "ab")
