@@ -35,7 +35,7 @@ RUN = ("--scale=smoke", "--method=can", "--model=vit_b", "--data=jft", "--epochs
 
 def results(tmp_path: Path, name: str) -> Path:
     """Of RUN."""
-    (made,) = (tmp_path / name / "results" / "smoke").glob("can-vitb-jft-e800-s0*/")
+    (made,) = (tmp_path / name / "results" / "smoke").glob("can-vitb-jft-e800-*-s0/")
     return made
 
 
@@ -85,6 +85,7 @@ def test_a_run_of_four_processes_is_stopped_and_goes_on_with_two_that_share_para
     check_equal(*(tmp_path / name / "results" / "smoke" / "run" for name in ("several", "one")))
 
 
+@pytest.mark.long
 def test_a_signal_before_the_first_step_ends_all(tmp_path: Path) -> None:
     """JAX would note SIGTERM for itself, and go on."""
     flags = ("--scale=smoke", "--rows=can/vit_b/800", *folders(tmp_path, "no"))
