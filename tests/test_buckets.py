@@ -283,7 +283,9 @@ def pretrain(*flags: str) -> list[str]:
     return [sys.executable, str(REPOSITORY / "experiments" / "pretrain.py"), *flags]
 
 
-def test_a_run_killed_in_a_save_to_a_bucket_goes_on_to_the_same_numbers(google: Google, tmp_path: Path) -> None:
+def test_a_run_killed_in_a_save_to_a_bucket_goes_on_to_the_same_numbers(
+    google: Google, commands: Commands, tmp_path: Path
+) -> None:
     where = google.new_bucket()
     given = flags(tmp_path / "bucket", f"--checkpoints={where}")
     process = subprocess.Popen(pretrain(*given), stderr=subprocess.PIPE, text=True)
@@ -299,7 +301,7 @@ def test_a_run_killed_in_a_save_to_a_bucket_goes_on_to_the_same_numbers(google: 
         assert done.returncode == 0 and progress in done.stderr, done.stderr
     assert steps_in(run / "state") == [4, 6]
     assert not (tmp_path / "bucket" / "work" / "smoke" / "run" / "state").exists()
-    whole = subprocess.run(pretrain(*flags(tmp_path / "folder")), capture_output=True, text=True, timeout=240)
+    whole = commands("experiments/pretrain.py", *flags(tmp_path / "folder"))
     assert whole.returncode == 0, whole.stderr
     assert numbers(tmp_path / "bucket" / "results") == numbers(tmp_path / "folder" / "results")
 

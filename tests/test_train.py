@@ -127,10 +127,8 @@ def test_loss_gradients_and_statistics_of_every_method_are_the_same_on_1_and_8_d
     run_python(LOSS_AND_GRADIENTS.format(tests=str(REPOSITORY / "tests")), devices=8)
 
 
-def pretrain_command(folder: Path, *flags: str) -> list[str]:
+def pretrain_flags(folder: Path) -> list[str]:
     return [
-        sys.executable,
-        str(REPOSITORY / "experiments" / "pretrain.py"),
         "--scale=smoke",
         "--data=jft",
         "--method=can",
@@ -142,7 +140,6 @@ def pretrain_command(folder: Path, *flags: str) -> list[str]:
         f"--results_dir={folder / 'results'}",
         f"--workdir={folder / 'checkpoints'}",
         "--name=run",
-        *flags,
     ]
 
 
@@ -161,12 +158,14 @@ def log_rows(folder: Path) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
 
 
-def test_a_run_killed_at_step_8_and_resumed_ends_bit_for_bit_like_one_that_was_not(tmp_path):
+def test_a_run_killed_at_step_8_and_resumed_ends_bit_for_bit_like_one_that_was_not(commands, tmp_path):
     """Weights, optimiser state and every logged metric."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(pretrain_command(whole), check=True, capture_output=True, timeout=300)
+    made = commands("experiments/pretrain.py", *pretrain_flags(whole))
+    assert made.returncode == 0, made.stderr
 
-    process = subprocess.Popen(pretrain_command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, str(REPOSITORY / "experiments" / "pretrain.py"), *pretrain_flags(killed)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
     while not (killed / "checkpoints/smoke/run/state/8").is_dir():
         assert process.poll() is None, "training ended before it could be killed"
@@ -176,7 +175,7 @@ def test_a_run_killed_at_step_8_and_resumed_ends_bit_for_bit_like_one_that_was_n
     assert process.wait() == -signal.SIGKILL
     assert not (killed / "results/smoke/run/train.csv").exists()
 
-    subprocess.run(pretrain_command(killed), check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     expected, found = final_state(whole), final_state(killed)
     assert expected.keys() == found.keys()
     for name in expected:
