@@ -174,11 +174,12 @@ def choices(stage: Stage, found: pd.DataFrame) -> list[Choice]:
 
 def table(stage: Stage, found: pd.DataFrame) -> pd.DataFrame:
     """A row a method, and the mean where one choice is made for all; a column a choice; the chosen in bold."""
-    best = {choice.method: choice.best for choice in choices(stage, found)}
+    best = {choice.method: stage.kept or choice.best for choice in choices(stage, found)}
     means = _means(found)
+    hidden = {GAIN: not (stage.by_gain or stage.kept), MEAN: stage.by_method or len(means.index) == 3}
     lines = []
     for method in means.index:
-        if method == GAIN and not stage.by_gain or method == MEAN and (stage.by_method or len(means.index) == 3):
+        if hidden.get(method):
             continue
         line = {"held-out top-1, %": METHODS[method].title if method in METHODS else method}
         for choice in means.columns:
@@ -192,12 +193,16 @@ def table(stage: Stage, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentence(stage: Stage, found: pd.DataFrame) -> str:
-    """What was chosen, and by which rule."""
+    """What was chosen, by which rule, and what that finds if it is not what was chosen."""
     chosen = [
         f"{choice.best}" if choice.method == MEAN else f"{METHODS[choice.method].title} {choice.best}"
         for choice in choices(stage, found)
     ]
-    return f"Chosen: {', '.join(chosen)}. {stage.rule}" if chosen else f"Nothing can be chosen yet. {stage.rule}"
+    if not chosen:
+        return f"Nothing can be chosen yet. {stage.rule}"
+    if stage.kept:
+        return f"Chosen: {stage.kept}; by the rule it would be {', '.join(chosen)}. {stage.rule}"
+    return f"Chosen: {', '.join(chosen)}. {stage.rule}"
 
 
 def _means(found: pd.DataFrame) -> pd.DataFrame:
