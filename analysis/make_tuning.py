@@ -10,7 +10,7 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,6 +164,11 @@ def finished(folder: Path) -> dict[RunDir, list[str]]:
 
 
 def choices(stage: Stage, found: pd.DataFrame) -> list[Choice]:
+    """What is chosen: what the rule finds, unless the scale keeps another choice."""
+    return [choice._replace(best=stage.kept or choice.best) for choice in by_rule(stage, found)]
+
+
+def by_rule(stage: Stage, found: pd.DataFrame) -> list[Choice]:
     """The best choice of each method, or of all together, among the choices that every one of them has tried."""
     means = _means(found)
     if stage.by_method:
@@ -174,7 +179,7 @@ def choices(stage: Stage, found: pd.DataFrame) -> list[Choice]:
 
 def table(stage: Stage, found: pd.DataFrame) -> pd.DataFrame:
     """A row a method, and the mean where one choice is made for all; a column a choice; the chosen in bold."""
-    best = {choice.method: stage.kept or choice.best for choice in choices(stage, found)}
+    best = {choice.method: choice.best for choice in choices(stage, found)}
     means = _means(found)
     hidden = {GAIN: not (stage.by_gain or stage.kept), MEAN: stage.by_method or len(means.index) == 3}
     lines = []
@@ -194,15 +199,17 @@ def table(stage: Stage, found: pd.DataFrame) -> pd.DataFrame:
 
 def sentence(stage: Stage, found: pd.DataFrame) -> str:
     """What was chosen, by which rule, and what that finds if it is not what was chosen."""
-    chosen = [
-        f"{choice.best}" if choice.method == MEAN else f"{METHODS[choice.method].title} {choice.best}"
-        for choice in choices(stage, found)
-    ]
+    chosen, best = (_listed(of) for of in (choices(stage, found), by_rule(stage, found)))
     if not chosen:
         return f"Nothing can be chosen yet. {stage.rule}"
-    if stage.kept:
-        return f"Chosen: {stage.kept}; by the rule it would be {', '.join(chosen)}. {stage.rule}"
-    return f"Chosen: {', '.join(chosen)}. {stage.rule}"
+    instead = f"; by the rule it would be {best}" if best != chosen else ""
+    return f"Chosen: {chosen}{instead}. {stage.rule}"
+
+
+def _listed(chosen: Sequence[Choice]) -> str:
+    return ", ".join(
+        choice.best if choice.method == MEAN else f"{METHODS[choice.method].title} {choice.best}" for choice in chosen
+    )
 
 
 def _means(found: pd.DataFrame) -> pd.DataFrame:

@@ -137,7 +137,7 @@ def chosen_fields(stage: Stage) -> Iterator[tuple[Spec, str]]:
     """Of the published trials: what was chosen for a method, and each field of it that the stage varied."""
     found = trials(stage, by_config(PUBLISHED / "tuning" / SCALE), LAPTOP)
     for choice in choices(stage, found):
-        for spec in (need.spec for need in stage.trials[stage.kept or choice.best]):
+        for spec in (need.spec for need in stage.trials[choice.best]):
             if choice.method in (spec.method, make_tuning.MEAN) and spec.method in set(found["method"]):
                 tried = [of_method(stage, name, spec.method) for name in stage.trials]
                 for field in {field for other in tried for field, _ in set(other.overrides) ^ set(spec.overrides)}:

@@ -33,6 +33,9 @@ def in_words(verdicts: pd.DataFrame) -> str:
     open_claims = verdicts.index[(verdicts["verdict"] == UNDECIDED) & (verdicts["seeds"] >= 2)]
     if open_claims.empty:
         return ""
-    first, *others = [f"{seeds} seeds {{}}{decided(verdicts, seeds)[open_claims].sum()}" for seeds in SEEDS]
-    first = first.format("a row would decide ") + f" of the {len(open_claims)} undecided claims"
-    return f"If the differences are as measured, {', '.join([first, *(other.format('') for other in others)])}."
+    (fewest, first), *others = [(seeds, decided(verdicts, seeds)[open_claims].sum()) for seeds in SEEDS]
+    more = "".join(f", {seeds} seeds {count}" for seeds, count in others)
+    return (
+        f"If the differences are as measured, {fewest} seeds a row would decide {first} of the {len(open_claims)} "
+        f"undecided claims{more}."
+    )

@@ -62,7 +62,7 @@ if (
     and not HAS_ACCELERATOR
 ):
     os.environ["LD_PRELOAD"] = str(_mimalloc)
-    # Milliseconds until what is free goes back: longer than a step, so that what one run needed is no longer there in
-    # the next run of the same process.
+    # Milliseconds until what is free goes back: more than a step, which keeps its temporaries, and less than a run, so
+    # that the next one of the same process does not hold what this one needed.
     os.environ.setdefault("MIMALLOC_PURGE_DELAY", "10000")
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

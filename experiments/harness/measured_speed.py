@@ -6,6 +6,7 @@ evaluation takes as long for another run of its size.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ class Speeds:
     def training(self, config: RunConfig) -> Speed | None:
         """Of runs of this method and size, or else of any; None if none is finished."""
         where, runs = _nearest(self._training, config.method.name, config.model.size)
-        few = runs[:: -(-len(runs) // ENOUGH) or 1]
+        few = runs[:: max(1, math.ceil(len(runs) / ENOUGH))]
         return Speed(median(self._flops(run) / seconds for run, seconds in few), where) if few else None
 
     def evaluation(self, name: str, config: RunConfig) -> Speed | None:
