@@ -24,7 +24,7 @@ from experiments.harness.scales import DATA_ROLES, MODEL_ROLES, SCALES, Scale
 from experiments.harness.spec import Spec, resolve
 
 PLACES = tuple(f"Table {number}" for number in range(5, 11))
-OTHER_SCALES = ("gpu", "overnight", "laptop")
+OTHER_SCALES = ("gpu", "overnight", "evening", "laptop")
 NONE = "none"  # what has no such step
 MARK = "*"
 AUGMENTATION = ("color_strength", "gray_prob", "blur_prob")

@@ -39,7 +39,7 @@ INTRODUCTION = (
 ORDER = ("claims", "table", "figure")  # what names of pages and pictures start with; others follow
 LEVELS = 2  # that a page's headings are lowered by
 WIDTH, HEIGHT, POINTS = 120, 28, 60  # of a run's curve: pixels, and how many points at most
-SCALES_IN_ORDER = ("laptop", "overnight", "gpu", "paper", "smoke")
+SCALES_IN_ORDER = ("laptop", "evening", "overnight", "gpu", "paper", "smoke")
 
 
 class Part(NamedTuple):

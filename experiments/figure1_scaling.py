@@ -1,6 +1,6 @@
 """Figure 1: accuracy against the cost of pre-training, and by the set that was pre-trained on.
 
-    bash experiments/figure1_scaling.sh [--scale=smoke|laptop|overnight|gpu|paper] [--seeds=0,1,2]
+    bash experiments/figure1_scaling.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2]
 
 It reads the runs of Tables 2 and 3; only MAE's 800 epochs of JFT-300M are of Figures 5 and 6. The paper prints no
 numbers but those of the tables, and that SimCLR takes 70 % more FLOPs than CAN (ViT-L).

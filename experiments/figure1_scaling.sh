@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Figure 1: accuracy against the cost of pre-training, and by the set that was pre-trained on.
 #
-#   bash experiments/figure1_scaling.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/figure1_scaling.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #

@@ -1,6 +1,6 @@
 """Figures 2 and 3: what CAN makes of real images: views, masks and noise, a reconstruction, predicted noise.
 
-    bash experiments/figure2_method.sh [--scale=smoke|laptop|overnight|gpu|paper] [--seeds=0,1,2]
+    bash experiments/figure2_method.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2]
 
 The paper draws its method. Here the same drawing is made of test images and of Table 2's longest run.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Figures 2 and 3: what CAN makes of real images: views, masks and noise, a reconstruction, predicted noise.
 #
-#   bash experiments/figure2_method.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/figure2_method.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #

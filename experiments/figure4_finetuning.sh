@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Figure 4: finetuning accuracy against the length of pre-training (Table 2's ViT-L rows).
 #
-#   bash experiments/figure4_finetuning.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/figure4_finetuning.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #

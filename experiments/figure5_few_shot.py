@@ -1,6 +1,6 @@
 """Figures 5 and 11-15: few-shot classification on nine data sets, for every pre-training that the paper shows.
 
-    bash experiments/figure5_few_shot.sh [--scale=smoke|laptop|overnight|gpu|paper] [--seeds=0,1,2]
+    bash experiments/figure5_few_shot.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2]
 
 The paper: with 10 shots CAN is above MAE and SimCLR on 8 of 9 sets after IN-1K pre-training (App. A), and "generally"
 best after JFT-300M's. Its bars have no printed numbers.

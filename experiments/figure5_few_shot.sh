@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Figures 5 and 11-15: few-shot classification on nine data sets, which are fetched once.
 #
-#   bash experiments/figure5_few_shot.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/figure5_few_shot.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #

@@ -1,6 +1,6 @@
 """Figures 6, 9 and 10: finetuned models on seven shifted test sets, for every pre-training that the paper shows.
 
-    bash experiments/figure6_robustness.sh [--scale=smoke|laptop|overnight|gpu|paper] [--seeds=0,1,2]
+    bash experiments/figure6_robustness.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2]
 
 The paper: CAN is above SimCLR and MAE on most sets, and a finetuned CAN ViT-B beats PyramidAT on 6 of 7 (Figure 10).
 Its bars have no printed numbers.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Figures 6, 9 and 10: finetuned models on seven shifted test sets; supervised training and PyramidAT in Figure 10.
 #
-#   bash experiments/figure6_robustness.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/figure6_robustness.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #

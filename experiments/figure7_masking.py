@@ -1,6 +1,6 @@
 """Figure 7: the rate of masking, by linear probe of ViT-B: 100 epochs of IN-1K, and 800 of JFT-300M.
 
-    bash experiments/figure7_masking.sh [--scale=smoke|laptop|overnight|gpu|paper] [--seeds=0,1,2]
+    bash experiments/figure7_masking.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2]
 
 The paper prints no numbers: SimCLR falls as more is masked, CAN peaks at a rate above 0 and far below MAE's .75.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Figure 7: accuracy of CAN and SimCLR against the rate of masking (ViT-B; 100 epochs of IN-1K, 800 of JFT-300M).
 #
-#   bash experiments/figure7_masking.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/figure7_masking.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #

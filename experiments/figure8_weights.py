@@ -1,6 +1,6 @@
 """Figure 8: CAN's contrastive weight, largest noise and denoising weight (ViT-B, 100 epochs of IN-1K, linear probe).
 
-    bash experiments/figure8_weights.sh [--scale=smoke|laptop|overnight|gpu|paper] [--seeds=0,1,2]
+    bash experiments/figure8_weights.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2]
 
 The paper: a small contrastive weight is best (.03, which its text prints), every noise of a wide range is better than
 none (.05 is best), the denoising weight hardly matters. The contrastive weight is swept for both reductions of

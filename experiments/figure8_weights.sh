@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Figure 8: CAN's contrastive weight, largest noise and denoising weight (ViT-B, 100 epochs of IN-1K, linear probe).
 #
-#   bash experiments/figure8_weights.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/figure8_weights.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #

@@ -1,6 +1,6 @@
 """Table 1: what each part of the denoising brings, by linear probe of ViT-B after 100 epochs of IN-1K.
 
-    bash experiments/table1_denoising.sh [--scale=smoke|laptop|overnight|gpu|paper] [--seeds=0,1,2]
+    bash experiments/table1_denoising.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2]
 
 The paper's numbers: no denoising 67.9, noise on the input 68.6, a loss that predicts it 68.4, and the noise level told
 to the decoder ("full") 68.9. "Full" is the base run of every ablation.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Table 1: what each part of CAN's denoising brings (ViT-B, 100 epochs of IN-1K, linear probe).
 #
-#   bash experiments/table1_denoising.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/table1_denoising.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #

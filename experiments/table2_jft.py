@@ -1,6 +1,6 @@
 """Table 2: linear probe of encoders pre-trained on uncurated images (JFT-300M in the paper).
 
-    bash experiments/table2_jft.sh [--scale=smoke|laptop|overnight|gpu|paper] [--seeds=0,1,2] [--rows=can/vit_l]
+    bash experiments/table2_jft.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2] [--rows=can/vit_l]
 
 At `laptop` one seed takes half an hour on two cores. The paper's numbers (IN-1K top-1, %): ViT-L, 5000 epochs:
 CAN 75.4, SimCLR 73.4, MAE 64.1; ViT-B, 800 epochs: CAN 67.1, SimCLR 65.8. The last rows are what every encoder has to

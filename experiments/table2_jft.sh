@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Table 2: linear probe of encoders pre-trained on uncurated images (JFT-300M in the paper).
 #
-#   bash experiments/table2_jft.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/table2_jft.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 #   --seeds=0,1,2      mean and standard deviation over seeds      --dry_run    the plan with its cost
 #   --rows=can/vit_l   some rows only                              --jobs=1     one run after the other

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Table 3: pre-training on IN-1K, by finetuning and by linear probe.
 #
-#   bash experiments/table3_in1k.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/table3_in1k.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #

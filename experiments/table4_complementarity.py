@@ -1,6 +1,6 @@
 """Table 4: final losses of CAN, SimCLR and MAE, all with half of the patches masked (ViT-B, 100 epochs of IN-1K).
 
-    bash experiments/table4_complementarity.sh [--scale=smoke|laptop|overnight|gpu|paper] [--seeds=0,1,2]
+    bash experiments/table4_complementarity.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2]
 
 Are contrasting and reconstructing complementary? The paper's numbers: InfoNCE 9.157 for SimCLR and 9.143 for CAN,
 reconstruction .1658 for MAE and .1633 for CAN. Here the losses are those of held-out images under the same views and

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Table 4: final losses of CAN, SimCLR and MAE, all with half of the patches masked (ViT-B, 100 epochs of IN-1K).
 #
-#   bash experiments/table4_complementarity.sh [--flags]      SCALE=smoke|laptop|overnight|gpu|paper, or --scale=...
+#   bash experiments/table4_complementarity.sh [--flags]      SCALE=smoke|laptop|evening|overnight|gpu|paper, or --scale=...
 #
 # The flags are those of table2_jft.sh. Runs that another table has made are only evaluated.
 #

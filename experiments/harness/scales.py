@@ -110,6 +110,34 @@ MAE_RECIPE = {
     "L": dict(base_lr=1e-3, layer_decay=0.75, epochs=50, drop_path=0.2),
 }
 
+LAPTOP = Scale(
+    name="laptop",
+    purpose="a table in half an hour on two cores",
+    models={"vit_b": "nano", "vit_l": "micro"},
+    data={"in1k": "cifar10", "jft": "offline_mix"},
+    test_split="test",
+    image_size=24,
+    model_overrides={"patch_size": 4},
+    schedule=Schedule(at_800=64_200, exponent=0.45),  # 100 epochs: 25,000 images; 5000: 146,000
+    batch_size=32,
+    weight_decay=0.05,
+    augment=SMALL_AUGMENT,
+    linear_probe=SMALL_PROBE,
+    finetune=SMALL_FINETUNE,
+    recipes=SMALL_RECIPES,
+    few_shot=FewShotConfig(),
+    checkpoint_every=500,
+    log_every=100,
+    run_memory_gb=1.4,
+)
+EVENING = dataclasses.replace(
+    LAPTOP,
+    name="evening",
+    purpose="`laptop` with three times the training: two hours a seed of Table 2 on two cores",
+    schedule=Schedule(at_800=192_600, exponent=0.45),  # 5000 epochs: 439,000 images
+    log_every=300,
+)
+
 SCALES = {
     scale.name: scale
     for scale in (
@@ -131,26 +159,8 @@ SCALES = {
             log_every=1,
             run_memory_gb=1.5,
         ),
-        Scale(
-            name="laptop",
-            purpose="a table in half an hour on two cores",
-            models={"vit_b": "nano", "vit_l": "micro"},
-            data={"in1k": "cifar10", "jft": "offline_mix"},
-            test_split="test",
-            image_size=24,
-            model_overrides={"patch_size": 4},
-            schedule=Schedule(at_800=64_200, exponent=0.45),  # 100 epochs: 25,000 images; 5000: 146,000
-            batch_size=32,
-            weight_decay=0.05,
-            augment=SMALL_AUGMENT,
-            linear_probe=SMALL_PROBE,
-            finetune=SMALL_FINETUNE,
-            recipes=SMALL_RECIPES,
-            few_shot=FewShotConfig(),
-            checkpoint_every=500,
-            log_every=100,
-            run_memory_gb=1.4,
-        ),
+        LAPTOP,
+        EVENING,
         Scale(
             name="overnight",
             purpose="the same questions with ten times the training, in a night on two cores",

@@ -49,6 +49,7 @@ OFFLINE_SETS = (
 SETS = {
     "smoke": (Pair("smoke", "train", "test"),),
     "laptop": OFFLINE_SETS,
+    "evening": OFFLINE_SETS,
     "overnight": OFFLINE_SETS,
     "gpu": TFDS_SETS,
     "paper": TFDS_SETS,
