@@ -19,10 +19,10 @@ from analysis.lib.paper import paper_values
 from analysis.lib.tables import NONE, read_csv, to_csv, to_latex, to_markdown
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import DataError, check_choice
-from can.files import write_atomic
 from can.methods import method_class, settings_class
 from can.models import model_config
 from can.run_flops import forward_flops, module_flops, step_flops
+from can.system.files import write_atomic
 from experiments.harness import cli
 from experiments.harness.folder_flags import define_folder
 from experiments.harness.methods import METHODS

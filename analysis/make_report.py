@@ -24,8 +24,8 @@ from PIL import Image
 from analysis.lib.command import run_pages
 from analysis.lib.training_curve import read_curve
 from can.errors import DataError
-from can.files import read_json
 from can.runs import Evaluated
+from can.system.files import read_json
 from experiments.harness.scales import SCALES
 from experiments.harness.setting import PUBLISHED
 

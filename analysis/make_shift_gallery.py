@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from analysis.lib import figures
 from can.data import DEFAULT_DATA_DIR, ArrayImages, load
 from can.errors import DataError
-from can.offline_data.shifts.corruptions import CORRUPTIONS, SEVERITIES
+from can.recipes.shifts.corruptions import CORRUPTIONS, SEVERITIES
 from experiments.harness import cli
 from experiments.harness.evaluations.shifted_sets import BUILT
 from experiments.harness.folder_flags import define_folder

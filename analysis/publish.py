@@ -27,8 +27,8 @@ from absl import flags
 from analysis import make_all, make_claims, make_tuning, publish_pages
 from analysis.lib.results import YOURS, Results, read
 from can.errors import ConfigError, DataError
-from can.files import read_json
 from can.runs import RunDir
+from can.system.files import read_json
 from experiments import tune_laptop
 from experiments.harness import cli
 from experiments.harness import flags as setting_flags

@@ -22,7 +22,7 @@ from analysis import (
 )
 from analysis.lib import measured_tables, probe_cost
 from can.errors import DataError, check_choice
-from can.files import write_atomic
+from can.system.files import write_atomic
 from experiments.harness.scales import scale_named
 from experiments.harness.setting import PUBLISHED, REPOSITORY, Setting
 

@@ -20,18 +20,17 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from can import keys, methods
 from can.augment import augment, normalize
 from can.augment.rand_augment import rand_augment
-from can.checkpoint import Checkpoints
-from can.checkpoint_due import CheckpointDue, multiple_of
 from can.config import RunConfig
 from can.data import ImageSet, batches, places_in_batch
 from can.data.workers import FromWorkers
 from can.errors import ConfigError
-from can.files import write_json
 from can.gradients import gradients
 from can.methods import Batch, Method
 from can.models.fingerprint import fingerprint_of
 from can.optim import adamw, descend, learning_rate_schedule
 from can.runs import RunDir
+from can.runs.checkpoint import Checkpoints
+from can.runs.checkpoint_due import CheckpointDue, multiple_of
 from can.runs.clock import Clock
 from can.runs.failure import Failure
 from can.runs.images import ImageHistory
@@ -40,7 +39,8 @@ from can.runs.log import TrainLog
 from can.runs.provenance import peak_memory_mb, provenance
 from can.runs.skipped import Skipped
 from can.sharding import batch_sharding, gathered, local_rows, make_mesh, put_batch, state_sharding, traced_for
-from can.stopping import Stopped, StopRequests
+from can.system.files import write_json
+from can.system.stopping import Stopped, StopRequests
 
 
 class TrainState(NamedTuple):

@@ -7,13 +7,13 @@ from functools import partial
 import jax
 from flax import nnx
 
-from can.checkpoint import Checkpoints
 from can.config import RunConfig
 from can.errors import UserError
 from can.methods import Method
 from can.models import ViT
 from can.models.fingerprint import fingerprint_of
 from can.runs import RunDir
+from can.runs.checkpoint import Checkpoints
 from can.train import new_method, split_method
 
 

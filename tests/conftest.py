@@ -30,7 +30,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 # Every annotated function of the library checks the shapes and types of its arguments and result; an int is a float.
 install_import_hook("can", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
-from can.machine import usable_cpus  # noqa: E402  behind the hook
+from can.system.machine import usable_cpus  # noqa: E402  behind the hook
 
 # Workers of pytest-xdist share the cores: XLA and `usable_cpus` read NPROC, torch and BLAS the other variable.
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):

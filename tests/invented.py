@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from can.config import RunConfig
-from can.files import write_json
 from can.runs import EvalRecord, Evaluated, RunDir, pack_correct
+from can.system.files import write_json
 from experiments.harness.evaluations import EVALS
 from experiments.harness.scales import SCALES
 from experiments.harness.setting import Setting

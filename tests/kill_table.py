@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from can.files import read_json
+from can.system.files import read_json
 
 TABLE = Path(__file__).resolve().parent.parent / "experiments" / "table2_jft.py"
 OF_THE_MAKING = ("images_per_second",)  # columns of train.csv that no two trainings share

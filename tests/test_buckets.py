@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 from commands import Commands
 
-from can import places
-from can.checkpoint import Checkpoints
 from can.errors import ConfigError, UserError
-from can.places import Place, access_error, failures, place, steps_in
+from can.runs.checkpoint import Checkpoints
+from can.system import places
+from can.system.places import Place, access_error, failures, place, steps_in
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMOKE = ("--scale=smoke", "--method=mae", "--name=run", "--total_steps=6", "--log_every=1", "--checkpoint_every=2")
@@ -185,7 +185,7 @@ def test_any_damage_to_any_file_is_noticed_and_the_checkpoint_before_is_used(
 SAVE_TWO = """
 import sys
 import jax.numpy as jnp, numpy as np
-from can.checkpoint import Checkpoints
+from can.runs.checkpoint import Checkpoints
 
 def state(step):
     random = np.random.default_rng(step)

@@ -20,10 +20,10 @@ import orbax.checkpoint.experimental.v1 as ocp
 import pytest
 from flax import nnx
 
-from can import hosts
-from can.checkpoint import Checkpoints
 from can.errors import UserError
-from can.stopping import Stopped
+from can.runs.checkpoint import Checkpoints
+from can.system import hosts
+from can.system.stopping import Stopped
 
 
 class State(NamedTuple):
@@ -237,7 +237,7 @@ import sys
 from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from can.checkpoint import Checkpoints
+from can.runs.checkpoint import Checkpoints
 
 mesh = Mesh(np.asarray(jax.devices()).reshape(4, 2), ("data", "fsdp"))
 sharded = NamedSharding(mesh, P("fsdp", None))

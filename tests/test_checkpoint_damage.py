@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from absl import logging
 
-from can import checkpoint, data, train, trained
-from can.checkpoint import Checkpoints
+from can import data, train, trained
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import UserError
 from can.methods import settings_class
 from can.models import model_config
-from can.runs import RunDir
+from can.runs import RunDir, checkpoint
+from can.runs.checkpoint import Checkpoints
 
 Damage = Callable[[Path], Any]
 

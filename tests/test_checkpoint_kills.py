@@ -8,13 +8,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from can.checkpoint import Checkpoints
+from can.runs.checkpoint import Checkpoints
 
 SAVE_UNTIL_KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 import jax.numpy as jnp, numpy as np
-from can.checkpoint import Checkpoints
+from can.runs.checkpoint import Checkpoints
 
 directory, kills = Path(sys.argv[1]), int(sys.argv[2])
 state = lambda step: {"x": jnp.full((512, 1024), step, jnp.float32), "mod": {"y": jnp.int32(step)}}
@@ -71,7 +71,7 @@ KILLED_HALF_WAY = """
 import os, signal, sys, time
 from pathlib import Path
 import jax.numpy as jnp, numpy as np
-from can.checkpoint import Checkpoints
+from can.runs.checkpoint import Checkpoints
 
 directory = Path(sys.argv[1])
 checkpoints = Checkpoints(directory)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from invented import add, setting, spec
 
-from can.files import read_json, write_json
+from can.system.files import read_json, write_json
 from experiments.harness import cost, measured_speed
 from experiments.harness.plan import planned
 from experiments.harness.setting import Setting

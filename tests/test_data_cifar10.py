@@ -16,9 +16,9 @@ import tensorflow_datasets as tfds
 from can.data import load
 from can.data.tfds_records import write_tfds
 from can.errors import DataError
-from can.offline_data import cifar10
-from can.offline_data.cifar10_formats import CLASS_NAMES
-from can.offline_data.npm import NpmPackage
+from can.recipes import cifar10
+from can.recipes.cifar10_formats import CLASS_NAMES
+from can.recipes.npm import NpmPackage
 
 COUNTS = {"train": 30, "test": 6}  # a fifth of the training images in each batch
 

@@ -10,8 +10,8 @@ import tarfile
 import pytest
 
 from can.errors import DataError
-from can.offline_data import debian
-from can.offline_data.debian import DebianPackage, PackageUnavailable, unpacked
+from can.recipes import debian
+from can.recipes.debian import DebianPackage, PackageUnavailable, unpacked
 
 
 def deb(files):

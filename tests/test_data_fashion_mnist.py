@@ -12,7 +12,7 @@ import pytest
 from can.data import load
 from can.data.tfds_records import read_tfds
 from can.errors import DataError
-from can.offline_data import debian, fashion_mnist
+from can.recipes import debian, fashion_mnist
 
 
 @pytest.fixture

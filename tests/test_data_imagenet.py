@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from can.data import EncodedImages, batches, load
-from can.data.make_imagenet import WNIDS, main, make_imagenet
 from can.errors import DataError
+from can.recipes.make_imagenet import WNIDS, main, make_imagenet
 
 
 def photo(seed, kind="JPEG"):
@@ -98,7 +98,7 @@ def test_the_command_ends_with_one_line_and_keeps_nothing_if_a_photo_is_damaged(
 def test_too_many_classes_and_a_missing_folder_are_errors(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="there is no .*nowhere"):
         make_imagenet(tmp_path / "nowhere", tmp_path / "data")
-    monkeypatch.setattr("can.data.make_imagenet.WNIDS", WNIDS[:2])
+    monkeypatch.setattr("can.recipes.make_imagenet.WNIDS", WNIDS[:2])
     write(tmp_path / "photos", {f"{label}/0.jpg": photo(0) for label in "abc"})
     with pytest.raises(DataError, match="there are 3 class folders, imagenet2012 has 2"):
         make_imagenet(tmp_path / "photos", tmp_path / "data", validation_every=2)

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from can.errors import DataError
-from can.offline_data.npm import NpmPackage, tarball
+from can.recipes.npm import NpmPackage, tarball
 
 PACKAGE = NpmPackage("pictures", "1.0.0", hashlib.sha256(b"content").hexdigest())
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from can.data import ArrayImages, load
-from can.data.perceptual_hash import perceptual_hash
 from can.errors import DataError
-from can.offline_data.debian import Unpacked
-from can.offline_data.near_copies import near_any, thumbnails
-from can.offline_data.offline_mix import build, clipart, photos
-from can.offline_data.offline_mix.duplicates import Picture, first_of_each, thin_out
-from can.offline_data.offline_mix.overlays import watermarked
-from can.offline_data.offline_mix.views import clipart_view, is_plain, photo_view, pyramid
+from can.recipes.debian import Unpacked
+from can.recipes.near_copies import near_any, thumbnails
+from can.recipes.offline_mix import build, clipart, photos
+from can.recipes.offline_mix.duplicates import Picture, first_of_each, thin_out
+from can.recipes.offline_mix.overlays import watermarked
+from can.recipes.offline_mix.views import clipart_view, is_plain, photo_view, pyramid
+from can.recipes.perceptual_hash import perceptual_hash
 
 
 def scene(height, width, seed):

@@ -10,10 +10,10 @@ import pytest
 
 from can.data import array_store
 from can.errors import DataError
-from can.offline_data.near_copies import NEAR, near_any, thumbnails
-from can.offline_data.offline_sets.build import Collected, Item, split_identities, write
-from can.offline_data.offline_sets.cutout_files import read_on_white
-from can.offline_data.offline_sets.emoji import identity_of
+from can.recipes.near_copies import NEAR, near_any, thumbnails
+from can.recipes.offline_sets.build import Collected, Item, split_identities, write
+from can.recipes.offline_sets.cutout_files import read_on_white
+from can.recipes.offline_sets.emoji import identity_of
 
 
 def noise(seed):

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from can.data import load
-from can.offline_data.debian import Unpacked
-from can.offline_data.near_copies import thumbnails
-from can.offline_data.offline_mix import clipart
-from can.offline_data.offline_sets import (
+from can.recipes.debian import Unpacked
+from can.recipes.near_copies import thumbnails
+from can.recipes.offline_mix import clipart
+from can.recipes.offline_sets import (
     OFFLINE_SETS,
     climate,
     drawings,

@@ -18,7 +18,7 @@ import pytest
 from can.data import array_store
 from can.data.prepared import prepare_once
 from can.errors import DataError
-from can.offline_data.download import download
+from can.recipes.download import download
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

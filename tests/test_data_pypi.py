@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from can.errors import DataError
-from can.offline_data.pypi import PypiPackage, wheel
+from can.recipes.pypi import PypiPackage, wheel
 
 PACKAGE = PypiPackage("some-pictures", "1.0.0", hashlib.sha256(b"content").hexdigest())
 FILE = "some_pictures-1.0.0-py3-none-any.whl"

@@ -7,12 +7,12 @@ import pytest
 
 from can.data import load
 from can.errors import ConfigError
-from can.offline_data.shifts.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-from can.offline_data.shifts.movement import moved
-from can.offline_data.shifts.pose import posed
-from can.offline_data.shifts.recapture import recaptured
-from can.offline_data.shifts.rendition import rendered
-from can.offline_data.shifts.sketch import sketched
+from can.recipes.shifts.corruptions import CORRUPTIONS, SEVERITIES, corrupted
+from can.recipes.shifts.movement import moved
+from can.recipes.shifts.pose import posed
+from can.recipes.shifts.recapture import recaptured
+from can.recipes.shifts.rendition import rendered
+from can.recipes.shifts.sketch import sketched
 
 
 @pytest.fixture(scope="module")

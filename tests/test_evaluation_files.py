@@ -15,8 +15,8 @@ from commands import Commands
 
 from can import train
 from can.errors import ConfigError, DataError
-from can.files import read_json, write_json
 from can.runs import EvalRecord, Evaluated, RunDir, pack_correct, unpack_correct
+from can.system.files import read_json, write_json
 from experiments.harness import run_one
 from experiments.harness.evaluations import EVALS
 from experiments.harness.scales import SCALES

@@ -19,9 +19,9 @@ from commands import Commands, Done
 from kill_table import kill_table, numbers
 from PIL import Image
 
-from can.files import read_json, write_json
-from can.machine import usable_cpus
 from can.runs import RunDir
+from can.system.files import read_json, write_json
+from can.system.machine import usable_cpus
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 UNTRAINED, MAE = "random-vitb-jft-e0-s0", "mae-vitl-jft-e1600-s0"

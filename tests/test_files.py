@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from can import files
 from can.errors import DataError, UserError
-from can.files import read_json, write_atomic
+from can.system import files
+from can.system.files import read_json, write_atomic
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

@@ -15,8 +15,8 @@ from invented import COMMIT
 from analysis import make_tuning, publish
 from analysis.make_tuning import by_config, choices, sentence, table, trials
 from can.errors import DataError
-from can.files import write_json
 from can.runs import Evaluated, RunDir
+from can.system.files import write_json
 from experiments import tune_laptop
 from experiments.harness.evaluations import EVALS
 from experiments.harness.evaluations.finetune import Finetune

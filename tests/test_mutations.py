@@ -31,10 +31,10 @@ from can.data.decode import decode_rgb
 from can.data.folder import open_folder
 from can.data.tfds_records import read_tfds
 from can.errors import DataError, UserError
-from can.files import read_json
 from can.methods.foreign_weights import encoder_from
 from can.runs import Evaluated
 from can.runs.config_file import config_of, read_config
+from can.system.files import read_json
 from experiments.harness.spec import Need
 
 KINDS = 7
@@ -146,7 +146,7 @@ def test_archives(archive: bytes, tmp_path_factory: pytest.TempPathFactory, seed
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small set in TFDS's format."""
-    from can.data.make_imagenet import make_imagenet
+    from can.recipes.make_imagenet import make_imagenet
 
     root = tmp_path_factory.mktemp("records")
     for index in range(6):

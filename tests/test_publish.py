@@ -18,7 +18,7 @@ import analysis
 import experiments
 from analysis import make_all, make_table2, publish, verify
 from can.errors import DataError
-from can.files import read_json, write_json
+from can.system.files import read_json, write_json
 from experiments import table1_denoising, table2_jft
 from experiments.harness.declared import all_needs
 from experiments.harness.scales import SCALES

@@ -11,10 +11,10 @@ import pytest
 from can.data import ArrayImages
 from can.errors import ConfigError, DataError
 from can.evals import robustness
-from can.offline_data import cifar10_real_shifts
-from can.offline_data.cifar10_formats import CLASS_NAMES
-from can.offline_data.cifar10_real_shifts import load_cifar10_1, load_cifar10_c, read_cifar10h
-from can.offline_data.shifts.corruptions import CORRUPTIONS
+from can.recipes import cifar10_real_shifts
+from can.recipes.cifar10_formats import CLASS_NAMES
+from can.recipes.cifar10_real_shifts import load_cifar10_1, load_cifar10_c, read_cifar10h
+from can.recipes.shifts.corruptions import CORRUPTIONS
 from experiments.harness.evaluations import shifted_sets as evaluated
 from experiments.harness.evaluations.robustness import summarised
 from experiments.harness.evaluations.shifted_sets import BUILT, shift_rules, shifted_sets

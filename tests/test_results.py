@@ -12,7 +12,7 @@ from invented import add, published, setting, spec
 from analysis.lib import head
 from analysis.lib.results import PUBLISHED, YOURS, Results, read
 from can.errors import ConfigError, DataError
-from can.files import read_json, write_json
+from can.system.files import read_json, write_json
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Need
 

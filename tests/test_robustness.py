@@ -14,13 +14,13 @@ from PIL import Image
 from can import data, train
 from can.augment import IMAGENET_MEAN, IMAGENET_STD
 from can.data import ArrayImages
-from can.data.make_imagenet import WNIDS
 from can.data.tfds_records import write_tfds
 from can.errors import ConfigError, DataError, UserError
 from can.evals import robustness
 from can.evals.class_subsets import imagenet_subset
 from can.evals.corruption_error import ALEXNET_ERROR, mean_corruption_error
 from can.evals.robustness import ShiftedSet
+from can.recipes.make_imagenet import WNIDS
 from can.runs import unpack_correct
 from experiments.harness.evaluations.robustness import Robustness, summarised
 from experiments.harness.evaluations.shifted_sets import shifted_sets

@@ -18,13 +18,13 @@ import pytest
 from commands import Commands
 from PIL import Image
 
-from can.checkpoint import Checkpoints
 from can.errors import ConfigError, UserError
 from can.evals.encoder import _read_cache, extract_features
-from can.files import read_json, write_json
-from can.machine import user_cache
+from can.runs.checkpoint import Checkpoints
 from can.runs.images import ImageHistory
 from can.runs.provenance import git_state
+from can.system.files import read_json, write_json
+from can.system.machine import user_cache
 from experiments.harness.scales import SCALES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -219,7 +219,7 @@ def test_a_checkpoint_that_cannot_be_read_back_is_noticed_when_it_is_written(
 ) -> None:
     import jax.numpy as jnp
 
-    from can import checkpoint
+    from can.runs import checkpoint
 
     monkeypatch.setattr(checkpoint, "_forms_in", lambda folder: {})
     checkpoints = Checkpoints(tmp_path)

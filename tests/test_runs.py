@@ -11,10 +11,10 @@ import pytest
 from test_run_names import BASE, changed
 
 from can.errors import ConfigError, DataError
-from can.files import write_json
 from can.methods import settings_class
 from can.runs import RunDir
 from can.runs.config_file import config_of
+from can.system.files import write_json
 
 
 @pytest.fixture

@@ -212,7 +212,7 @@ import sys
 from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
 from jax.experimental import multihost_utils
-from can.checkpoint import Checkpoints
+from can.runs.checkpoint import Checkpoints
 from can.sharding import local_rows, make_mesh, put_batch, put_copies, state_sharding
 
 port, host, directory = sys.argv[1], int(sys.argv[2]), sys.argv[3]

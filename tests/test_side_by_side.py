@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from side_by_side_calls import begin, where, work
 
-from can import machine
 from can.errors import ConfigError, UserError
-from can.machine import usable_cpus
-from can.offline_data.debian import DebianPackage, PackageUnavailable
+from can.recipes.debian import DebianPackage, PackageUnavailable
+from can.system import machine
+from can.system.machine import usable_cpus
 from experiments.harness import environment, table
 from experiments.harness.plan import both_ends, planned
 from experiments.harness.scales import scale_named

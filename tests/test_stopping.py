@@ -20,7 +20,7 @@ from test_train import tiny_config
 from can import data, train
 from can.runs import RunDir
 from can.runs.log import TrainLog
-from can.stopping import Stopped, StopRequests, send_lost_signals_again
+from can.system.stopping import Stopped, StopRequests, send_lost_signals_again
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -116,7 +116,7 @@ def test_one_of_several_processes_ends_in_any_case(run_python: Any) -> None:
     """Even where it is held up on its way out."""
     script = """
 import io, jax, signal, sys, time
-from can import stopping
+from can.system import stopping
 stopping.GRACE_S = 1
 sys.stderr = io.StringIO()
 jax.distributed.is_initialized = lambda: True

@@ -17,14 +17,14 @@ import numpy as np
 import optax
 import pytest
 
-from can import checkpoint_due, data, train, trained
+from can import data, train, trained
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import UserError
 from can.evals.encoder import Encoder
 from can.gradients import gradients
 from can.methods import settings_class
 from can.models import model_config
-from can.runs import RunDir
+from can.runs import RunDir, checkpoint_due
 from can.runs.config_file import config_of
 from can.runs.log import TrainLog
 

@@ -18,13 +18,13 @@ import pytest
 
 from analysis.lib.web_tables import TABLES as WEB_TABLES
 from can.data import EncodedImages, load
-from can.data.make_web_images import main, make_web_images
-from can.data.perceptual_hash import perceptual_hash
-from can.data.web_images.duplicates import Place, first_and_count
-from can.data.web_images.looks import Limits, Look, look_at, reason_to_drop, scaled_down
-from can.data.web_images.shards import CutShard, name_shards, read_shard
-from can.data.web_images.tally import shown, tally
 from can.errors import ConfigError, DataError, UserError
+from can.recipes.make_web_images import main, make_web_images
+from can.recipes.perceptual_hash import perceptual_hash
+from can.recipes.web_images.duplicates import Place, first_and_count
+from can.recipes.web_images.looks import Limits, Look, look_at, reason_to_drop, scaled_down
+from can.recipes.web_images.shards import CutShard, name_shards, read_shard
+from can.recipes.web_images.tally import shown, tally
 
 
 def scene(seed, height=72, width=90):
@@ -298,7 +298,7 @@ def test_a_killed_command_that_is_started_again_makes_the_same_set(beam, shards,
     folder, _ = shards
     make(folder, tmp_path / "whole")
     work, target = tmp_path / "data/web_images/.looked", tmp_path / "data/web_images/1.0.0"
-    command = [sys.executable, "-m", "can.data.make_web_images", f"--source={folder}", "--min_side=60"]
+    command = [sys.executable, "-m", "can.recipes.make_web_images", f"--source={folder}", "--min_side=60"]
     command.append(f"--data_dir={tmp_path / 'data'}")
     variables = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     process = subprocess.Popen(command, env=variables, start_new_session=True, stderr=subprocess.DEVNULL)
@@ -319,7 +319,7 @@ def test_a_killed_command_that_is_started_again_makes_the_same_set(beam, shards,
 
 
 def test_a_shard_that_was_looked_at_is_not_looked_at_again(beam, shards, tmp_path, monkeypatch):
-    from can.data.web_images import pipeline
+    from can.recipes.web_images import pipeline
 
     folder, _ = shards
     shard = pipeline.find_shards([str(folder / "0*.tar")])[0]
@@ -330,7 +330,7 @@ def test_a_shard_that_was_looked_at_is_not_looked_at_again(beam, shards, tmp_pat
 
 
 def test_a_shard_that_changed_after_it_was_looked_at_is_an_error(beam, shards, tmp_path):
-    from can.data.web_images import pipeline
+    from can.recipes.web_images import pipeline
 
     with pytest.raises(DataError, match="has changed"):
         list(pipeline._copy((("0.tar", str(shards[0] / "0.tar")), [11, 12]), 0, ""))

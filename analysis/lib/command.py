@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import flags as absl_flags
 
-from can.files import write_atomic
+from can.system.files import write_atomic
 from experiments.harness import cli, flags
 from experiments.harness.folder_flags import define_folder
 from experiments.harness.setting import RESULTS, Setting

@@ -22,7 +22,7 @@ from analysis.lib.head import NOT_A_RESULT, bullets, command_line, how_to_measur
 from analysis.lib.page import DIGITS
 from analysis.lib.tables import to_csv
 from can.errors import DataError
-from can.files import write_atomic
+from can.system.files import write_atomic
 from experiments.harness.methods import preset
 from experiments.harness.setting import Setting
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from analysis.lib.results import PUBLISHED, YOURS, Results, differing
 from can.config import ModelConfig
-from can.files import read_json
 from can.runs.provenance import without_folder
+from can.system.files import read_json
 from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
 from experiments.harness.setting import RESULTS, Run, Setting
 from experiments.harness.spec import Need, Spec

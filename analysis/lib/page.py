@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.lib.head import bullets
 from analysis.lib.tables import to_csv, to_latex, to_markdown
-from can.files import write_atomic
+from can.system.files import write_atomic
 from experiments.harness.setting import Setting
 
 DIGITS = 6  # of the numbers in CSV files; the last ones of a float depend on the order of a sum

@@ -18,7 +18,7 @@ from can.data.decode import decode_rgb
 from can.data.image_set import ArrayImages, EncodedImages, ImageSet
 from can.data.workers import FromWorkers
 from can.errors import ConfigError, DataError
-from can.parent import end_with_parent
+from can.system.parent import end_with_parent
 
 Batch = dict[str, UInt8[np.ndarray, "..."] | Int32[np.ndarray, " batch"] | Bool[np.ndarray, " batch"]]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from can.errors import DataError
-from can.locks import locked
+from can.system.locks import locked
 
 
 def prepare_once(folder: Path, build: Callable[[Path], None]) -> Path:

@@ -18,7 +18,7 @@ from can.data.smoke import load_smoke
 from can.data.splits import select_split
 from can.data.tfds_records import read_tfds
 from can.errors import ConfigError, DataError
-from can.machine import user_cache
+from can.system.machine import user_cache
 
 DEFAULT_DATA_DIR = Path(os.path.expanduser(os.environ.get("CAN_DATA_DIR") or user_cache() / "can"))
 
@@ -29,7 +29,7 @@ Load = Callable[[Path], Mapping[str, ImageSet]]
 @functools.cache
 def _sources() -> dict[str, Load]:
     """The sets with names of their own, less the shifted ones."""
-    from can.offline_data import OFFLINE_DATA  # here: the recipes build on this package
+    from can.recipes import OFFLINE_DATA  # here: the recipes build on this package
 
     return {"smoke": load_smoke, **OFFLINE_DATA}
 
@@ -37,7 +37,7 @@ def _sources() -> dict[str, Load]:
 @functools.cache
 def _shifted() -> dict[str, Load]:
     """The shifted test sets of the small scales' labelled sets."""
-    from can.offline_data.shifts import shifted_sets
+    from can.recipes.shifts import shifted_sets
 
     bases = ("cifar10", "smoke")
     return {name: load for base in bases for name, load in shifted_sets(base, _sources()[base]).items()}

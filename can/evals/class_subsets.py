@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from can.data.make_imagenet import WNIDS
+from can.recipes.make_imagenet import WNIDS
 
 _FACTS = Path(__file__).parent
 _LABEL = {wnid: label for label, wnid in enumerate(WNIDS)}

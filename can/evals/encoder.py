@@ -16,17 +16,17 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int32, UInt8
 
-from can import hosts
 from can.augment import eval_view
 from can.config import ModelConfig
 from can.data import ArrayImages, ImageSet
 from can.errors import DataError, UserError
 from can.evals.on_mesh import eval_batches_on, on_all_hosts
-from can.files import write_atomic
 from can.methods.pixels import RawPixels
 from can.models import ViT
 from can.models.fingerprint import fingerprint_of
 from can.sharding import make_mesh, put_copies
+from can.system import hosts
+from can.system.files import write_atomic
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,9 +23,8 @@ from absl import logging
 from flax import nnx
 from jaxtyping import Array
 
-from can import hosts, keys
+from can import keys
 from can.augment import eval_view
-from can.checkpoint import Checkpoints
 from can.config import FinetuneConfig, OptimConfig
 from can.data import ImageSet, batches
 from can.errors import ConfigError, DataError, UserError
@@ -33,11 +32,13 @@ from can.evals.classes import check_same_classes
 from can.evals.encoder import Encoder
 from can.evals.finetune_step import FinetunedViT, FinetuneState, make_train_step, resolve_optim
 from can.evals.on_mesh import eval_batches_on, on_all_hosts
-from can.files import read_json, write_json
 from can.models import ViT
 from can.optim import adamw, learning_rate_schedule
+from can.runs.checkpoint import Checkpoints
 from can.runs.log import TrainLog
 from can.sharding import batch_sharding, local_rows, make_mesh, put, put_batch, state_sharding, traced_for
+from can.system import hosts
+from can.system.files import read_json, write_json
 
 TEST_BATCH = 256  # images a forward pass; changes no result
 CHECK_EVERY = 50  # steps between looks at what was measured: the host may run that far ahead of the device

@@ -24,8 +24,8 @@ from can.config import AugmentConfig
 from can.data import ImageSet, eval_batches
 from can.errors import ConfigError, DataError
 from can.evals.final_losses import masked_views
-from can.files import write_atomic
 from can.methods.can import CAN
+from can.system.files import write_atomic
 from can.views import shuffle, unpatchify
 
 NOISE_RANGE = 4.0  # standard deviations that the stored noise reaches from 0

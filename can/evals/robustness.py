@@ -15,15 +15,15 @@ import numpy as np
 from absl import logging
 from jaxtyping import Array, Float, Int, UInt8
 
-from can import hosts
 from can.data import ImageSet
 from can.data.image_set import sha256_of
 from can.errors import DataError, UserError
 from can.evals.class_subsets import argmax_of
 from can.evals.on_mesh import eval_batches_on, on_all_hosts
-from can.files import read_json, write_json
 from can.runs.evaluation import check_correct, pack_correct, unpack_correct
 from can.sharding import make_mesh
+from can.system import hosts
+from can.system.files import read_json, write_json
 
 Logits = Callable[[UInt8[Array, "batch size size 3"]], Float[Array, "batch classes"]]
 Subset = tuple[int, ...]

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from can.errors import DataError
-from can.files import read_json, write_json
+from can.system.files import read_json, write_json
 
 
 class Clock:

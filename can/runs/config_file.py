@@ -6,9 +6,9 @@ from typing import Any
 
 from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
 from can.errors import ConfigError, first_line
-from can.files import read_json
 from can.methods import settings_class
-from can.places import Place
+from can.system.files import read_json
+from can.system.places import Place
 
 
 def read_config(path: Place) -> RunConfig:

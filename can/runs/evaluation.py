@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from can.errors import ConfigError, DataError
-from can.files import read_json, write_json
 from can.runs.name import differences
+from can.system.files import read_json, write_json
 
 _MOST = 1_000_000_000  # of any number that is measured here, and of test images
 

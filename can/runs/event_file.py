@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from can.files import write_error
+from can.system.files import write_error
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from can.errors import DataError, UserError
-from can.files import read_json, write_json
+from can.system.files import read_json, write_json
 
 
 class Failure:

@@ -17,15 +17,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from can import hosts
 from can.config import RunConfig
 from can.errors import ConfigError, DataError, UserError
-from can.files import json_of, read_json, write_error
-from can.locks import locked
-from can.places import Place, place, remove, steps_in, write_text
 from can.runs.config_file import read_config
 from can.runs.evaluation import Evaluated
 from can.runs.name import differences
+from can.system import hosts
+from can.system.files import json_of, read_json, write_error
+from can.system.locks import locked
+from can.system.places import Place, place, remove, steps_in, write_text
 
 LOCK = ".lock"
 
@@ -52,7 +52,7 @@ class RunDir:
 
     @property
     def checkpoints(self) -> Place:
-        """Where the run's checkpoints lie: the directory for `can.checkpoint.Checkpoints`."""
+        """Where the run's checkpoints lie: the directory for `can.runs.checkpoint.Checkpoints`."""
         return (self._elsewhere or self.work) / "state"
 
     @contextlib.contextmanager

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from can.errors import DataError
-from can.files import read_json, write_json
 from can.runs.name import differences
+from can.system.files import read_json, write_json
 
 Fingerprints = dict[str, str]  # by the set's name and split
 

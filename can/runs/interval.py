@@ -10,7 +10,7 @@ import numpy as np
 
 from can.config import OptimConfig
 from can.errors import DataError, UserError
-from can.files import read_json, write_json
+from can.system.files import read_json, write_json
 
 Metrics = dict[str, float]
 

@@ -11,9 +11,9 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from can import hosts
 from can.errors import ConfigError, DataError
-from can.files import write_atomic, write_error
+from can.system import hosts
+from can.system.files import write_atomic, write_error
 
 NORMS = ("grad_norm", "param_norm", "update_norm")
 LAST_COLUMNS = (*NORMS, "lr", "images_per_second")  # of train.csv; the losses stand before them

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 
 from can.data.image_set import ImageSet
-from can.machine import usable_cpus
+from can.system.machine import usable_cpus
 
 LIBRARIES = (
     "jax",

@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from can.errors import DataError, UserError
-from can.files import read_json, write_json
+from can.system.files import read_json, write_json
 
 MOST = 1e-3  # of the images: more are no accident
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from can.machine import usable_cpus
+from can.system.machine import usable_cpus
 from experiments.benchmarks import measurement, runs_at_a_time, subjects
 from experiments.benchmarks.measurement import Measurement
 from experiments.benchmarks.step import TrainingStep

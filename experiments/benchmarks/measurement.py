@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from can.config import RunConfig
-from can.files import write_atomic
-from can.machine import usable_cpus
 from can.runs.provenance import LOADED, cpu_model
+from can.system.files import write_atomic
+from can.system.machine import usable_cpus
 from experiments.harness.timing import summary
 
 Measurement = dict[str, Any]  # by column of the CSV file: what was measured, the numbers, the circumstances

@@ -15,7 +15,7 @@ from typing import Any
 from absl import flags
 
 from can.errors import ConfigError
-from can.machine import usable_cpus
+from can.system.machine import usable_cpus
 from experiments.benchmarks import measurement, subjects
 from experiments.benchmarks.measurement import Measurement
 from experiments.benchmarks.step import TrainingStep

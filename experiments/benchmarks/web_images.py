@@ -2,7 +2,7 @@
 
 Cuts --images JPEGs of each of --sides out of your photos, a tenth of them twice, into tar shards as img2dataset writes
 them (its quality of 95). Times in one thread what an image takes to be read, decoded and compared, then the
-whole of `can.data.make_web_images`: processor time of all its processes, for all shards less that for a tenth of them,
+whole of `can.recipes.make_web_images`: processor time of all its processes, for all shards less that for a tenth of them,
 so that its start does not count. It needs the extra `web`. Two minutes; rows go to `results/web_images.csv`.
 """
 
@@ -27,9 +27,9 @@ from absl import flags
 from can import data
 from can.data.decode import decode_rgb
 from can.data.image_set import EncodedImages
-from can.data.web_images.looks import look_at
-from can.data.web_images.shards import read_shard
 from can.errors import DataError
+from can.recipes.web_images.looks import look_at
+from can.recipes.web_images.shards import read_shard
 from experiments.benchmarks import measurement
 from experiments.benchmarks.measurement import Measurement
 from experiments.benchmarks.photos import load_photos
@@ -92,7 +92,7 @@ def stage_seconds(paths: Sequence[Path]) -> Measurement:
 
 def command_seconds(source: str, data_dir: Path) -> float:
     """Processor seconds of the whole command."""
-    command = [sys.executable, "-m", "can.data.make_web_images", f"--source={source}", f"--data_dir={data_dir}"]
+    command = [sys.executable, "-m", "can.recipes.make_web_images", f"--source={source}", f"--data_dir={data_dir}"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

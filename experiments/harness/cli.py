@@ -15,9 +15,9 @@ from pathlib import Path
 import jax
 from absl import app, flags, logging
 
-from can import hosts
 from can.errors import UserError, first_line
-from can.stopping import Stopped, handle, raise_stopped, send_lost_signals_again
+from can.system import hosts
+from can.system.stopping import Stopped, handle, raise_stopped, send_lost_signals_again
 from experiments.harness import (
     environment,  # noqa: F401  before all that may be missing
     several_hosts,

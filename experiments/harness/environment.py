@@ -29,7 +29,7 @@ if missing or sys.version_info < (3, 11):
         "`bash experiments/setup.sh && source .venv/bin/activate`"
     )
 
-from can.machine import usable_cpus, user_cache  # noqa: E402  behind the check
+from can.system.machine import usable_cpus, user_cache  # noqa: E402  behind the check
 
 HAS_ACCELERATOR = os.environ.get("JAX_PLATFORMS") != "cpu" and any(
     importlib.util.find_spec(plugin) for plugin in ("jax_plugins", "libtpu")

@@ -16,7 +16,7 @@ from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError, check_choice
 from can.fields import Count, CountOrZero, Positive, check_value
 from can.methods import method_names, settings_class
-from can.places import place
+from can.system.places import place
 from experiments.harness import scales, several_hosts
 from experiments.harness.evaluations import EVALS
 from experiments.harness.folder_flags import define_folder, define_place

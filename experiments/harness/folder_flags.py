@@ -7,7 +7,7 @@ from pathlib import Path
 from absl import flags
 
 from can.errors import ConfigError
-from can.places import place
+from can.system.places import place
 
 
 class _Folder(flags.ArgumentParser):

@@ -10,16 +10,16 @@ from absl import logging
 from flax import nnx
 
 from can import train
-from can.checkpoint import Checkpoints
-from can.checksums import checksum_of
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import ConfigError
-from can.files import write_atomic, write_json
 from can.methods.foreign_weights import encoder_from, file_of, heads_and_eps, read_weights
 from can.methods.random_init import RandomInitSettings
 from can.models.fingerprint import fingerprint_of
 from can.runs import RunDir
+from can.runs.checkpoint import Checkpoints
 from can.runs.provenance import provenance_of_evaluation
+from can.system.checksums import checksum_of
+from can.system.files import write_atomic, write_json
 from experiments.harness.setting import Run, Setting
 from experiments.harness.spec import Spec
 

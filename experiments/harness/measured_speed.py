@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from can.config import RunConfig
 from can.errors import DataError
-from can.files import read_json
 from can.runs import RunDir
+from can.system.files import read_json
 from experiments.harness.setting import Setting
 
 HERE, PUBLISHED = "finished here", "published (another machine)"

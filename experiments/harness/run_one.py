@@ -7,16 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from absl import logging
 
-from can import data, hosts, train
-from can import replay as replaying
-from can.checkpoint import Checkpoints
+from can import data, train
 from can.data import ImageSet
 from can.errors import ConfigError, check_choice
 from can.runs import Evaluated
+from can.runs import replay as replaying
+from can.runs.checkpoint import Checkpoints
 from can.runs.images import ImageHistory
 from can.runs.name import differences
 from can.runs.provenance import described, provenance_of_evaluation
 from can.sharding import make_mesh
+from can.system import hosts
 from experiments.harness.evaluations import EVALS
 from experiments.harness.evaluations.evaluation import Fingerprinted
 from experiments.harness.setting import Run, Setting

@@ -12,8 +12,8 @@ from can.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig
 from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError
 from can.methods import settings_class
-from can.places import Place
 from can.runs import RunDir, run_name
+from can.system.places import Place
 from experiments.harness.methods import preset
 from experiments.harness.scales import SCALES, Scale
 from experiments.harness.spec import Need, Spec, resolve

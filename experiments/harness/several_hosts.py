@@ -15,10 +15,10 @@ from typing import Any
 import jax
 from absl import flags
 
-from can import hosts
 from can.errors import ConfigError, first_line
 from can.runs.provenance import LOADED
-from can.stopping import ending_at_once
+from can.system import hosts
+from can.system.stopping import ending_at_once
 
 HEARTBEAT_S = 30  # without a sign of life, so long, a process counts as lost, and the others end
 AUTO = "auto"

@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from can.errors import ConfigError, UserError
-from can.machine import usable_cpus
-from can.parent import end_with_parent
+from can.system.machine import usable_cpus
+from can.system.parent import end_with_parent
 from experiments.harness import environment
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
-from can import hosts
 from can.errors import ConfigError
-from can.machine import usable_cpus, usable_memory_gb
+from can.system import hosts
+from can.system.machine import usable_cpus, usable_memory_gb
 from experiments.harness import cli, cost, environment, plan, run_one, several_hosts
 from experiments.harness import flags as setting_flags
 from experiments.harness.plan import Task

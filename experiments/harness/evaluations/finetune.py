@@ -14,9 +14,9 @@ from can.config import FinetuneConfig
 from can.data import ImageSet
 from can.errors import ConfigError
 from can.evals import finetune as finetuning
-from can.files import write_atomic
 from can.runs import EvalRecord
 from can.sharding import make_mesh
+from can.system.files import write_atomic
 from experiments.harness.evaluations import labelled
 from experiments.harness.evaluations.records import records_of
 from experiments.harness.setting import Run, Setting

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from can.data import ImageSet, load
-from can.data.make_imagenet import WNIDS
 from can.data.tfds_records import read_label_lists
 from can.errors import ConfigError, DataError, check_choice
 from can.evals.class_subsets import imagenet_subset, objectnet_classes, objectnet_labels
 from can.evals.corruption_error import ALEXNET_ERROR
 from can.evals.robustness import ShiftedSet
-from can.offline_data.cifar10_real_shifts import MIN_SHARE, load_cifar10_1, load_cifar10_c, read_cifar10h
-from can.offline_data.shifts.corruptions import CORRUPTIONS
+from can.recipes.cifar10_real_shifts import MIN_SHARE, load_cifar10_1, load_cifar10_c, read_cifar10h
+from can.recipes.make_imagenet import WNIDS
+from can.recipes.shifts.corruptions import CORRUPTIONS
 
 IMAGENET, IMAGENET_C = "imagenet2012", "imagenet2012_corrupted"  # in TFDS
 CIFAR10 = "cifar10"
 BUILT_FOR = (CIFAR10, "smoke")
-# The shifts of can.offline_data.shifts; the first is the test set itself.
+# The shifts of can.recipes.shifts; the first is the test set itself.
 BUILT = {
     "": "the test set itself",
     "_v2": "captured again: rotated, shifted and scaled a little",

@@ -1,0 +1,109 @@
+"""Makes a set in `imagenet2012`'s TFDS format out of your own photos, to try the paper's settings without ImageNet.
+
+    python -m can.recipes.make_imagenet --folder=PHOTOS --data_dir=~/.cache/can
+
+PHOTOS is a folder or a .zip file. If all its class subfolders are ImageNet's (n01440764, ...), they keep ImageNet's
+labels; other subfolders, sorted, become labels 0, 1, ...; photos in no subfolder get the labels 0 to 999 in turn.
+Every n-th photo of the sorted list goes to the split `validation`, the others to `train`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import tensorflow_datasets as tfds
+
+from can.data.decode import decode_rgb
+from can.data.files import whole_set
+from can.data.folder import open_folder
+from can.data.image_set import EncodedImages
+from can.data.prepared import prepare_once
+from can.data.registry import DEFAULT_DATA_DIR
+from can.data.tfds_records import Examples, write_tfds
+from can.errors import DataError, UserError
+
+NAME, VERSION = "imagenet2012", "5.1.0"
+WNIDS: tuple[str, ...] = tuple(tfds.core.tfds_path("datasets/imagenet2012/labels.txt").read_text().split())
+_JPEG_QUALITY = 95  # of photos that come in another format
+
+
+def make_imagenet(folder: Path, data_dir: Path, validation_every: int = 5) -> Path:
+    """Writes the photos of `folder` as `data_dir/imagenet2012/5.1.0`; returns that folder.
+
+    Args:
+      folder: a folder or .zip file of photos, see above for the labels.
+      data_dir: where `load("imagenet2012", ...)` will look.
+      validation_every: one photo in so many goes to `validation`, of every class in proportion.
+
+    Raises:
+      DataError: a set is there already, the photos are missing or damaged, or there are over 1000 classes.
+    """
+    target = data_dir / NAME / VERSION
+    if target.exists():
+        raise DataError(f"{target} exists already: delete it, or pass another --data_dir")
+    if not folder.exists():
+        raise DataError(f"there is no {folder}: pass --folder with a folder or .zip file of photos")
+    photos = whole_set(open_folder(NAME, folder), str(folder))
+    if validation_every < 2 or len(photos) < validation_every:
+        raise DataError(f"validation_every {validation_every} must lie in 2..{len(photos)}, the number of photos")
+    labels = _imagenet_labels(photos.class_names)
+    by_class = sorted(range(len(photos)), key=lambda index: photos.label(index) or 0)
+    held_out = set(by_class[validation_every - 1 :: validation_every])
+    parts = {"train": sorted({*range(len(photos))} - held_out), "validation": sorted(held_out)}
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "label": tfds.features.ClassLabel(names=list(WNIDS)),
+            "file_name": tfds.features.Text(),
+        }
+    )
+
+    def build(temporary: Path) -> None:
+        splits = {split: lambda part=part: _examples(photos, labels, part) for split, part in parts.items()}
+        write_tfds(NAME, VERSION, temporary, features, splits)
+
+    return prepare_once(target, build)
+
+
+def _imagenet_labels(classes: Sequence[str]) -> list[int]:
+    """The ImageNet label of each class folder."""
+    if len(classes) > len(WNIDS):
+        raise DataError(f"there are {len(classes)} class folders, {NAME} has {len(WNIDS)}: remove some")
+    index_of = {wnid: index for index, wnid in enumerate(WNIDS)}
+    known = all(name in index_of for name in classes)
+    return [index_of[name] if known else index for index, name in enumerate(classes)]
+
+
+def _examples(photos: EncodedImages, labels: Sequence[int], part: Sequence[int]) -> Examples:
+    for index in part:
+        data, folder = photos[index]
+        label = index % len(WNIDS) if folder is None else labels[folder]
+        name = photos.describe(index)
+        pixels = decode_rgb(data, name)  # a damaged photo must end this command, not a run of days
+        if not data.startswith(b"\xff\xd8"):
+            bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+            data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+        yield index, {"image": io.BytesIO(data), "label": label, "file_name": Path(name).name}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m can.recipes.make_imagenet", description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, required=True, help="a folder or .zip file of photos")
+    parser.add_argument("--data_dir", type=Path, default=DEFAULT_DATA_DIR, help="where data sets are kept")
+    parser.add_argument("--validation_every", type=int, default=5, help="one photo in so many goes to validation")
+    flags = parser.parse_args(arguments)
+    try:
+        target = make_imagenet(flags.folder.expanduser(), flags.data_dir.expanduser(), flags.validation_every)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print(f"wrote {target}: use it with --labelled={NAME} --data_dir={flags.data_dir}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,335 @@
+"""Checkpoints of the training state: written beside training, whole or not at all, read back to the bit.
+
+A thin layer over orbax (`orbax.checkpoint.experimental.v1`), which writes each checkpoint into a temporary folder and
+renames it to its step once it is whole; in a bucket, it marks it so with a last file (`can.system.places`). What is added:
+
+- Every leaf's shape and dtype are compared before reading. Orbax casts dtypes in silence, and when it reads a part it
+  makes up leaves that are not there.
+- Every file has a checksum, which is compared before reading. Orbax reads a flipped byte of the weights as another
+  weight, without a word, with either of its formats. Process 0 compares them: about a second for each GB and core,
+  once each time that a checkpoint is read (ViT-L with Adam's moments: 4 GB). So all files are compared even for a part.
+- When the latest checkpoint is damaged, the one before is used.
+- A full disk becomes a UserError, and so does a bucket that cannot be used; on one of several hosts too, where orbax
+  would wait for the others, and they for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from types import TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint.experimental.v1 as ocp
+from absl import logging as absl_logging
+
+from can.errors import UserError, first_line
+from can.runs.orbax_errors import orbax_errors, wait_or_fail
+from can.system import hosts
+from can.system.checksums import find_damage, write_checksums
+from can.system.files import write_error
+from can.system.places import Place, access_error, failures, place, reached, remove, steps_in
+from can.system.stopping import Stopped
+
+PyTree = Any
+policies = ocp.training.preservation_policies
+
+
+class Checkpoints:
+    """The checkpoints of one run in `directory`: the latest `keep`, and those of the multiples of `keep_every`.
+
+    `directory` is a folder, or a place in a bucket. What is said below of a full disk holds of a bucket that is out of
+    reach, too. The state is any pytree of arrays and plain numbers. Reading never changes the folder, so that a run can
+    be evaluated while it trains. The first `save` clears away what a killed process left half-written, and the damaged
+    checkpoints that `restore` passed over.
+    """
+
+    def __init__(self, directory: Place, keep: int = 2, keep_every: int | None = None) -> None:
+        self.directory = place(directory)
+        _check_path(self.directory)
+        kept_for_good = [] if keep_every is None else [policies.EveryNSteps(keep_every)]
+        self._kept = policies.AnyPreservationPolicy([policies.LatestN(keep), *kept_for_good])
+        self._writer: ocp.training.Checkpointer | None = None
+        self._last_step: int | None = None  # saved or restored by this object
+        self._damaged: set[int] = set()  # passed over by `restore`
+        self._unverified: dict[str, str] | None = None  # the leaves of what was saved last
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps of the complete checkpoints, ascending. Only lists the folder: some may be damaged."""
+        return steps_in(self.directory)
+
+    @property
+    def latest_step(self) -> int | None:
+        """The last of `steps`, or None."""
+        return max(self.steps, default=None)
+
+    def save(self, step: int, state: PyTree, wait: bool = False) -> None:
+        """Saves `state` as of `step` while training goes on (its buffers may be donated at once), or waits for the end.
+
+        Saving the step that was restored or saved last does nothing. Raises UserError if the disk is full: here or,
+        when saving in the background, at the next call; the checkpoint before is then intact. Raises ValueError if the
+        folder holds this or a later step of another training: restore it, or `clear` the folder first.
+        """
+        self.wait()
+        latest = max(set(self.steps) - self._damaged, default=-1)
+        if step <= latest:
+            if step == self._last_step:
+                return
+            raise ValueError(f"{self.directory} has step {latest} already: step {step} would not be kept")
+        self._remove_damaged()
+        self._last_step, self._unverified = step, _forms(state)
+        try:
+            self._open().save_async(step, state, force=True)
+        except failures(self.directory) as error:
+            self._abandon_save(error)
+            raise
+        if wait:
+            self.wait()
+
+    def restore(self, example: PyTree) -> tuple[PyTree, int] | None:
+        """The latest sound checkpoint as (state, step), or None if there is none at all.
+
+        Warns of each later one that is damaged, with a line. `example` is a state or its `jax.ShapeDtypeStruct`s: the
+        result has its structure and is laid out over devices as its shardings say, on however many devices it was
+        saved; a leaf without a sharding goes to the first device. Raises UserError if all checkpoints are damaged, or,
+        naming the first leaf that differs, if the latest sound one is of another model.
+        """
+        return self._restore((), example, None)
+
+    def restore_part(self, *path: str, example: PyTree, step: int | None = None) -> tuple[PyTree, int] | None:
+        """As `restore`, but reads only the part of the state under `path`, such as `"params", "encoder"`.
+
+        With `step`, of that checkpoint and no other: None if it is not there, UserError if it is damaged.
+        """
+        return self._restore(path, example, step)
+
+    def clear(self) -> None:
+        """Deletes all checkpoints, for a training that starts anew."""
+        self.close()
+        if hosts.is_first():
+            remove(self.directory)
+        hosts.wait_for_all("the checkpoints are cleared away")
+
+    def check(self) -> None:
+        """Raises UserError if saving in the background has failed; returns at once."""
+        if orbax_errors.latest is not None:
+            self.wait()
+
+    def wait(self) -> None:
+        """Returns when everything is saved. Raises UserError if the disk was full, or it cannot be read back."""
+        if self._writer is None:
+            return
+        try:
+            wait_or_fail(self._writer)
+        except failures(self.directory) as error:
+            self._unverified = None
+            self._abandon_save(error)
+            raise
+        if self._unverified is not None:
+            saved, self._unverified = self._unverified, None
+            folder = self.directory / str(self._last_step)
+            with reached(folder):
+                found = _forms_in(folder)
+            if found != saved:
+                raise UserError(
+                    f"the checkpoint {folder} cannot be read back as it was written: "
+                    "pass another --workdir or --checkpoints"
+                )
+
+    def close(self) -> None:
+        """Waits, and frees orbax's threads; a later `save` starts them again."""
+        try:
+            self.wait()
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A signal came to this process alone, and the others may never be where orbax would wait for them.
+        if isinstance(error, Stopped) and hosts.are_several():
+            return
+        # The first error is the one to show: a full disk must not hide why training stopped.
+        with contextlib.suppress(UserError) if error is not None else contextlib.nullcontext():
+            self.close()
+
+    def _open(self) -> ocp.training.Checkpointer:
+        if self._writer is None:
+            orbax_errors.begin()
+            context = ocp.Context()
+            # Not the method itself: orbax copies what it is given, and with a method its object.
+            context.asynchronous.post_finalization_callback = lambda: self._write_checksums()
+            self._writer = ocp.training.Checkpointer(
+                self.directory,
+                context=context,
+                preservation_policy=self._kept,
+                cleanup_tmp_directories=True,
+            )
+        return self._writer
+
+    def _abandon_save(self, error: Exception) -> None:
+        """Clears away what a failed save left. Raises UserError if the operating system, or the bucket, refused it."""
+        writer, self._writer = self._writer, None
+        if writer is not None and not hosts.are_several():  # of which this one alone may have failed
+            with contextlib.suppress(*failures(self.directory)):  # the same error once more
+                writer.close()
+        if told := access_error(self.directory, error):  # the next save clears away what this one left
+            raise told from error
+        for part in self.directory.glob("*.orbax-checkpoint-tmp*"):  # it may be what fills the disk
+            with contextlib.suppress(OSError):
+                remove(part)
+        code = _os_error_code(error)
+        if code is not None:
+            raise write_error(self.directory, OSError(code, os.strerror(code))) from error
+
+    def _write_checksums(self) -> None:
+        """Called by orbax in process 0, in the background, when all processes have written their files.
+
+        The folder is not renamed, or marked as whole, yet. So a kill leaves no complete checkpoint without checksums,
+        and none of the older ones is deleted before the new one can be checked.
+        """
+        to_rename = list(self.directory.glob(f"{self._last_step}.orbax-checkpoint-tmp*"))
+        (folder,) = to_rename or [self.directory / str(self._last_step)]
+        write_checksums(folder)
+
+    def _remove_damaged(self) -> None:
+        """Deletes the damaged checkpoints: they would count among the latest, and stand in the way of new ones."""
+        if not self._damaged:
+            return
+        self.close()  # what orbax knows of the folder is out of date
+        if hosts.is_first():
+            for step in self._damaged:
+                remove(self.directory / str(step))
+        hosts.wait_for_all("damaged checkpoints are removed")
+        self._damaged.clear()
+
+    def _restore(self, path: tuple[str, ...], example: PyTree, only: int | None) -> tuple[PyTree, int] | None:
+        self.wait()
+        for key in reversed(path):
+            example = {key: example}
+        damaged: dict[int, str] = {}
+        while (candidate := self._latest(set(damaged), only)) is not None:
+            step, damage = candidate
+            folder = self.directory / str(step)
+            try:
+                if damage is None:
+                    state = _load(folder, example, whole=not path)
+                    break
+            # Each process reads the same files, and so finds the same.
+            except failures(folder) + (KeyError, TypeError, AttributeError) as error:
+                if told := access_error(folder, error, found=True):
+                    raise told from error
+                damage = first_line(error)
+            damaged[step] = damage
+        else:
+            if damaged:
+                raise _all_damaged(self.directory, damaged)
+            return None
+        if hosts.is_first():
+            for later, damage in damaged.items():
+                absl_logging.warning(
+                    "the checkpoint %s is damaged (%s): going on from step %d",
+                    self.directory / str(later),
+                    damage,
+                    step,
+                )
+        self._last_step, self._damaged = step, set(damaged)
+        for key in path:
+            state = state[key]
+        return state, step
+
+    def _latest(self, besides: set[int], only: int | None) -> tuple[int, str | None] | None:
+        """The latest step, or `only`, that is not among `besides`, and what its checksums say is damaged.
+
+        Process 0 looks, for all must read the same. A checkpoint without checksums counts as sound if it can be read:
+        it was made by a version of this code that wrote none.
+        """
+
+        def look() -> tuple[int, str | None] | None:
+            step = max((step for step in self.steps if step not in besides and only in (None, step)), default=None)
+            if step is None:
+                return None
+            with reached(self.directory):
+                return step, find_damage(self.directory / str(step))
+
+        return hosts.decided(look)
+
+
+def _check_path(directory: Place) -> None:
+    """Raises UserError for a folder in which orbax writes what it cannot find again: it takes paths for patterns."""
+    path = str(directory).removeprefix("gs://")
+    if found := next((text for text in ("[", "\\", ":/") if text in path), None):
+        raise UserError(f"checkpoints cannot be kept in {directory}, whose path has {found!r}: pass another --workdir")
+
+
+def _load(folder: Place, example: PyTree, whole: bool) -> PyTree:
+    _check_same_leaves(folder, example, whole)
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True  # `example` alone says what is read, and its structure
+    with context:
+        return ocp.load(folder, jax.tree.map(_abstract, example))
+
+
+def _all_damaged(directory: Place, damaged: dict[int, str]) -> UserError:
+    if len(damaged) == 1:
+        ((step, damage),) = damaged.items()
+        return UserError(
+            f"the checkpoint {directory / str(step)} is damaged ({damage}): delete that folder and start again"
+        )
+    details = ", ".join(f"{step}: {damage}" for step, damage in damaged.items())
+    return UserError(f"every checkpoint in {directory} is damaged ({details}): delete that folder and start again")
+
+
+def _check_same_leaves(folder: Place, example: PyTree, whole: bool) -> None:
+    saved, asked = _forms_in(folder), _forms(example)
+    if not saved:
+        raise ValueError("its list of arrays cannot be read")
+    names = [*asked, *(saved if whole else ())]
+    different = list(dict.fromkeys(name for name in names if saved.get(name) != asked.get(name)))
+    if different:
+        name, others = different[0], len(different) - 1
+        raise UserError(
+            f"the checkpoint {folder} is of another model: {name} is {saved.get(name, 'missing')} there and "
+            f"{asked.get(name, 'missing')} here{f' ({others} more differ)' if others else ''}; "
+            "pass another --name, --workdir or --checkpoints, or --force=train to start anew"
+        )
+
+
+def _forms_in(folder: Place) -> dict[str, str]:
+    """`_forms` of what a checkpoint holds."""
+    return _forms(ocp.metadata(folder).metadata)
+
+
+def _forms(tree: PyTree) -> dict[str, str]:
+    """Each leaf's name and what it is, such as `params/encoder/w: float32[192, 64]`."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            f"{np.dtype(leaf.dtype)}{list(leaf.shape)}" if hasattr(leaf, "shape") else type(leaf).__name__
+        )
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
+
+
+def _abstract(leaf: Any) -> Any:
+    """What orbax is to make of a leaf: an array on devices of today, never on those that it was saved from."""
+    if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
+        return leaf
+    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _os_error_code(error: Exception) -> int | None:
+    """The errno behind an error; tensorstore writes it into the text of a ValueError."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(found.group(1)) if found else None
