@@ -1,6 +1,6 @@
 """Figure 4: finetuning accuracy against the length of pre-training, of Table 2's ViT-L rows and MAE's 800 epochs.
 
-    bash experiments/figure4_finetuning.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2] [--rows=can/vit_l]
+    bash experiments/figure4_finetuning.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2]
 
 The paper prints the ends of its curves: at 5000 epochs CAN 86.1, SimCLR 85.5, MAE 85.4 (IN-1K top-1 in %).
 """

@@ -1,6 +1,6 @@
 """Table 3: pre-training on IN-1K, by finetuning and by linear probe.
 
-    bash experiments/table3_in1k.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2] [--rows=can/vit_l]
+    bash experiments/table3_in1k.sh [--scale=smoke|laptop|evening|overnight|gpu|paper] [--seeds=0,1,2]
 
 The paper's numbers (IN-1K top-1 in %, finetuned / linear probe): CAN ViT-B 1600 epochs 83.6 / 74.8, ViT-L 800 epochs
 84.7 / 76.2; SimCLR ViT-L 83.4 / 73.9; its own MAE ViT-L 83.7 / 71.4; ViT-B from scratch 79.1. SimCLR ViT-B 800 is of

@@ -1,7 +1,7 @@
 """Checkpoints of the training state: written beside training, whole or not at all, read back to the bit.
 
 A thin layer over orbax (`orbax.checkpoint.experimental.v1`), which writes each checkpoint into a temporary folder and
-renames it to its step once it is whole; in a bucket, it marks it so with a last file (`can.system.places`). What is added:
+renames it to its step once it is whole; in a bucket, it marks it so with a last file (`can.system.places`). Added is:
 
 - Every leaf's shape and dtype are compared before reading. Orbax casts dtypes in silence, and when it reads a part it
   makes up leaves that are not there.

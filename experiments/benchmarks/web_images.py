@@ -1,8 +1,8 @@
 """What a set of web images costs: `python experiments/benchmarks/web_images.py --folder=PHOTOS`.
 
 Cuts --images JPEGs of each of --sides out of your photos, a tenth of them twice, into tar shards as img2dataset writes
-them (its quality of 95). Times in one thread what an image takes to be read, decoded and compared, then the
-whole of `can.recipes.make_web_images`: processor time of all its processes, for all shards less that for a tenth of them,
+them (its quality of 95). Times in one thread what an image takes to be read, decoded and compared, then the whole of
+`can.recipes.make_web_images`: processor time of all its processes, for all shards less that for a tenth of them,
 so that its start does not count. It needs the extra `web`. Two minutes; rows go to `results/web_images.csv`.
 """
 
