@@ -1,7 +1,7 @@
 """One page of all published results, which needs no network: `python analysis/make_report.py`.
 
 The scoreboard of claims comes first, then every table and figure, then each run's curve, numbers and provenance. Writes
-`index.html` into `results/`; `publish.py` writes it into `results/published/`. It reads what is published alone.
+`index.html` into `results/`. It reads what is published alone.
 """
 
 from __future__ import annotations

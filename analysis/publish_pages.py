@@ -16,7 +16,6 @@ from analysis import (
     make_claims,
     make_flops,
     make_hyperparameters,
-    make_report,
     make_table2,
     make_tuning,
 )
@@ -69,11 +68,6 @@ def tables(published: Path = PUBLISHED) -> dict[Path, str]:
     return {published / name: text for name, text in pages.items()} | make_tuning.files(published)
 
 
-def report(published: Path = PUBLISHED) -> dict[Path, str]:
-    """The page of everything, of what lies in `published` now."""
-    return {published / name: text for name, text in make_report.pages(published).items()}
-
-
 def remake() -> list[str]:
     """Remakes the tables and the pages; returns their names."""
     made = tables() | {
@@ -81,7 +75,4 @@ def remake() -> list[str]:
     }
     for path, text in made.items():
         write_atomic(path, text)
-    for path, text in report().items():
-        write_atomic(path, text)
-        made[path] = text
     return [str(path.relative_to(REPOSITORY)) for path in made]
