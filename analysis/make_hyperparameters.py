@@ -30,7 +30,7 @@ MARK = "*"
 AUGMENTATION = ("color_strength", "gray_prob", "blur_prob")
 FINETUNE, PROBE = "finetune_", "linear_probe_"  # how the metrics of Tables 9 and 10 start
 FIELDS = {"random_erase_prob": "erase_prob"}  # of our configurations, where it is not the metric's name
-WHY = {  # settings differ; the README's list of what the paper leaves open says more
+WHY = {  # settings differ; docs/paper.md says more
     (
         "warmup_epochs",
     ): "40 epochs are printed for all runs. Ours take a twentieth of the run where that is less, as it "

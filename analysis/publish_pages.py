@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis import (
+    first_screen,
     make_appendix_b,
     make_claims,
     make_flops,
@@ -40,6 +41,8 @@ def scoreboard(published: Path, scale: str) -> str:
 
 
 TABLES: dict[str, Callable[..., str]] = {
+    "main_rows": first_screen.main_rows,
+    "quick_start": first_screen.quick_start,
     "finding": finding,
     "scoreboard": scoreboard,
     "probe_cost": probe_cost.table,

@@ -1,4 +1,4 @@
-"""Tables 5-10: every value that the paper prints is compared, and what differs is what the README explains."""
+"""Tables 5-10: every value that the paper prints is compared, and what differs is what docs/paper.md explains."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from analysis.lib.paper import paper_values
 from analysis.make_hyperparameters import Compared, at_scale, compare
 from experiments.harness.scales import SCALES
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-# A row of the README's list of what the paper leaves open, and the values that differ for this reason.
+OPEN_POINTS = Path(__file__).resolve().parent.parent / "docs" / "paper.md"
+# A row of the list of what the paper leaves open, and the values that differ for this reason.
 EXPLAINED = {
     "warm-up of 100-epoch runs": {("Table 5", "warmup_epochs"), ("Table 7", "warmup_epochs")},
     "MAE's augmentation": {
@@ -32,7 +32,7 @@ def test_each_value_of_tables_5_to_10_is_compared() -> None:
 def test_what_differs_is_what_the_readme_explains_and_the_page_too() -> None:
     differing = {(one.printed.place, one.printed.metric) for one in compare() if one.differs}
     assert differing == set.union(*EXPLAINED.values())
-    text = README.read_text(encoding="utf-8")
+    text = OPEN_POINTS.read_text(encoding="utf-8")
     assert [point for point in EXPLAINED if f"\n| {point} |" not in text] == []
     assert {metric for _, metric in differing} == {name for names in make_hyperparameters.WHY for name in names}
 
