@@ -7,7 +7,8 @@
 #   CAN_JAX=tpu bash experiments/setup.sh        Cloud TPU virtual machines
 #
 # .venv remembers the choice. CAN_PYTHON=/path/to/python names the Python that .venv is made of (3.11 to 3.14).
-# Interrupted, it starts over; started twice at once, the second waits. Written for bash 3.2, which macOS has.
+# Interrupted, it starts over; started twice at once, the second waits; what somebody removed from .venv is installed
+# again. Written for bash 3.2, which macOS has.
 set -euo pipefail
 unset CDPATH # with it, cd may go elsewhere and prints where
 
@@ -45,9 +46,14 @@ can_state() {
 }
 
 can_is_installed() {
-  local stamp="$CAN_VENV/.can-$1"
+  local stamp="$CAN_VENV/.can-$1" lacks
   shift
-  [ -f "$stamp" ] && [ "$(can_state "$@")" = "$(cat "$stamp")" ]
+  [ -f "$stamp" ] && [ "$(can_state "$@")" = "$(cat "$stamp")" ] && lacks="$(can_lacks "$@")" && [ -z "$lacks" ]
+}
+
+# The names of the packages of these files that .venv lacks. -I: none that lies elsewhere counts.
+can_lacks() {
+  (cd "$CAN_ROOT" && "$CAN_VENV/bin/python" -I experiments/harness/requirements.py "$@")
 }
 
 # Holds an exclusive lock on descriptor 9 until that is closed, or this process and what it started have died.
