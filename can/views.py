@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from can.errors import ConfigError
+
+BLOCK_ASPECT = 0.3  # of a masked block, height to width, at the least; at the most its inverse (Bao et al., 2022)
+BLOCK_TRIES = 32  # blocks drawn for an image: nearly always enough to mask as many patches as asked for
 
 
 def patchify(images: Float[Array, "batch height width 3"], patch_size: int) -> Float[Array, "batch tokens patch_dim"]:
@@ -45,6 +50,56 @@ def random_order(key: PRNGKeyArray, batch: int, tokens: int) -> Int[Array, "batc
     Argsort of uniform noise: each set of T' patches is equally likely, independently per image and view.
     """
     return jnp.argsort(jax.random.uniform(key, (batch, tokens)), axis=1)
+
+
+def unit_order(key: PRNGKeyArray, batch: int, tokens: int, side: int) -> Int[Array, "batch tokens"]:
+    """As `random_order`, in units of `side` x `side` patches that are all visible or all masked (Xie et al., 2022).
+
+    Raises ConfigError if the units do not divide the image.
+    """
+    grid = math.isqrt(tokens)
+    if grid % side:
+        raise ConfigError(f"units of {side}x{side} patches do not divide the {grid}x{grid} of an image")
+    units = grid // side
+    place = jnp.arange(tokens)
+    unit = place // grid // side * units + place % grid // side
+    rank = jnp.argsort(random_order(key, batch, units**2), axis=1)
+    return jnp.argsort(rank[:, unit], axis=1, stable=True)
+
+
+def block_order(key: PRNGKeyArray, batch: int, tokens: int, masked: int, min_area: int) -> Int[Array, "batch tokens"]:
+    """An order of each image's patches, the last `masked` of which are rectangles put together (Bao et al., 2022).
+
+    Rectangles of U(min_area, what is left to mask) patches, of any aspect ratio down to BLOCK_ASPECT, are drawn one
+    after the other. One that covers nothing new, or more than is left, is passed over. Unlike Bao et al.'s, the count
+    is exact: what BLOCK_TRIES rectangles leave unmasked is drawn at random.
+    """
+    grid = math.isqrt(tokens)
+    fill_key, key = jax.random.split(key)
+    places, steepest = jnp.arange(grid), math.log(BLOCK_ASPECT)
+
+    def add_block(
+        mask: Bool[Array, "batch grid grid"], key: PRNGKeyArray
+    ) -> tuple[Bool[Array, "batch grid grid"], None]:
+        u = jax.random.uniform(key, (4, batch))
+        left = masked - jnp.sum(mask, axis=(1, 2))
+        area, ratio = min_area + (left - min_area) * u[0], jnp.exp(steepest * (1 - 2 * u[1]))
+        height, width = jnp.round(jnp.sqrt(area * ratio)), jnp.round(jnp.sqrt(area / ratio))
+        top, start = jnp.floor(u[2] * (grid - height + 1)), jnp.floor(u[3] * (grid - width + 1))
+        rows = (places >= top[:, None]) & (places < (top + height)[:, None])
+        columns = (places >= start[:, None]) & (places < (start + width)[:, None])
+        new = rows[:, :, None] & columns[:, None, :] & ~mask
+        count = jnp.sum(new, axis=(1, 2))
+        taken = (height < grid) & (width < grid) & (count <= left)
+        return mask | (new & taken[:, None, None]), None
+
+    mask, _ = jax.lax.scan(add_block, jnp.zeros((batch, grid, grid), bool), jax.random.split(key, BLOCK_TRIES))
+    return jnp.argsort(mask.reshape(batch, tokens) + jax.random.uniform(fill_key, (batch, tokens)), axis=1)
+
+
+def hidden_of(order: Int[Array, "batch tokens"], visible: int) -> Bool[Array, "batch tokens"]:
+    """Which patches, in their places in the image, an order masks whose first `visible` are not."""
+    return jnp.argsort(order, axis=1) >= visible
 
 
 def shuffle(

@@ -305,3 +305,19 @@ def test_a_patch_that_does_not_divide_the_image_is_refused():
 def test_an_unknown_size_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'micro'"):
         model_config("mikro", 28)
+
+
+def test_a_mask_token_takes_the_place_of_hidden_patches_before_positions_are_added():
+    """What is hidden changes nothing; a hidden patch is one whose embedding is the token."""
+    config = tiny()
+    model = ViT(config, rngs=nnx.Rngs(0))
+    patches = jax.random.normal(jax.random.key(0), (2, config.num_patches, config.patch_size**2 * 3))
+    hidden = jnp.arange(config.num_patches) % 3 == jnp.arange(2)[:, None]
+    token = jax.random.normal(jax.random.key(1), (config.width,))
+    out = model(patches, hidden=hidden, mask_token=token)
+    noisy = jnp.where(hidden[:, :, None], patches + 1, patches)
+    np.testing.assert_array_equal(model(noisy, hidden=hidden, mask_token=token), out)
+    kernel, bias = model.patch_embed.kernel[...], model.patch_embed.bias[...]
+    standing_for = jnp.linalg.lstsq(kernel.T, token - bias)[0]
+    np.testing.assert_allclose(model(jnp.where(hidden[:, :, None], standing_for, patches)), out, atol=1e-4)
+    np.testing.assert_array_equal(model(patches, hidden=jnp.zeros_like(hidden), mask_token=token), model(patches))

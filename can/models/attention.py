@@ -18,9 +18,11 @@ FEW_TOKENS = 16
 
 @jax.custom_vjp
 def attention(
-    q: Float[Array, "heads tokens width"], k: Float[Array, "heads tokens width"], v: Float[Array, "heads tokens width"]
+    q: Float[Array, "heads tokens width"], k: Float[Array, "heads keys width"], v: Float[Array, "heads keys width"]
 ) -> Float[Array, "heads tokens width"]:
     """softmax(q kᵀ / sqrt(width)) v for each head of each image; `heads` counts the heads of all images.
+
+    Keys and values are of the same tokens, which may be others than those of the queries.
 
     The softmax is in float32, the products in the type of the arguments. The backward pass keeps the logarithm of each
     row's sum and computes the attention matrix anew from it, as FlashAttention does: one small product more (three with
@@ -64,7 +66,7 @@ attention.defvjp(_forward, _backward)
 
 def _matrices(
     q: Array, k: Array, gradient: Array, v: Array, log_total: Array, mean: Array
-) -> tuple[Float[Array, "heads tokens tokens"], Float[Array, "heads tokens tokens"]]:
+) -> tuple[Float[Array, "heads tokens keys"], Float[Array, "heads tokens keys"]]:
     """The softmax's weights, and the gradient of the unscaled scores q kᵀ.
 
     Both come out transposed if q and k, and gradient and v, are given in each other's places, and log_total and mean

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from can.config import ModelConfig
 from can.errors import check_choice
@@ -75,14 +75,20 @@ class ViT(nnx.Module):
         dropout: float = 0.0,
         key: PRNGKeyArray | None = None,
         final_norm: bool = True,
+        hidden: Bool[Array, "batch kept"] | None = None,
+        mask_token: Float[Array, " width"] | None = None,
     ) -> Float[Array, "batch encoded width"]:
         """Encodes the patches that stand at `places` in the image (None: all of them, in order).
+
+        Where `hidden` is true, `mask_token` takes the embedded patch's place, before positions are added.
 
         Returns layer-normed tokens (unless `final_norm` is False) in the given order, behind the cls token where the
         model has one.
         """
         batch, kept, patch_dim = patches.shape
         x = self.patch_embed(patches.reshape(-1, patch_dim)).reshape(batch, kept, -1)
+        if hidden is not None:
+            x = jnp.where(hidden[:, :, None], mask_token.astype(x.dtype), x)
         grid, trained_grid = (size // self.config.patch_size for size in (self.image_size, self.config.image_size))
         positions = jnp.asarray(sincos_positions(grid, x.shape[-1], trained_grid))
         x = x + (positions if places is None else positions[places]).astype(x.dtype)
