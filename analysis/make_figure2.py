@@ -21,6 +21,7 @@ from analysis.lib.page import Page
 from analysis.lib.results import Results, read
 from analysis.lib.tables import to_markdown
 from can.evals.pictures import NOISE_RANGE, Pictures, visible_of
+from can.runs.provenance import without_folder
 from experiments.figure2_method import CAN, NEEDS
 from experiments.harness.evaluations.pictures import path_of
 from experiments.harness.setting import Run, Setting
@@ -112,8 +113,8 @@ def draw_method(setting: Setting, source: str, drawn: Run, pictures: Pictures) -
     canvas.text(5.55, 1.85, "pooled patches of both views", va="center", fontsize=figures.SMALL)
     canvas.text(7.4, 1.85, "and the noise:\nFigure 3", va="center", ha="center", fontsize=figures.SMALL)
     scale = head.NOT_A_RESULT if setting.scale.name == "smoke" else setting.scale.name
-    where = f"{scale}, {source}: {drawn.folder.name}, test image of {setting.labelled}"
-    canvas.text(8.5, 0.06, where, ha="right", fontsize=figures.SMALL, color=figures.GREY)
+    where = f"{scale}, {source}: {drawn.folder.name}, test image of {without_folder(setting.labelled)}"
+    canvas.text(8.5, 0.06, where, ha="right", fontsize=figures.SMALL, color=figures.GREY, parse_math=False)
     figures.save(figure, setting, "figure2", None)
 
 

@@ -20,6 +20,7 @@ from analysis.lib.page import Page
 from analysis.lib.paper import paper_values, printed_at
 from analysis.lib.results import Results, per_cent, read
 from analysis.lib.tables import to_markdown
+from can.runs.provenance import without_folder
 from experiments.figure4_finetuning import NEEDS, RUNS, UNTRAINED
 from experiments.harness.methods import METHODS, preset
 from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES
@@ -140,7 +141,7 @@ def draw(setting: Setting, found: Results) -> None:
         here.axhspan(low, high, color=figures.GREY, alpha=0.15, linewidth=0)
     if len(trained):
         length_axes.images(here, trained["images"])
-    here.set_title(setting.labelled)
+    here.set_title(without_folder(setting.labelled), parse_math=False)
     here.set_ylabel("finetuned, top-1 in %")
     figures.corner(here, setting, source)
     ends = pd.DataFrame(

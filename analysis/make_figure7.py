@@ -38,7 +38,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         sweeps.draw(axes, runs, label=True)
         sweeps.mark_choice(axes, "Sec. 5", "mask_rate")
         played = without_folder(setting.scale.data[data])
-        axes.set_title(f"{DATA_ROLES[data]} ({played}), {epochs} epochs")
+        axes.set_title(f"{DATA_ROLES[data]} ({played}), {epochs} epochs", parse_math=False)
         figures.corner(axes, setting, source)
         axes.set_xticks(RATES)
         axes.set_xlim(-0.05, 0.95)

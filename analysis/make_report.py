@@ -9,6 +9,7 @@ from __future__ import annotations
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 import base64
+import html
 import io
 import json
 import re
@@ -115,7 +116,7 @@ def _together(name: str, page: Part | None, picture: Part | None, scale: str) ->
         if page is not None:
             return page
         assert picture is not None
-        return picture._replace(html=f"<h3>{picture.title}</h3>\n{picture.html}")
+        return picture._replace(html=f"<h3>{html.escape(picture.title)}</h3>\n{picture.html}")
     heading, end, rest = page.html.partition("</h3>")
     return Part(page.title, page.anchor, heading + end + picture.html + rest)
 
@@ -131,17 +132,17 @@ def _natural(path: Path) -> tuple[Any, ...]:
 
 def _page(path: Path, where: str) -> Part:
     """A Markdown page, its headings lowered, its tables in frames that scroll."""
-    markdown = MarkdownIt("commonmark").enable("table")
+    markdown = MarkdownIt("commonmark", {"html": False}).disable("image").enable("table")  # names are no markup
     tokens = markdown.parse(path.read_text(encoding="utf-8"))
     title = next(
         (one.content for before, one in zip(tokens, tokens[1:], strict=False) if before.tag == "h1"), path.stem
     )
-    html = markdown.renderer.render(list(_framed(tokens, title)), markdown.options, {})
-    return Part(re.sub("[`*]", "", title.split(", scale")[0]), f"{where}-{path.stem}", html)
+    shown = markdown.renderer.render(list(_framed(tokens, title)), markdown.options, {})
+    return Part(re.sub("[`*]", "", title.split(", scale")[0]), f"{where}-{path.stem}", shown)
 
 
 def _framed(tokens: Iterable[Token], title: str) -> Iterator[Token]:
-    label = re.sub('[`*"]', "", title)
+    label = html.escape(re.sub("[`*]", "", title))
     for token in tokens:
         if re.fullmatch(r"h\d", token.tag):
             token.tag = f"h{min(int(token.tag[1]) + LEVELS, 6)}"
@@ -160,11 +161,12 @@ def _picture(path: Path) -> Part:
     name = path.stem.replace("_", " ").capitalize()
     name = re.sub(r"^(Figure|Table)(\d)", r"\1 \2", name)
     data = base64.b64encode(_as_webp(path)).decode()
-    html = (
-        f'<figure><img alt="{name} at the scale {path.parent.name}; its numbers are in {path.stem}.csv" '
-        f'src="data:image/webp;base64,{data}"><figcaption>{name}</figcaption></figure>'
+    described = html.escape(f"{name} at the scale {path.parent.name}; its numbers are in {path.stem}.csv")
+    shown = (
+        f'<figure><img alt="{described}" src="data:image/webp;base64,{data}">'
+        f"<figcaption>{html.escape(name)}</figcaption></figure>"
     )
-    return Part(name, f"{path.parent.name}-{path.stem}", html)
+    return Part(name, f"{path.parent.name}-{path.stem}", shown)
 
 
 def _as_webp(path: Path) -> bytes:

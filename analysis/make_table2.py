@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.lib import head, orderings, scores, statistics, table_page
 from analysis.lib.command import run
+from analysis.lib.markup import code
 from analysis.lib.orderings import Claim, Printed
 from analysis.lib.page import Page
 from analysis.lib.paper import OWN, PaperValue, contradictions, paper_values, printed_at
@@ -146,7 +147,7 @@ def finding(setting: Setting) -> str:
     papers = judged[PUBLISHED][judged[PUBLISHED]["paper"].notna()]
     return (
         f"At `{setting.scale.name}`, after {images[longest[0]]:,} images: {best}; {baselines} (linear probe on "
-        f"`{setting.labelled}`, top-1 in %, mean ± standard deviation, seeds in brackets). "
+        f"{code(setting.labelled)}, top-1 in %, mean ± standard deviation, seeds in brackets). "
         f"{statistics.in_words(papers['verdict'], 'orderings of the paper')}"
     )
 

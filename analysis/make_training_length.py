@@ -18,6 +18,7 @@ from analysis.lib import figures, intervals, length_axes
 from analysis.lib.command import run
 from analysis.lib.paper import OWN, paper_values, printed_at
 from analysis.lib.results import per_cent, read
+from can.runs.provenance import without_folder
 from experiments.harness.cost import pretraining_flops
 from experiments.harness.methods import METHODS
 from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES
@@ -49,7 +50,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
             if not baseline.empty:
                 line = figures.LINES[method]
                 axes.axhline(baseline.mean(), color=figures.GREY, linestyle=line, label=METHODS[method].title)
-        axes.set_title(setting.labelled)
+        axes.set_title(without_folder(setting.labelled), parse_math=False)
         figures.corner(axes, setting, source)
     _draw(printed, paper, "images")
     printed.set_title("the paper: IN-1K")

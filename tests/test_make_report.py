@@ -11,9 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from invented import setting
+from markdown_it import MarkdownIt
 from PIL import Image
 
 from analysis import make_report
+from analysis.lib import head
+from analysis.lib.markup import code, literal
+from analysis.lib.results import read as read_results
 from can.errors import DataError
 from experiments.harness.setting import PUBLISHED
 
@@ -142,3 +147,36 @@ def test_a_curve_falls_from_left_to_right_with_the_loss(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"train\.csv is damaged"):
         make_report._curve(path)
+
+
+LIVE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.mark.parametrize("name", [LIVE, f"`{LIVE}", f"``` {LIVE}", "[a](javascript:alert(1))", "![a](https://a.b/c)"])
+def test_markup_in_the_name_of_a_data_set_is_text_in_the_page(tmp_path: Path, name: str) -> None:
+    """Read as markup, it would run in the browser of whoever opens the page."""
+    here = setting(tmp_path, given=(f"--labelled=folder:{name}",))
+    folder = tmp_path / "published" / "laptop"
+    folder.mkdir(parents=True)
+    listed = "\n".join(
+        [*head.describe(read_results((), here), here), literal(name), head.command_line(here, "table2_jft")]
+    )
+    (folder / "table2.md").write_text(f"# About {name}\n\n{listed}\n\n{name}\n\n| {literal(name)} |\n|---|\n| 1 |\n")
+    Image.new("RGB", (4, 4)).save(folder / "a <b onclick=x>'\"&.png")
+    page = make_report.page(tmp_path / "published")
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    assert set(reader.tags) & {"img", "b"} == {"img"} and len(reader.images) == 1
+    assert "onerror" not in "".join(reader.images[0]) and all(link.startswith(("#", "https:")) for link in reader.links)
+    assert "".join(reader.text).count(name.strip("`! ")) >= 3
+
+
+@pytest.mark.parametrize("name", ["plain", LIVE, "a`b", "`", "``a```b", "a|b\nc"])
+def test_a_name_in_markdown_comes_out_as_it_went_in(name: str) -> None:
+    shown = Reader()
+    shown.feed(MarkdownIt("commonmark").render(f"{code(name)} and {literal(name)}"))
+    assert set(shown.tags) <= {"p", "code"}
+    text = " ".join("".join(shown.text).split())
+    assert text == " ".join(f"{name} and {name}".split())
+    assert code("data/x") == "`data/x`" and literal("base_lr: 0.5 (on disk)") == "base_lr: 0.5 (on disk)"

@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Iterable, Sequence
 
+from analysis.lib.markup import code, literal
 from analysis.lib.results import PUBLISHED, YOURS, Results, differing
 from can.config import ModelConfig
 from can.runs.provenance import without_folder
@@ -29,7 +30,7 @@ def describe(found: Results, setting: Setting) -> list[str]:
     """Sentences about what `found` was made of."""
     sentences = []
     if setting.given:
-        sentences.append(f"**Recast with `{' '.join(setting.given)}`.**")
+        sentences.append(f"**Recast with {code(' '.join(setting.given))}.**")
     runs = [run for _, run in found.runs]
     if not runs:
         return [*sentences, "Nothing is measured yet."]
@@ -37,8 +38,8 @@ def describe(found: Results, setting: Setting) -> list[str]:
     for role, name in MODEL_ROLES.items():
         if players := dict.fromkeys(_model(run.config.model) for run in runs if run.spec.model == role):
             sentences.append(f"{name} is played by {' and '.join(players)}.")
-    labelled = f"`{without_folder(setting.labelled)}`"
-    splits = f"trained on its `{setting.train_split}` and tested on its `{setting.scale.test_split}`"
+    labelled = code(without_folder(setting.labelled))
+    splits = f"trained on its {code(setting.train_split)} and tested on its {code(setting.scale.test_split)}"
     sentences.append(f"{DATA_ROLES['in1k']} is played by {labelled}: classifiers are {splits}.")
     for role, name in DATA_ROLES.items():
         if sets := dict.fromkeys(_data(run) for run in trained if run.spec.data == role):
@@ -92,7 +93,7 @@ def command_line(setting: Setting, command: str, *flags: str) -> str:
     usual = setting.results_dir.resolve() in (RESULTS, setting.published_dir.resolve())
     elsewhere = [] if usual else [f"--results_dir={setting.results_dir}"]
     asked = [f"--scale={setting.scale.name}", *setting.given, *elsewhere, *flags]
-    return f"`bash experiments/{command}.sh {' '.join(map(shlex.quote, asked))}`"
+    return code(f"bash experiments/{command}.sh {' '.join(map(shlex.quote, asked))}")
 
 
 def bullets(lines: Iterable[str]) -> str:
@@ -103,8 +104,8 @@ def bullets(lines: Iterable[str]) -> str:
 def _data(run: Run) -> str:
     """The data set, with what it is put together of."""
     shares = read_json(run.folder.results / "provenance.json").get("shares", {})
-    parts = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
-    name = f"`{without_folder(run.config.data.name)}`"
+    parts = ", ".join(f"{literal(name)} {100 * share:.1f} %" for name, share in shares.items())
+    name = code(without_folder(run.config.data.name))
     return f"{name} (of its images {parts}; labels are not read)" if parts else name
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.lib.markup import code, literal
 from can.errors import DataError
 from can.runs import EvalRecord, RunDir, unpack_correct
 from can.runs.name import differences
@@ -178,14 +179,15 @@ def _records(source: str, run: Run, evaluation: str, records: Iterable[EvalRecor
 def _left_out(found: dict[tuple[str, str], list[Owned]]) -> list[str]:
     """An item for all runs that differ alike, with an item below it for each field."""
     return [
-        f"{what} of {_together(names)} was made with other settings:\n" + re.sub("^ *", "  - ", different, flags=re.M)
+        f"{what} of {_together(names)} was made with other settings:\n"
+        + re.sub("^ *", "  - ", literal(different), flags=re.M)
         for (what, different), names in found.items()
     ]
 
 
 def _mixed(images: dict[str, dict[str, list[Owned]]]) -> list[str]:
     return [
-        f"The images of `{data}` are not the same for all runs:\n"
+        f"The images of {code(data)} are not the same for all runs:\n"
         + "\n".join(f"  - {fingerprint[:16]}: {_together(names)}" for fingerprint, names in by_fingerprint.items())
         for data, by_fingerprint in images.items()
         if len(by_fingerprint) > 1
