@@ -48,9 +48,9 @@ def test_the_page_counts_and_marks_the_differences() -> None:
 
 def test_other_scales_stand_in_the_same_rows() -> None:
     text = make_hyperparameters.pages()["hyperparameters.md"].partition("## The same settings")[2]
-    assert cells(text, "9", "all", "`finetune_batch_size`")[3:] == ["1024", "1024", "32", "32"]
-    assert cells(text, "10", "all", "`linear_probe_base_lr`")[3:] == ["0.1", "0.1", "4", "4"]
-    assert cells(text, "7", "MAE, ViT-L, IN-1K", "`base_lr`")[3:] == ["1.5e-4", "1.5e-4", "0.006", "0.006"]
+    assert cells(text, "9", "all", "`finetune_batch_size`")[3:] == ["1024", "1024", "32", "32", "32"]
+    assert cells(text, "10", "all", "`linear_probe_base_lr`")[3:] == ["0.1", "0.1", "4", "4", "4"]
+    assert cells(text, "7", "MAE, ViT-L, IN-1K", "`base_lr`")[3:] == ["1.5e-4", "1.5e-4", "0.006", "0.006", "0.006"]
 
 
 def test_a_wrong_preset_would_be_marked() -> None:
