@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import make_figure1
-from analysis.lib import scores
+from analysis.lib import paper_table
+from analysis.lib.documents import to_markdown
 from analysis.lib.paper import OWN, paper_values, printed_at
 from analysis.lib.results import PUBLISHED, Results, per_cent, read
-from analysis.lib.tables import to_markdown
 from experiments.harness.methods import preset
 from experiments.harness.scales import SCALES, scale_named
 from experiments.harness.setting import Setting
@@ -40,8 +40,8 @@ def main_rows(published: Path) -> str:
     table = pd.DataFrame({"Method": titles, "Paper, ViT-L": [printed.get(title) for title in titles]})
     for scale in ("laptop", longest):
         found = _read(published, scale)
-        images = scores.shared(found, EVAL, METRIC, "images")[MAIN[0]]
-        cells = scores.cells(per_cent(found.of(PUBLISHED, EVAL, METRIC)))
+        images = paper_table.shared(found, EVAL, METRIC, "images")[MAIN[0]]
+        cells = paper_table.cells(per_cent(found.of(PUBLISHED, EVAL, METRIC)))
         table[f"Here, `{scale}`: {images:,} images"] = [cells.get(spec) for spec in rows]
     table["Cost of a training step"] = [relative.get(title) for title in titles]
     return to_markdown(table)
@@ -70,7 +70,7 @@ def quick_start(published: Path) -> str:
 
 
 def _cell(found: Results, spec: Spec) -> str:
-    cells = scores.cells(per_cent(found.of(PUBLISHED, EVAL, METRIC)))
+    cells = paper_table.cells(per_cent(found.of(PUBLISHED, EVAL, METRIC)))
     return f"{preset(spec.method).title} {cells[spec]}"
 
 

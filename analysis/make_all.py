@@ -14,7 +14,7 @@ from typing import Any
 
 import analysis
 from analysis import verify
-from analysis.lib import head
+from analysis.lib import captions
 from analysis.lib.command import run
 from can.errors import DataError
 from experiments.harness.setting import Setting
@@ -47,9 +47,9 @@ def render(setting: Setting, *, brief: bool = False) -> str:
             made.append(name)
         except DataError as error:
             not_made.append(f"`analysis/{name}.py`: {error}")
-    lines = [head.title("Every table and figure", setting), f"In {setting.results_dir / setting.scale.name}:"]
-    lines += [head.bullets(f"`python analysis/{name}.py`" for name in made)]
-    lines += ["Not made:", head.bullets(not_made)] if not_made else []
+    lines = [captions.title("Every table and figure", setting), f"In {setting.results_dir / setting.scale.name}:"]
+    lines += [captions.bullets(f"`python analysis/{name}.py`" for name in made)]
+    lines += ["Not made:", captions.bullets(not_made)] if not_made else []
     return "\n\n".join([*lines, counts.strip(), verify.render(setting, brief=True).strip()]) + "\n"
 
 

@@ -9,46 +9,18 @@ from __future__ import annotations
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.lib.benchmark_table import machine_names
+from analysis.lib.benchmarks.table import machine_names
 from analysis.lib.command import run_pages
-from analysis.lib.page import Page
+from analysis.lib.documents import Page, read_csv
 from analysis.lib.paper import paper_values
-from analysis.lib.tables import read_csv
-from analysis.make_flops import USUAL_RATE, read_counts
-from experiments.harness.scales import IN1K_IMAGES
+from analysis.lib.paper_training import APPENDIX_B, Training, flops_per_image, training
 from experiments.harness.setting import PUBLISHED
 
-PLACE = "App. B"
 METHODS = ("CAN", "DnC")
 HOURS_A_YEAR = 24 * 365.25
-
-
-class Training(NamedTuple):
-    """What the paper says of the training of a method."""
-
-    encoder: str
-    epochs: float
-    hours: float
-    tpus: float
-
-    @property
-    def tpu_hours(self) -> float:
-        """Hours of one TPU, if runtime is linear in their number, as the paper supposes."""
-        return self.hours * self.tpus
-
-    @property
-    def images(self) -> float:
-        """Seen in training, views not counted twice."""
-        return self.epochs * IN1K_IMAGES
-
-    @property
-    def images_per_tpu_second(self) -> float:
-        """Images a second and TPU."""
-        return self.images / self.tpu_hours / 3600
 
 
 def pages(published: Path = PUBLISHED) -> dict[str, str]:
@@ -80,15 +52,6 @@ def pages(published: Path = PUBLISHED) -> dict[str, str]:
     return page.files("appendix_b", _numbers(trainings, measured))
 
 
-def flops_per_image(published: Path, encoder: str) -> float:
-    """Of a training step of CAN as the paper compares it. Raises DataError if there is no `flops.csv`."""
-    counts = read_counts(published / "flops.csv")
-    size = encoder.removeprefix("ViT-")
-    usual = (counts["method"] == "can") & (counts["mask_rate"] == USUAL_RATE["can"]) & (counts["encoder"] == size)
-    (flops,) = counts[usual]["step_flops"]
-    return float(flops)
-
-
 def machines(published: Path, flops: float) -> pd.DataFrame:
     """CAN's timed steps of every scale, with the `years` in which they would do `flops`."""
     found = [read_csv(path).assign(scale=path.parent.name) for path in sorted(published.glob("*/speed.csv"))]
@@ -99,19 +62,12 @@ def machines(published: Path, flops: float) -> pd.DataFrame:
     return rows.assign(years=flops / (rows["gflops_per_s"] * 1e9) / 3600 / HOURS_A_YEAR)
 
 
-def training(method: str) -> Training:
-    """What the paper says of a method's training."""
-    printed = {value.metric: value for value in paper_values() if value.place == PLACE and value.method == method}
-    hours, tpus = printed["training_time"], printed["tpus"]
-    return Training(hours.architecture, float(hours.epochs), hours.number, tpus.number)
-
-
 def _claims(can: Training, dnc: Training) -> list[str]:
     """What the paper concludes, beside what its numbers give."""
     values = {(value.place, value.metric): value for value in paper_values() if value.method in METHODS}
-    hours = values[PLACE, "training_time_on_512_tpus"]
+    hours = values[APPENDIX_B, "training_time_on_512_tpus"]
     faster = values["Sec. 4.1", "speed_over_dnc_r50"]
-    small = values[PLACE, "parameters_relative_to_vit_l"]
+    small = values[APPENDIX_B, "parameters_relative_to_vit_l"]
     parameters = [
         next(value.number for value in paper_values() if (value.method, value.metric) == (method, "parameters"))
         for method in ("DnC", "CAN")

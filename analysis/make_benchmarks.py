@@ -12,14 +12,13 @@ from pathlib import Path
 
 from absl import flags
 
-from analysis.lib import fault_tables
-from analysis.lib.measured_tables import TABLES
+from analysis.lib.benchmarks import TABLES, faults
 from can.errors import check_choice
 from experiments.harness import cli
 from experiments.harness.folder_flags import define_folder
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-LONG = ("memory_options", "memory_pod", "scaling", "scaling_predicted", *fault_tables.TABLES)
+LONG = ("memory_options", "memory_pod", "scaling", "scaling_predicted", *faults.TABLES)
 
 
 def main() -> None:

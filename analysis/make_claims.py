@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.claims import CLAIMS
-from analysis.lib import figures, head
+from analysis.lib import captions, drawing
+from analysis.lib.claim_runs import ItemRuns
 from analysis.lib.claims import (
     CONTRADICTED,
     ERROR,
@@ -32,9 +33,8 @@ from analysis.lib.claims import (
     board,
 )
 from analysis.lib.command import run
-from analysis.lib.item_runs import ItemRuns
+from analysis.lib.documents import Page
 from analysis.lib.orderings import signed
-from analysis.lib.page import Page
 from analysis.lib.results import PUBLISHED, Results, read
 from experiments.harness.declared import all_needs
 from experiments.harness.setting import Setting
@@ -58,11 +58,11 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """
     found = read(NEEDS, setting)
     judged = judge(found, setting)
-    page = Page(head.title("The paper's claims", setting))
+    page = Page(captions.title("The paper's claims", setting))
     counts = [f"{source.capitalize()}: {in_words(lines)}" for source, lines in judged.items()]
     page.bullets(counts)
-    page.add(head.whose(found, setting, "all"))
-    page.bullets(head.describe(found, setting))
+    page.add(captions.whose(found, setting, "all"))
+    page.bullets(captions.describe(found, setting))
     page.add(RULE)
     table = frame(judged)
     page.table(table, caption=f"{page.title.lstrip('# ')}. {' '.join(counts)} {RULE}")
@@ -144,7 +144,7 @@ def missing(judged: Mapping[str, Sequence[Judged]], setting: Setting) -> list[st
     items = dict.fromkeys(claim.item for claim in CLAIMS if claim not in measured)
     return [
         f"{sum(claim.item == item and claim not in measured for claim in CLAIMS)} claims: "
-        f"{head.command_line(setting, item, *_seeds(setting))}"
+        f"{captions.command_line(setting, item, *_seeds(setting))}"
         for item in items
     ]
 
@@ -154,30 +154,30 @@ def draw(judged: Sequence[Judged], source: str, setting: Setting) -> None:
     shown = [one for one in judged if one.estimate is not None and one.claim.measure.unit == POINTS]
     if not shown:
         return
-    figure, (axes,) = figures.subplots(1, width=7.6, height=0.9 + 0.17 * len(shown))
+    figure, (axes,) = drawing.subplots(1, width=7.6, height=0.9 + 0.17 * len(shown))
     ends = [end for one in shown if one.estimate for end in one.estimate[:3] if math.isfinite(end)]
     reach = 1.15 * max(map(abs, ends)) or 1.0  # some of the paper's differences are far outside
     for place, one in enumerate(reversed(shown)):
         assert one.estimate is not None
-        color = figures.VERDICTS[one.verdict]
+        color = drawing.VERDICTS[one.verdict]
         low, high = (value if math.isfinite(value) else one.estimate.value for value in one.estimate[1:3])
         axes.plot([low, high], [place, place], color=color, linewidth=1.2)
-        axes.plot(one.estimate.value, place, figures.VERDICT_MARKERS[one.verdict], color=color, markersize=4.5)
+        axes.plot(one.estimate.value, place, drawing.VERDICT_MARKERS[one.verdict], color=color, markersize=4.5)
         if one.claim.paper is not None:
             outside = one.claim.paper > reach
             at = 0.985 * reach if outside else one.claim.paper
-            axes.plot(at, place, ">" if outside else "|", color=figures.GREY, markersize=4 if outside else 8)
+            axes.plot(at, place, ">" if outside else "|", color=drawing.GREY, markersize=4 if outside else 8)
     axes.axvline(0, color="black", linewidth=0.6)
     axes.set_yticks(range(len(shown)), [f"{one.claim.text} · {one.claim.place}" for one in reversed(shown)], fontsize=6)
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("difference in points, 95 % interval")
     for verdict in (REPRODUCED, CONTRADICTED, UNDECIDED):
-        axes.plot([], [], figures.VERDICT_MARKERS[verdict], color=figures.VERDICTS[verdict], label=verdict)
-    axes.plot([], [], "|", color=figures.GREY, markersize=8, label="the paper's (>: outside)")
+        axes.plot([], [], drawing.VERDICT_MARKERS[verdict], color=drawing.VERDICTS[verdict], label=verdict)
+    axes.plot([], [], "|", color=drawing.GREY, markersize=8, label="the paper's (>: outside)")
     figure.legend(loc="outside lower center", ncols=4)
-    figures.corner(axes, setting, source)
-    figures.save(figure, setting, "claims", numbers({source: judged}))
+    drawing.corner(axes, setting, source)
+    drawing.save(figure, setting, "claims", numbers({source: judged}))
 
 
 def _items() -> list[str]:

@@ -16,14 +16,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from analysis.lib import figures, head, intervals, length_axes, orderings, scores, statistics, table_page
+from analysis.lib import captions, drawing, orderings, paper_table, significance
 from analysis.lib.command import run
+from analysis.lib.documents import Page, to_markdown
 from analysis.lib.equal_compute import contrasts
-from analysis.lib.page import Page
 from analysis.lib.paper import OWN, paper_values
 from analysis.lib.results import Results, per_cent, read
-from analysis.lib.statistics import Contrast, difference
-from analysis.lib.tables import to_markdown
+from analysis.lib.significance import Contrast, difference
 from experiments.figure1_scaling import BY_DATA, METHODS, MODEL, NEEDS, SCALED, UNTRAINED
 from experiments.harness.cost import pretraining_flops
 from experiments.harness.methods import preset
@@ -44,12 +43,12 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     Raises DataError if a file of the results is damaged.
     """
     found = read(NEEDS, setting)
-    page = Page(head.title("Figure 1: accuracy against the cost of pre-training, and by pre-training set", setting))
+    page = Page(captions.title("Figure 1: accuracy against the cost of pre-training, and by pre-training set", setting))
     what = "Linear probe, top-1 accuracy in %, mean ± standard deviation (seeds)."
-    page.add(f"{what} {scores.tested_on(found, EVAL, METRIC)}".strip())
-    page.add(head.whose(found, setting, COMMAND))
-    page.bullets(head.describe(found, setting))
-    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
+    page.add(f"{what} {paper_table.tested_on(found, EVAL, METRIC)}".strip())
+    page.add(captions.whose(found, setting, COMMAND))
+    page.bullets(captions.describe(found, setting))
+    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
     costs = cost_table(setting)
     page.add("## What an image costs in a training step")
     page.table(
@@ -126,7 +125,7 @@ def section(page: Page, found: Results, title: str, claimed: Claimed) -> None:
     """Adds what each source says of claims, under a heading; nothing if nobody has measured them."""
     names = pd.DataFrame(list(claimed), columns=["Claim", "Where"])
     verdicts = {
-        source: statistics.contrast(per_cent(found.of(source, EVAL, METRIC)), list(claimed.values()))
+        source: significance.contrast(per_cent(found.of(source, EVAL, METRIC)), list(claimed.values()))
         for source in found.sources
     }
     table = orderings.with_verdicts(names, verdicts)
@@ -144,41 +143,41 @@ def by_data(found: Results) -> pd.DataFrame:
         "Method": [preset(spec.method).title for spec in rows],
         "Paper": [_printed(spec) for spec in rows],
     }
-    return pd.DataFrame(columns | scores.columns(found, EVAL, METRIC, rows))
+    return pd.DataFrame(columns | paper_table.columns(found, EVAL, METRIC, rows))
 
 
 def draw(setting: Setting, found: Results, flops: Mapping[Spec, float], costs: pd.DataFrame) -> None:
     """Accuracy against cost, what an image costs, and accuracy by pre-training set."""
     source = found.sources[-1]
-    runs = intervals.of_means(per_cent(found.of(source, EVAL, METRIC)))
+    runs = drawing.with_intervals(per_cent(found.of(source, EVAL, METRIC)))
     runs = runs.assign(flops=runs["row"].map(flops))
-    figure, (scaling, bars, sets) = figures.subplots(3)
+    figure, (scaling, bars, sets) = drawing.subplots(3)
     for method in METHODS:
         own = runs[runs["row"].isin([spec for spec in SCALED if spec.method == method])]
         if len(own):
-            figures.interval(scaling, own, "flops", method, label=True)
+            drawing.interval(scaling, own, "flops", method, label=True)
     untrained = runs[runs["row"] == UNTRAINED]
     if len(untrained):
-        line = figures.LINES[UNTRAINED.method]
-        scaling.axhline(untrained["mean"].iloc[0], color=figures.GREY, linestyle=line, label="untrained")
-    length_axes.flops(scaling)
+        line = drawing.LINES[UNTRAINED.method]
+        scaling.axhline(untrained["mean"].iloc[0], color=drawing.GREY, linestyle=line, label="untrained")
+    drawing.flops_axis(scaling)
     scaling.set_ylabel("linear probe, top-1 in %")
     scaling.set_title(f"{MODEL_ROLES[MODEL]}, {DATA_ROLES['jft']}")
-    figures.corner(scaling, setting, source)
+    drawing.corner(scaling, setting, source)
     _draw_costs(bars, costs)
     for place, rows in enumerate(BY_DATA.values()):
         for index, spec in enumerate(rows):
             own = runs[runs["row"] == spec].assign(at=place + 0.2 * (index - 1))
             if len(own):
-                figures.interval(sets, own, "at", spec.method, line=False)
+                drawing.interval(sets, own, "at", spec.method, line=False)
     sets.set_xlim(-0.5, len(BY_DATA) - 0.5)
     sets.set_xticks(range(len(BY_DATA)), [DATA_ROLES[data] for data in BY_DATA])
     sets.grid(visible=False, axis="x")
     sets.set_title(f"{MODEL_ROLES[MODEL]}, 800 epochs")
-    figures.corner(sets, setting, source)
+    drawing.corner(sets, setting, source)
     figure.legend(loc="outside lower center", ncols=4)
     drawn = runs[runs["row"].isin([*SCALED, *(spec for rows in BY_DATA.values() for spec in rows), UNTRAINED])]
-    figures.save(figure, setting, "figure1", drawn[DRAWN])
+    drawing.save(figure, setting, "figure1", drawn[DRAWN])
 
 
 def _draw_costs(axes: Axes, costs: pd.DataFrame) -> None:
@@ -187,8 +186,8 @@ def _draw_costs(axes: Axes, costs: pd.DataFrame) -> None:
     for index, method in enumerate(METHODS):
         heights = [float(costs[f"{scale}, CAN = 1"][index]) for scale in scales]
         places = [place + 0.25 * (index - 1) for place in range(len(scales))]
-        shown = axes.bar(places, heights, 0.22, color=figures.COLORS[method])
-        axes.bar_label(shown, [costs[scale][index] for scale in scales], fontsize=figures.SMALL)
+        shown = axes.bar(places, heights, 0.22, color=drawing.COLORS[method])
+        axes.bar_label(shown, [costs[scale][index] for scale in scales], fontsize=drawing.SMALL)
     axes.set_xticks(range(len(scales)), scales)
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("cost of an image, CAN = 1")

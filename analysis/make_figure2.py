@@ -15,11 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from analysis.lib import figures, head, intervals, table_page
+from analysis.lib import captions, drawing, paper_table
 from analysis.lib.command import run
-from analysis.lib.page import Page
+from analysis.lib.documents import Page, to_markdown
 from analysis.lib.results import Results, read
-from analysis.lib.tables import to_markdown
 from can.evals.pictures import NOISE_RANGE, Pictures, visible_of
 from can.runs.provenance import without_folder
 from experiments.figure2_method import CAN, NEEDS
@@ -39,15 +38,15 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     Raises DataError if a file of the results is damaged.
     """
     found = read(NEEDS, setting)
-    page = Page(head.title("Figures 2 and 3: what CAN makes of test images", setting))
+    page = Page(captions.title("Figures 2 and 3: what CAN makes of test images", setting))
     page.add(
         "Of an encoder and decoder that are trained to the end. Reconstruction error: Eq. 2 as the mean over masked "
         "pixels, normalised by ImageNet's mean and deviation. Correlation: Pearson's, over all visible pixels. Noise "
         "levels above 1 are louder than any of training. Mean ± standard deviation (seeds)."
     )
-    page.add(head.whose(found, setting, COMMAND))
-    page.bullets(head.describe(found, setting))
-    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
+    page.add(captions.whose(found, setting, COMMAND))
+    page.bullets(captions.describe(found, setting))
+    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
     numbers = by_level(found)
     table = frame(numbers)
     if len(table):
@@ -90,7 +89,7 @@ def frame(numbers: pd.DataFrame) -> pd.DataFrame:
 def draw_method(setting: Setting, source: str, drawn: Run, pictures: Pictures) -> None:
     """Figure 2: an image, its views, what the encoder sees, what the decoder makes of it, and the two other losses."""
     visible = visible_of(pictures, drawn.config.model.patch_size)
-    figure, (canvas,) = figures.subplots(1, width=8.6, height=3.7)
+    figure, (canvas,) = drawing.subplots(1, width=8.6, height=3.7)
     figure.set_layout_engine("none")
     canvas.set(position=(0, 0, 1, 1), xlim=(0, 8.6), ylim=(0, 3.7))  # in inches
     canvas.axis("off")
@@ -110,31 +109,31 @@ def draw_method(setting: Setting, source: str, drawn: Run, pictures: Pictures) -
         _arrow(canvas, (6.55, middle), (6.85, middle))
         _arrow(canvas, (4.85, middle - 0.28 if view == 0 else middle + 0.28), (4.85, 2.08 if view == 0 else 1.62))
     _box(canvas, (4.25, 1.62), "InfoNCE", width=1.2, height=0.46)
-    canvas.text(5.55, 1.85, "pooled patches of both views", va="center", fontsize=figures.SMALL)
-    canvas.text(7.4, 1.85, "and the noise:\nFigure 3", va="center", ha="center", fontsize=figures.SMALL)
-    scale = head.NOT_A_RESULT if setting.scale.name == "smoke" else setting.scale.name
+    canvas.text(5.55, 1.85, "pooled patches of both views", va="center", fontsize=drawing.SMALL)
+    canvas.text(7.4, 1.85, "and the noise:\nFigure 3", va="center", ha="center", fontsize=drawing.SMALL)
+    scale = captions.NOT_A_RESULT if setting.scale.name == "smoke" else setting.scale.name
     where = f"{scale}, {source}: {drawn.folder.name}, test image of {without_folder(setting.labelled)}"
-    canvas.text(8.5, 0.06, where, ha="right", fontsize=figures.SMALL, color=figures.GREY, parse_math=False)
-    figures.save(figure, setting, "figure2", None)
+    canvas.text(8.5, 0.06, where, ha="right", fontsize=drawing.SMALL, color=drawing.GREY, parse_math=False)
+    drawing.save(figure, setting, "figure2", None)
 
 
 def draw_noise(setting: Setting, source: str, drawn: Run, pictures: Pictures, numbers: pd.DataFrame) -> None:
     """Figure 3: true and predicted noise at some levels, and both metrics over the levels."""
     visible = visible_of(pictures, drawn.config.model.patch_size)[0, 0][..., None]
-    figure, panels = figures.subplots(len(LEVELS) + 3, width=1.9, height=2.3)
+    figure, panels = drawing.subplots(len(LEVELS) + 3, width=1.9, height=2.3)
     truth, *predictions, correlation, error = panels
     _noise(truth, pictures.noise, visible, "noise that was added,\nin parts of its level")
     for axes, level in zip(predictions, LEVELS, strict=True):
         place = list(pictures.shares).index(level)
         _noise(axes, pictures.predicted[place], visible, f"predicted at\n{level:g} sigma_max")
-    of_metrics = [intervals.of_means(numbers[numbers["metric"] == metric]) for metric in METRICS]
+    of_metrics = [drawing.with_intervals(numbers[numbers["metric"] == metric]) for metric in METRICS]
     for axes, own, title in zip((error, correlation), of_metrics, METRICS.values(), strict=True):
-        figures.interval(axes, own, "share", CAN.method)
-        axes.axvspan(0, 1, color=figures.GREY, alpha=0.15, linewidth=0)
-        axes.set_title(title.replace(" with ", "\nwith "), fontsize=figures.SMALL + 1)
+        drawing.interval(axes, own, "share", CAN.method)
+        axes.axvspan(0, 1, color=drawing.GREY, alpha=0.15, linewidth=0)
+        axes.set_title(title.replace(" with ", "\nwith "), fontsize=drawing.SMALL + 1)
         axes.set_xlabel("noise / sigma_max")
-    figures.corner(error, setting, source)
-    figures.save(figure, setting, "figure3", pd.concat(of_metrics)[DRAWN])
+    drawing.corner(error, setting, source)
+    drawing.save(figure, setting, "figure3", pd.concat(of_metrics)[DRAWN])
 
 
 def _picture(figure: Figure, image: np.ndarray, corner: tuple[float, float], title: str) -> None:
@@ -142,7 +141,7 @@ def _picture(figure: Figure, image: np.ndarray, corner: tuple[float, float], tit
     width, height = figure.get_size_inches()
     axes = figure.add_axes((corner[0] / width, corner[1] / height, 1 / width, 1 / height))
     axes.imshow(image, interpolation="nearest")
-    axes.set_title(title, loc="center", fontsize=figures.SMALL)
+    axes.set_title(title, loc="center", fontsize=drawing.SMALL)
     axes.axis("off")
 
 
@@ -150,7 +149,7 @@ def _noise(axes: Axes, noise: np.ndarray, visible: np.ndarray, title: str) -> No
     """Noise in colours, grey at 0 and full at two standard deviations; masked patches are white."""
     colors = np.clip(127 + noise.astype(int) * NOISE_RANGE / 2, 0, 255)
     axes.imshow(np.where(visible, colors, 255).astype(np.uint8), interpolation="nearest")
-    axes.set_title(title, fontsize=figures.SMALL + 1)
+    axes.set_title(title, fontsize=drawing.SMALL + 1)
     axes.axis("off")
 
 
@@ -162,7 +161,7 @@ def _box(axes: Axes, corner: tuple[float, float], text: str, *, width: float = 0
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": figures.GREY})
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": drawing.GREY})
 
 
 if __name__ == "__main__":

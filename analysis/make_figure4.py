@@ -13,13 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.lib import figures, head, intervals, length_axes, orderings, scores, statistics, table_page
+from analysis.lib import captions, drawing, orderings, paper_table, significance
 from analysis.lib.command import run
-from analysis.lib.orderings import Claim, Printed
-from analysis.lib.page import Page
+from analysis.lib.documents import Page, to_markdown
+from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import paper_values, printed_at
 from analysis.lib.results import Results, per_cent, read
-from analysis.lib.tables import to_markdown
 from can.runs.provenance import without_folder
 from experiments.figure4_finetuning import NEEDS, RUNS, UNTRAINED
 from experiments.harness.methods import METHODS, preset
@@ -39,13 +38,13 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     Raises DataError if a file of the results is damaged.
     """
     found = read(NEEDS, setting)
-    page = Page(head.title("Figure 4: finetuning after pre-training of different lengths", setting))
+    page = Page(captions.title("Figure 4: finetuning after pre-training of different lengths", setting))
     what = "Top-1 accuracy in %, mean ± standard deviation (seeds)."
-    page.add(f"{what} {scores.tested_on(found, 'finetune', 'top1')}".strip())
-    page.add(f"Paper: on IN-1K, as printed in {PRINTED[0]}. {head.whose(found, setting, COMMAND)}")
+    page.add(f"{what} {paper_table.tested_on(found, 'finetune', 'top1')}".strip())
+    page.add(f"Paper: on IN-1K, as printed in {PRINTED[0]}. {captions.whose(found, setting, COMMAND)}")
     table = frame(found)
-    table_page.add_table(page, table, found, setting, what, rules_before=[1])
-    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
+    paper_table.add_table(page, table, found, setting, what, rules_before=[1])
+    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
     judge(page, found)
     if any(len(tuned(found, source)) for source in found.sources):
         draw(setting, found)
@@ -73,9 +72,8 @@ def frame(found: Results) -> pd.DataFrame:
         "Paper": [paper.get(spec) for spec in rows],
     }
     for source in found.shown:
-        finetuned, probed = (
-            scores.cells(runs) for runs in (tuned(found, source), per_cent(found.of(source, "linear_probe", "top1")))
-        )
+        finetuned = paper_table.cells(tuned(found, source))
+        probed = paper_table.cells(per_cent(found.of(source, "linear_probe", "top1")))
         columns[source.capitalize()] = [finetuned.get(spec) for spec in rows]
         columns[f"{source.capitalize()}: linear probe"] = [probed.get(spec) for spec in rows]
     return pd.DataFrame(columns)
@@ -89,26 +87,26 @@ def printed() -> list[Printed]:
     ]
 
 
-def claims() -> list[Claim]:
+def claims() -> list[Ordering]:
     """The paper's orderings at the ends, and what its text says: longer is better; and pre-training helps."""
     found = orderings.paper_claims(printed())
     for method in dict.fromkeys(spec.method for spec in RUNS):
         lengths = sorted((spec for spec in RUNS if spec.method == method), key=lambda spec: spec.epochs)
         for short, long in pairwise(lengths):
             where = f"{preset(method).title} {short.epochs:g} → {long.epochs:g}"
-            found.append(Claim("Longer pre-training is better", where, long, short, None))
+            found.append(Ordering("Longer pre-training is better", where, long, short, None))
     above = "Finetuning after pre-training above training from scratch"
-    return [*found, *(Claim(above, _name(spec), spec, UNTRAINED, None) for spec in RUNS)]
+    return [*found, *(Ordering(above, _name(spec), spec, UNTRAINED, None) for spec in RUNS)]
 
 
 def judge(page: Page, found: Results) -> None:
     """Adds what the runs say of the claims, and whether finetuning beats the linear probe of the same encoder."""
     runs = {source: tuned(found, source) for source in found.sources}
-    table_page.add_claims(
+    paper_table.add_claims(
         page,
         claims(),
         {source: orderings.judged(claims(), own) for source, own in runs.items() if len(own)},
-        lambda verdicts: statistics.in_words(verdicts["verdict"], "claims"),
+        lambda verdicts: significance.in_words(verdicts["verdict"], "claims"),
         question="Do the paper's orderings hold here, and does pre-training help?",
     )
     names = pd.DataFrame({"Finetuning above the linear probe": [_name(spec) for spec in RUNS]})
@@ -124,37 +122,37 @@ def gains(found: Results, source: str) -> pd.DataFrame:
     runs = per_cent(records[(records["source"] == source) & (records["metric"] == "top1")])
     rows = pd.Series(list(zip(runs["row"], runs["eval"], strict=True)), index=runs.index, dtype=object)
     pairs = [((spec, "finetune"), (spec, "linear_probe")) for spec in RUNS]
-    return statistics.compare(runs.assign(row=rows), pairs)
+    return significance.compare(runs.assign(row=rows), pairs)
 
 
 def draw(setting: Setting, found: Results) -> None:
     """Measured here, the reader's own runs where there are some; and the ends of the paper's curves."""
     source = next(source for source in reversed(found.sources) if len(tuned(found, source)))
-    runs = intervals.of_means(tuned(found, source))
-    figure, (here, paper) = figures.subplots(2)
+    runs = drawing.with_intervals(tuned(found, source))
+    figure, (here, paper) = drawing.subplots(2)
     trained = runs[runs["images"] > 0]
     for method, own in trained.groupby("method", sort=False):
-        figures.interval(here, own, "images", str(method), label=True)
+        drawing.interval(here, own, "images", str(method), label=True)
     if len(scratch := runs[runs["row"] == UNTRAINED]):
         mean, low, high = scratch[["mean", "low", "high"]].iloc[0]
-        here.axhline(mean, color=figures.GREY, linestyle=figures.LINES[UNTRAINED.method], label="from scratch")
-        here.axhspan(low, high, color=figures.GREY, alpha=0.15, linewidth=0)
+        here.axhline(mean, color=drawing.GREY, linestyle=drawing.LINES[UNTRAINED.method], label="from scratch")
+        here.axhspan(low, high, color=drawing.GREY, alpha=0.15, linewidth=0)
     if len(trained):
-        length_axes.images(here, trained["images"])
+        drawing.image_axis(here, trained["images"])
     here.set_title(without_folder(setting.labelled), parse_math=False)
     here.set_ylabel("finetuned, top-1 in %")
-    figures.corner(here, setting, source)
+    drawing.corner(here, setting, source)
     ends = pd.DataFrame(
         [(row.spec.method, row.spec.epochs, row.spec.epochs * IN1K_IMAGES, row.value) for row in printed()],
         columns=["method", "epochs", "images", "value"],
     ).assign(source="paper")
     ends = ends.assign(mean=ends["value"], low=float("nan"), high=float("nan"))
     for method, own in ends.groupby("method", sort=False):
-        figures.interval(paper, own, "images", str(method))
-    length_axes.images(paper, ends["images"])
+        drawing.interval(paper, own, "images", str(method))
+    drawing.image_axis(paper, ends["images"])
     paper.set_title("the paper: IN-1K, the ends of its curves")
     figure.legend(loc="outside lower center", ncols=4)
-    figures.save(figure, setting, "figure4", pd.concat([runs, ends], ignore_index=True)[DRAWN])
+    drawing.save(figure, setting, "figure4", pd.concat([runs, ends], ignore_index=True)[DRAWN])
 
 
 def _name(spec: Spec) -> str:

@@ -11,12 +11,11 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import pandas as pd
 
-from analysis.lib import by_test_set, figures, head, table_page, test_set_panel
-from analysis.lib.by_test_set import BySet, Contest
+from analysis.lib import captions, drawing, panels, paper_table, test_sets
 from analysis.lib.command import run
-from analysis.lib.page import Page
+from analysis.lib.documents import Page, to_markdown
 from analysis.lib.results import Results, per_cent, read
-from analysis.lib.tables import to_markdown
+from analysis.lib.test_sets import BySet, Contest
 from experiments.figure5_few_shot import EVALS, NEEDS, RUNS, UNTRAINED
 from experiments.harness.evaluations.few_shot import SETS
 from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
@@ -37,15 +36,15 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """
     found = read(NEEDS, setting)
     by_source = {source: by_shots(found, source, setting) for source in found.sources}
-    page = Page(head.title("Figures 5 and 11-15: few-shot classification", setting))
+    page = Page(captions.title("Figures 5 and 11-15: few-shot classification", setting))
     what = "Top-1 accuracy in %, mean ± standard deviation (seeds), each the mean of several choices of the images."
-    page.add(f"{what} {head.whose(found, setting, COMMAND)}")
-    page.bullets(head.describe(found, setting))
-    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
+    page.add(f"{what} {captions.whose(found, setting, COMMAND)}")
+    page.bullets(captions.describe(found, setting))
+    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
     counts = count(by_source, setting)
     if len(counts):
         page.add("## On how many sets is CAN first?")
-        page.add(f"{by_test_set.RULE} The claims of a figure are those of one number of shots and one protocol.")
+        page.add(f"{test_sets.RULE} The claims of a figure are those of one number of shots and one protocol.")
         page.table(counts, caption="On how many sets CAN is first, and how many of these are decided.")
     for number, rows in RUNS.items():
         for evaluation, protocol in PROTOCOLS.items():
@@ -78,7 +77,7 @@ def scores(by_source: dict[str, Shots], evaluation: str, rows: tuple[Spec, ...],
     tables = []
     for shots in setting.scale.few_shot.shots:
         of_shots = {source: found[evaluation, shots] for source, found in by_source.items()}
-        table = by_test_set.score_table(of_shots, rows)
+        table = test_sets.score_table(of_shots, rows)
         table.insert(0, "Shots", str(shots))
         tables.append(table)
     together = pd.concat(tables, ignore_index=True)
@@ -93,8 +92,8 @@ def contests(number: str, shots: int, protocol: str) -> list[Contest]:
     everyone = tuple(rivals)
     printed: dict[tuple[Spec, ...], str]
     if (number, shots) == ("15", 10):
-        printed = {everyone: by_test_set.printed_count("few_shot_10_wins_over_mae_and_simclr")}
-        return by_test_set.against(where, can, [everyone], printed)
+        printed = {everyone: test_sets.printed_count("few_shot_10_wins_over_mae_and_simclr")}
+        return test_sets.against(where, can, [everyone], printed)
     if (number, shots) == ("15", 25):
         more = RUNS["12"][-1]
         jft = Contest(
@@ -102,11 +101,11 @@ def contests(number: str, shots: int, protocol: str) -> list[Contest]:
             f"Figures 12 and 15, {shots}-shot, {protocol}",
             more,
             (can,),
-            by_test_set.printed_count("few_shot_25_wins_over_in1k_pretraining"),
+            test_sets.printed_count("few_shot_25_wins_over_in1k_pretraining"),
         )
-        printed = {(mae,): by_test_set.printed_count("few_shot_25_wins_over_mae")}
-        return [*by_test_set.against(where, can, [everyone, (mae,)], printed), jft]
-    return by_test_set.against(where, can, [everyone])
+        printed = {(mae,): test_sets.printed_count("few_shot_25_wins_over_mae")}
+        return [*test_sets.against(where, can, [everyone, (mae,)], printed), jft]
+    return test_sets.against(where, can, [everyone])
 
 
 def count(by_source: dict[str, Shots], setting: Setting) -> pd.DataFrame:
@@ -117,8 +116,8 @@ def count(by_source: dict[str, Shots], setting: Setting) -> pd.DataFrame:
             for shots in setting.scale.few_shot.shots:
                 claims = contests(number, shots, protocol)
                 of_shots = {source: found[evaluation, shots] for source, found in by_source.items()}
-                verdicts = {source: by_test_set.judged(claims, sets) for source, sets in of_shots.items() if sets}
-                tables.append(by_test_set.count_table(claims, verdicts))
+                verdicts = {source: test_sets.judged(claims, sets) for source, sets in of_shots.items() if sets}
+                tables.append(test_sets.count_table(claims, verdicts))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -129,18 +128,18 @@ def draw(setting: Setting, source: str, found: Shots) -> None:
         measured = {row for sets in found.values() for of_set in sets.values() for row in of_set["row"]}
         if not of_figure or not measured & set(rows):
             continue
-        figure, axes = figures.subplots(len(PROTOCOLS), len(of_figure), width=6.2)
+        figure, axes = drawing.subplots(len(PROTOCOLS), len(of_figure), width=6.2)
         drawn = []
         for place, (shots, evaluation) in enumerate((k, name) for k in of_figure for name in PROTOCOLS):
             panel = axes[place]
             panel.set_title(f"{shots}-shot, {PROTOCOLS[evaluation]}: {what_of(rows)}")
             if sets := found[evaluation, shots]:
-                numbers = test_set_panel.draw(panel, rows, sets, UNTRAINED[rows[-1].model])
+                numbers = panels.draw_test_sets(panel, rows, sets, UNTRAINED[rows[-1].model])
                 drawn.append(numbers.assign(shots=shots, protocol=PROTOCOLS[evaluation]))
-                figures.corner(panel, setting, source)
-        test_set_panel.legend(figure, axes)
-        columns = ["protocol", "shots", *test_set_panel.COLUMNS]
-        figures.save(figure, setting, f"figure{number}", pd.concat(drawn)[columns])
+                drawing.corner(panel, setting, source)
+        panels.legend(figure, axes)
+        columns = ["protocol", "shots", *panels.OF_SETS]
+        drawing.save(figure, setting, f"figure{number}", pd.concat(drawn)[columns])
 
 
 def what_of(rows: tuple[Spec, ...]) -> str:

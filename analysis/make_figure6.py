@@ -10,12 +10,11 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import pandas as pd
 
-from analysis.lib import by_test_set, figures, head, table_page, test_set_panel
-from analysis.lib.by_test_set import BySet, Contest
+from analysis.lib import captions, drawing, panels, paper_table, test_sets
 from analysis.lib.command import run
-from analysis.lib.page import Page
+from analysis.lib.documents import Page, to_markdown
 from analysis.lib.results import Results, per_cent, read
-from analysis.lib.tables import to_markdown
+from analysis.lib.test_sets import BySet, Contest
 from experiments.figure6_robustness import NEEDS, RUNS, SUPERVISED
 from experiments.harness.evaluations.robustness import rules_of
 from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
@@ -40,17 +39,17 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     rules = rules_of(setting)
     by_source = {source: by_set(found, source, list(rules)) for source in found.sources}
     by_source = {source: sets for source, sets in by_source.items() if sets}
-    tables = {panel: by_test_set.score_table(by_source, rows) for panel, rows in PANELS.items()}
-    page = Page(head.title("Figures 6, 9 and 10: robustness of classifiers to shifts of the test images", setting))
+    tables = {panel: test_sets.score_table(by_source, rows) for panel, rows in PANELS.items()}
+    page = Page(captions.title("Figures 6, 9 and 10: robustness of classifiers to shifts of the test images", setting))
     what = "Top-1 accuracy in %, mean ± standard deviation (seeds)."
-    page.add(f"{what} {head.whose(found, setting, COMMAND)}")
+    page.add(f"{what} {captions.whose(found, setting, COMMAND)}")
     page.add(
         "Pre-trained encoders are finetuned on clean images. `supervised` and `PyramidAT` learnt with labels from the "
         "start, and their own classifiers are measured as they are."
     )
-    page.bullets(head.describe(found, setting))
+    page.bullets(captions.describe(found, setting))
     page.bullets(sets_in_words(by_source, rules), "The test sets:")
-    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
+    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
     for panel, rows in PANELS.items():
         page.add(f"## Figure {panel}: {title(rows)}")
         page.table(tables[panel], caption=f"Figure {panel}. {title(rows)}. {what}")
@@ -77,28 +76,26 @@ def sets_in_words(by_source: dict[str, BySet], rules: dict[str, str]) -> list[st
 
 def contests() -> dict[str, list[Contest]]:
     """By figure, what CAN is held against; each panel by itself."""
-    printed: dict[tuple[Spec, ...], str] = {
-        SUPERVISED[-1:]: by_test_set.printed_count("robustness_wins_over_pyramidat")
-    }
+    printed: dict[tuple[Spec, ...], str] = {SUPERVISED[-1:]: test_sets.printed_count("robustness_wins_over_pyramidat")}
     found: dict[str, list[Contest]] = {}
-    for number, panels in FIGURES.items():
+    for number, places in FIGURES.items():
         found[number] = []
-        for panel in panels:
+        for panel in places:
             *rivals, can = PANELS[panel]
             groups = [*((rival,) for rival in rivals), tuple(rivals)]
-            found[number] += by_test_set.against(panel, can, groups, printed)
+            found[number] += test_sets.against(panel, can, groups, printed)
     return found
 
 
 def judge(page: Page, by_source: dict[str, BySet]) -> None:
     """Adds the differences and on how many sets CAN is above the others."""
     page.add("## On how many sets is CAN above the others?")
-    page.add(by_test_set.RULE)
+    page.add(test_sets.RULE)
     counts, differences = [], []
     for claims in contests().values():
-        verdicts = {source: by_test_set.judged(claims, sets) for source, sets in by_source.items()}
-        counts.append(by_test_set.count_table(claims, verdicts))
-        differences.append(by_test_set.difference_table(claims, verdicts))
+        verdicts = {source: test_sets.judged(claims, sets) for source, sets in by_source.items()}
+        counts.append(test_sets.count_table(claims, verdicts))
+        differences.append(test_sets.difference_table(claims, verdicts))
     for introduction, tables in (("", counts), ("In points, what is decided in bold:", differences)):
         together = pd.concat(tables, ignore_index=True)
         if len(together):
@@ -109,17 +106,17 @@ def judge(page: Page, by_source: dict[str, BySet]) -> None:
 def draw(setting: Setting, source: str, sets: BySet) -> None:
     """The three figures of one source, as far as it has their rows."""
     measured = set(pd.concat(sets.values())["row"])
-    for number, panels in FIGURES.items():
-        if not measured & {row for panel in panels for row in PANELS[panel]}:
+    for number, places in FIGURES.items():
+        if not measured & {row for panel in places for row in PANELS[panel]}:
             continue
-        figure, axes = figures.subplots(1, len(panels), width=6.2)
+        figure, axes = drawing.subplots(1, len(places), width=6.2)
         drawn = []
-        for one, panel in zip(axes, panels, strict=True):
-            drawn.append(test_set_panel.draw(one, PANELS[panel], sets).assign(panel=panel))
+        for one, panel in zip(axes, places, strict=True):
+            drawn.append(panels.draw_test_sets(one, PANELS[panel], sets).assign(panel=panel))
             one.set_title(title(PANELS[panel]))
-            figures.corner(one, setting, source)
-        test_set_panel.legend(figure, axes)
-        figures.save(figure, setting, f"figure{number}", pd.concat(drawn)[["panel", *test_set_panel.COLUMNS]])
+            drawing.corner(one, setting, source)
+        panels.legend(figure, axes)
+        drawing.save(figure, setting, f"figure{number}", pd.concat(drawn)[["panel", *panels.OF_SETS]])
 
 
 def title(rows: tuple[Spec, ...]) -> str:

@@ -11,7 +11,7 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import pandas as pd
 
-from analysis.lib import figures, head, sweeps
+from analysis.lib import captions, drawing, panels
 from analysis.lib.command import run
 from analysis.lib.results import read
 from can.runs.provenance import without_folder
@@ -29,26 +29,26 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """
     found = read(NEEDS, setting)
     if not found.sources:
-        raise figures.nothing_to_draw(setting, COMMAND)
+        raise drawing.nothing_to_draw(setting, COMMAND)
     source = found.sources[-1]
-    figure, panels = figures.subplots(len(PANELS))
+    figure, places = drawing.subplots(len(PANELS))
     drawn = []
-    for axes, (panel, (data, epochs)) in zip(panels, PANELS.items(), strict=True):
-        runs = sweeps.swept(found, source, "mask_rate", RUNS[panel], panel)
-        sweeps.draw(axes, runs, label=True)
-        sweeps.mark_choice(axes, "Sec. 5", "mask_rate")
+    for axes, (panel, (data, epochs)) in zip(places, PANELS.items(), strict=True):
+        runs = panels.swept(found, source, "mask_rate", RUNS[panel], panel)
+        panels.draw_sweep(axes, runs, label=True)
+        panels.mark_choice(axes, "Sec. 5", "mask_rate")
         played = without_folder(setting.scale.data[data])
         axes.set_title(f"{DATA_ROLES[data]} ({played}), {epochs} epochs", parse_math=False)
-        figures.corner(axes, setting, source)
+        drawing.corner(axes, setting, source)
         axes.set_xticks(RATES)
         axes.set_xlim(-0.05, 0.95)
         axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:.0%}")
         axes.set_xlabel("masked patches")
         drawn.append(runs)
-    panels[0].set_ylabel("linear probe, top-1 in %")
-    figures.legend(figure)
-    path = figures.save(figure, setting, "figure7", pd.concat(drawn, ignore_index=True))
-    return figures.message(path, [] if brief else head.missing(found, NEEDS, setting, COMMAND), setting, COMMAND)
+    places[0].set_ylabel("linear probe, top-1 in %")
+    drawing.legend(figure)
+    path = drawing.save(figure, setting, "figure7", pd.concat(drawn, ignore_index=True))
+    return drawing.message(path, [] if brief else captions.missing(found, NEEDS, setting, COMMAND), setting, COMMAND)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.lib import figures, head, sweeps
+from analysis.lib import captions, drawing, panels
 from analysis.lib.command import run
 from analysis.lib.results import read
 from experiments.figure8_weights import BASE, NEEDS, SWEEPS
@@ -51,23 +51,23 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """
     found = read(NEEDS, setting)
     if not found.sources:
-        raise figures.nothing_to_draw(setting, COMMAND)
+        raise drawing.nothing_to_draw(setting, COMMAND)
     source = found.sources[-1]
-    figure, axes = figures.subplots(COLUMNS, len(PANELS) // COLUMNS)
+    figure, axes = drawing.subplots(COLUMNS, len(PANELS) // COLUMNS)
     drawn = []
     for place, (name, panel) in enumerate(PANELS.items()):
-        runs = sweeps.swept(found, source, panel.setting, {BASE.method: SWEEPS[name]}, name)
+        runs = panels.swept(found, source, panel.setting, {BASE.method: SWEEPS[name]}, name)
         # The paper draws the denoising weight, which is what reconstruction leaves.
         if panel.setting == "lambda_reconstruct":
             runs = runs.assign(setting="1 - lambda_reconstruct", at=1 - runs["at"])
         _draw(axes[place], runs, panel)
         axes[place].set_title(panel.title)
-        figures.corner(axes[place], setting, source)
+        drawing.corner(axes[place], setting, source)
         if place % COLUMNS == 0:
             axes[place].set_ylabel("CAN, linear probe, top-1 in %")
         drawn.append(runs)
-    path = figures.save(figure, setting, "figure8", pd.concat(drawn, ignore_index=True))
-    return figures.message(path, [] if brief else head.missing(found, NEEDS, setting, COMMAND), setting, COMMAND)
+    path = drawing.save(figure, setting, "figure8", pd.concat(drawn, ignore_index=True))
+    return drawing.message(path, [] if brief else captions.missing(found, NEEDS, setting, COMMAND), setting, COMMAND)
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, panel: Panel) -> None:
@@ -75,9 +75,9 @@ def _draw(axes: Axes, runs: pd.DataFrame, panel: Panel) -> None:
     if panel.logarithmic and any(places):
         # 0, which has no logarithm, is as far left of the smallest weight as a factor of ten.
         axes.set_xscale("symlog", linthresh=min(filter(None, places)), linscale=1)
-    sweeps.draw(axes, runs, label=False)
+    panels.draw_sweep(axes, runs, label=False)
     if panel.papers:
-        sweeps.mark_choice(axes, "Sec. 5", panel.papers)
+        panels.mark_choice(axes, "Sec. 5", panel.papers)
     axes.xaxis.set_major_locator(FixedLocator(places))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -15,10 +15,11 @@ from typing import Any
 import pandas as pd
 from absl import flags
 
+from analysis.lib.documents import NONE, to_csv, to_latex, to_markdown
 from analysis.lib.paper import paper_values
-from analysis.lib.tables import NONE, read_csv, to_csv, to_latex, to_markdown
+from analysis.lib.paper_training import USUAL_RATE, as_counts, read_counts
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
-from can.errors import DataError, check_choice
+from can.errors import check_choice
 from can.methods import method_class, settings_class
 from can.models import model_config
 from can.run_flops import forward_flops, module_flops, step_flops
@@ -31,7 +32,6 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 NAMES = {name: METHODS[name].title for name in ("can", "simclr", "mae")}
 SIZES = ("S", "B", "L")
 RATES = (0.0, 0.25, 0.5, 0.75)
-USUAL_RATE = {"can": 0.5, "simclr": 0.0, "mae": 0.75}  # as the paper compares the methods
 MODULES = ("encoder", "decoder", "head")
 BATCH = 4096
 TOLERANCE = 5  # percentage points within which a rounded claim counts as confirmed
@@ -78,12 +78,6 @@ def count_all(sizes: Sequence[str]) -> pd.DataFrame:
     return as_counts(
         count(method, size, rate) for size in sizes for method in NAMES for rate in RATES if rate or method == "simclr"
     )
-
-
-def as_counts(rows: Any) -> pd.DataFrame:
-    """The rows as a frame of whole numbers, some of which are missing."""
-    counts = pd.DataFrame(rows)
-    return counts.astype({name: "Int64" for name in counts if name.endswith(("_macs", "_flops"))})
 
 
 def table(counts: pd.DataFrame) -> pd.DataFrame:
@@ -141,14 +135,6 @@ def pages(counts: pd.DataFrame) -> dict[str, str]:
         "flops.md": "\n\n".join(["# FLOPs", CAPTION, to_markdown(shown), *claims(counts)]) + "\n",
         "flops.tex": to_latex(shown, caption=CAPTION, label="tab:flops", rules_before=starts),
     }
-
-
-def read_counts(path: Path) -> pd.DataFrame:
-    """The counts of a `flops.csv`. Raises DataError if it is not there."""
-    counts = read_csv(path)
-    if counts.empty:
-        raise DataError(f"no counts in {path}: make them with `python analysis/make_flops.py`")
-    return as_counts(counts)
 
 
 def comparison(counts: pd.DataFrame, published: pd.DataFrame) -> str:

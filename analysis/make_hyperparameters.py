@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.lib.command import run_pages
-from analysis.lib.page import Page
+from analysis.lib.documents import Page
 from analysis.lib.paper import PaperValue, paper_values
 from can.config import RunConfig
 from can.evals.linear_probe import BATCH_NORM_MOMENTUM

@@ -23,7 +23,7 @@ from markdown_it.token import Token
 from PIL import Image
 
 from analysis.lib.command import run_pages
-from analysis.lib.training_curve import read_curve
+from analysis.lib.results import read_curve
 from can.errors import DataError
 from can.runs import Evaluated
 from can.system.files import read_json

@@ -15,7 +15,7 @@ import pandas as pd
 from absl import flags
 from jaxtyping import UInt8
 
-from analysis.lib import figures
+from analysis.lib import drawing
 from can.data import DEFAULT_DATA_DIR, ArrayImages, load
 from can.errors import DataError
 from can.recipes.shifts.corruptions import CORRUPTIONS, SEVERITIES
@@ -47,7 +47,7 @@ def gallery(base: str, setting: Setting) -> Path:
             shown.append((_damage(SEVERITIES[place]), f"{base}_corruptions", kind, place * each + DAMAGED))
     rows |= {_damage(severity): np.stack(images) for severity, images in zip(SEVERITIES, severities, strict=True)}
 
-    figure, axes = figures.subplots(1, len(rows), width=COLUMNS * 0.8, height=0.85)
+    figure, axes = drawing.subplots(1, len(rows), width=COLUMNS * 0.8, height=0.85)
     for axis, (name, images) in zip(axes, rows.items(), strict=True):
         axis.imshow(_strip(images), interpolation="none")
         axis.set_ylabel(name, rotation=0, ha="right", va="center")
@@ -59,7 +59,7 @@ def gallery(base: str, setting: Setting) -> Path:
     axes[-1].set_xticklabels([kind.replace("_", "\n") for kind in CORRUPTIONS], fontsize=7)
     axes[-1].tick_params(length=0)
     axes[-1].grid(visible=False)
-    return figures.save(figure, setting, "shift_gallery", pd.DataFrame(shown, columns=["row", "set", "split", "image"]))
+    return drawing.save(figure, setting, "shift_gallery", pd.DataFrame(shown, columns=["row", "set", "split", "image"]))
 
 
 def _damage(severity: int) -> str:

@@ -12,13 +12,12 @@ from itertools import combinations
 
 import pandas as pd
 
-from analysis.lib import head, orderings, scores, statistics, table_page
+from analysis.lib import captions, orderings, paper_table, significance
 from analysis.lib.command import run
-from analysis.lib.orderings import Claim
-from analysis.lib.page import Page
+from analysis.lib.documents import Page, to_markdown
+from analysis.lib.orderings import Ordering
 from analysis.lib.paper import PaperValue, paper_values, printed_at
 from analysis.lib.results import Results, per_cent, read
-from analysis.lib.tables import to_markdown
 from experiments.harness.scales import MODEL_ROLES
 from experiments.harness.setting import Setting
 from experiments.table1_denoising import FULL, NEEDS, VARIANTS
@@ -41,16 +40,17 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     found = read(NEEDS, setting)
     table = frame(found)
     claims, judged = judge(found)
-    page = Page(head.title("Table 1: linear probe without parts of the denoising", setting))
-    what = f"Top-1 accuracy in %, mean ± standard deviation (seeds). {scores.tested_on(found, EVAL, METRIC)}".strip()
+    page = Page(captions.title("Table 1: linear probe without parts of the denoising", setting))
+    tested_on = paper_table.tested_on(found, EVAL, METRIC)
+    what = f"Top-1 accuracy in %, mean ± standard deviation (seeds). {tested_on}".strip()
     page.add(what)
     page.add(
         f"CAN on {MODEL_ROLES[FULL.model]}, {FULL.epochs:g} epochs of IN-1K. Paper: on IN-1K, as printed; it does not "
-        f"name the evaluation. {head.whose(found, setting, COMMAND)}"
+        f"name the evaluation. {captions.whose(found, setting, COMMAND)}"
     )
-    table_page.add_table(page, table, found, setting, what)
-    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
-    table_page.add_claims(page, claims, judged, in_words)
+    paper_table.add_table(page, table, found, setting, what)
+    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
+    paper_table.add_claims(page, claims, judged, in_words)
     page.write(setting, "table1", numbers(found))
     return to_markdown(table) if brief else page.text
 
@@ -69,14 +69,14 @@ def frame(found: Results) -> pd.DataFrame:
             "Denoising": list(VARIANTS),
             "That is": [PARTS[name] for name in VARIANTS],
             "Paper": [paper[name].value for name in VARIANTS],
-            **scores.columns(found, EVAL, METRIC, list(VARIANTS.values())),
+            **paper_table.columns(found, EVAL, METRIC, list(VARIANTS.values())),
         }
     )
 
 
 def numbers(found: Results) -> pd.DataFrame:
     """The table, as numbers."""
-    images, steps, tested = (scores.shared(found, EVAL, METRIC, column) for column in ("images", "steps", "n"))
+    images, steps, tested = (paper_table.shared(found, EVAL, METRIC, column) for column in ("images", "steps", "n"))
     paper = printed()
     return pd.DataFrame(
         {
@@ -85,18 +85,18 @@ def numbers(found: Results) -> pd.DataFrame:
             "steps": [steps.get(spec) for spec in VARIANTS.values()],
             "test_images": [tested.get(spec) for spec in VARIANTS.values()],
             "paper": [paper[name].value for name in VARIANTS],
-            **scores.numbers(found, EVAL, METRIC, list(VARIANTS.values())),
+            **paper_table.numbers(found, EVAL, METRIC, list(VARIANTS.values())),
         }
     ).convert_dtypes()
 
 
-def judge(found: Results) -> tuple[list[Claim], table_page.Judged]:
+def judge(found: Results) -> tuple[list[Ordering], paper_table.Judged]:
     """The order that the paper's numbers have, each variant against each, and what each source says of it."""
     paper = printed()
     ordered = sorted(VARIANTS, key=lambda name: paper[name].number, reverse=True)
     where = f"{MODEL_ROLES[FULL.model]} {FULL.epochs:g}"
     claims = [
-        Claim(
+        Ordering(
             f"“{above}” above “{below}”",
             where,
             VARIANTS[above],
@@ -114,8 +114,8 @@ def in_words(verdicts: pd.DataFrame) -> str:
     against_none = verdicts["below"] == VARIANTS["None"]
     return " ".join(
         (
-            statistics.in_words(verdicts["verdict"], "orderings of the paper"),
-            statistics.in_words(verdicts[against_none]["verdict"], "comparisons with no denoising"),
+            significance.in_words(verdicts["verdict"], "orderings of the paper"),
+            significance.in_words(verdicts[against_none]["verdict"], "comparisons with no denoising"),
         )
     )
 

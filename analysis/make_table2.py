@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.lib import head, orderings, scores, statistics, table_page
+from analysis.lib import captions, orderings, paper_table, significance
 from analysis.lib.command import run
+from analysis.lib.documents import Page, to_markdown
 from analysis.lib.markup import code
-from analysis.lib.orderings import Claim, Printed
-from analysis.lib.page import Page
+from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import OWN, PaperValue, contradictions, paper_values, printed_at
 from analysis.lib.results import PUBLISHED, Results, per_cent, read
-from analysis.lib.tables import to_markdown
 from experiments.harness.methods import preset
 from experiments.harness.scales import MODEL_ROLES
 from experiments.harness.setting import Setting
@@ -46,20 +45,20 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     rows, found = table_rows(paper_values()), read(NEEDS, setting)
     table = frame(rows, found)
     claims, judged = judge(rows, found)
-    page = Page(head.title("Table 2: linear probe after pre-training on uncurated images", setting))
+    page = Page(captions.title("Table 2: linear probe after pre-training on uncurated images", setting))
     what = "Top-1 accuracy in %, mean ± standard deviation (seeds)."
-    tested_on = scores.tested_on(found, EVAL, METRIC)
+    tested_on = paper_table.tested_on(found, EVAL, METRIC)
     page.add(f"{what} {tested_on}".strip())
     page.add(
-        f"Paper: on IN-1K, as printed. {head.whose(found, setting, COMMAND)} "
+        f"Paper: on IN-1K, as printed. {captions.whose(found, setting, COMMAND)} "
         "Rows with a citation are the paper's quotations and are not run here."
     )
     own = next(place for place, row in enumerate(rows) if row.spec)
-    table_page.add_table(
+    paper_table.add_table(
         page, table, found, setting, f"{what} {tested_on}".strip(), [own, len(rows) - len(UNTRAINED) - 1]
     )
-    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
-    table_page.add_claims(page, claims, judged, in_words)
+    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
+    paper_table.add_claims(page, claims, judged, in_words)
     page.add("## The paper's own contradictions")
     page.bullets(caveats(rows))
     page.write(setting, "table2", numbers(rows, found))
@@ -78,7 +77,7 @@ def table_rows(values: Sequence[PaperValue]) -> list[Row]:
 
 def frame(rows: Sequence[Row], found: Results) -> pd.DataFrame:
     """The table, as text."""
-    images = scores.shared(found, EVAL, METRIC, "images")
+    images = paper_table.shared(found, EVAL, METRIC, "images")
     return pd.DataFrame(
         {
             "Method": [_method(row) for row in rows],
@@ -86,14 +85,14 @@ def frame(rows: Sequence[Row], found: Results) -> pd.DataFrame:
             "Epochs": [_epochs(row) for row in rows],
             "Images seen": [f"{images[row.spec]:,}" if row.spec in images else None for row in rows],
             "Paper": [row.printed.value if row.printed else None for row in rows],
-            **scores.columns(found, EVAL, METRIC, [row.spec for row in rows]),
+            **paper_table.columns(found, EVAL, METRIC, [row.spec for row in rows]),
         }
     )
 
 
 def numbers(rows: Sequence[Row], found: Results) -> pd.DataFrame:
     """The table, as numbers."""
-    images, steps, tested = (scores.shared(found, EVAL, METRIC, column) for column in ("images", "steps", "n"))
+    images, steps, tested = (paper_table.shared(found, EVAL, METRIC, column) for column in ("images", "steps", "n"))
     return pd.DataFrame(
         {
             "method": [_method(row) for row in rows],
@@ -103,12 +102,12 @@ def numbers(rows: Sequence[Row], found: Results) -> pd.DataFrame:
             "steps": [steps.get(row.spec) for row in rows],
             "test_images": [tested.get(row.spec) for row in rows],
             "paper": [row.printed.value if row.printed else None for row in rows],
-            **scores.numbers(found, EVAL, METRIC, [row.spec for row in rows]),
+            **paper_table.numbers(found, EVAL, METRIC, [row.spec for row in rows]),
         }
     ).convert_dtypes()
 
 
-def judge(rows: Sequence[Row], found: Results) -> tuple[list[Claim], dict[str, pd.DataFrame]]:
+def judge(rows: Sequence[Row], found: Results) -> tuple[list[Ordering], dict[str, pd.DataFrame]]:
     """The claims, and what each source says of them."""
     printed = [Printed(row.spec, row.printed.number) for row in rows if row.printed and row.spec]
     claims = orderings.paper_claims(printed)
@@ -124,7 +123,7 @@ def in_words(verdicts: pd.DataFrame) -> str:
         "comparisons with an untrained encoder": verdicts["title"] == "Trained above untrained",
         "comparisons with raw pixels": verdicts["title"] == "Trained above raw pixels",
     }
-    return " ".join(statistics.in_words(verdicts[group]["verdict"], what) for what, group in groups.items())
+    return " ".join(significance.in_words(verdicts[group]["verdict"], what) for what, group in groups.items())
 
 
 def finding(setting: Setting) -> str:
@@ -137,8 +136,8 @@ def finding(setting: Setting) -> str:
     longest = [spec for spec in measured if spec.epochs == max(one.epochs for one in measured)]
     if not longest:
         return f"None of the ViT-L rows is published at the scale `{setting.scale.name}` yet."
-    means = scores.cells(runs)
-    images = scores.shared(found, EVAL, METRIC, "images")
+    means = paper_table.cells(runs)
+    images = paper_table.shared(found, EVAL, METRIC, "images")
     best = ", ".join(f"{preset(spec.method).title} {means[spec]}" for spec in reversed(longest) if spec in means)
     baselines = ", ".join(
         f"{preset(spec.method).title} {means[spec]}" for spec in (UNTRAINED[-1], PIXELS) if spec in means
@@ -148,7 +147,7 @@ def finding(setting: Setting) -> str:
     return (
         f"At `{setting.scale.name}`, after {images[longest[0]]:,} images: {best}; {baselines} (linear probe on "
         f"{code(setting.labelled)}, top-1 in %, mean ± standard deviation, seeds in brackets). "
-        f"{statistics.in_words(papers['verdict'], 'orderings of the paper')}"
+        f"{significance.in_words(papers['verdict'], 'orderings of the paper')}"
     )
 
 

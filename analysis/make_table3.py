@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.lib import head, orderings, scores, statistics, table_page
+from analysis.lib import captions, orderings, paper_table, significance
 from analysis.lib.command import run
-from analysis.lib.orderings import Claim, Printed
-from analysis.lib.page import Page
+from analysis.lib.documents import Page, to_markdown
+from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import OWN, PaperValue, paper_values, printed_at
 from analysis.lib.results import Results, per_cent, read
-from analysis.lib.tables import to_markdown
 from experiments.harness.methods import preset
 from experiments.harness.scales import MODEL_ROLES
 from experiments.harness.setting import Setting
@@ -55,20 +54,20 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     rows, found = table_rows(), read(NEEDS, setting)
     table = frame(rows, found)
     claims, judged = judge(rows, found)
-    page = Page(head.title("Table 3: pre-training on IN-1K", setting))
-    tested_on = scores.tested_on(found, "linear_probe", METRIC)
+    page = Page(captions.title("Table 3: pre-training on IN-1K", setting))
+    tested_on = paper_table.tested_on(found, "linear_probe", METRIC)
     what = f"Top-1 accuracy in %, mean ± standard deviation (seeds). {tested_on}".strip()
     page.add(what)
     page.add(
-        f"Paper: on IN-1K, as printed. {head.whose(found, setting, COMMAND)} Rows with a citation are the paper's "
+        f"Paper: on IN-1K, as printed. {captions.whose(found, setting, COMMAND)} Rows with a citation are the paper's "
         "quotations; of these, MAE on ViT-B is run here. From scratch nothing is pre-trained, and the probe is of the "
         f"untrained encoder. {MARK} is not in the paper's Table 3: the abstract of its other version puts CAN "
         f"{_above_simclr().value} above SimCLR, and does not say after how many epochs."
     )
     by_encoder = [place for place in range(1, len(rows)) if rows[place].encoder != rows[place - 1].encoder]
-    table_page.add_table(page, table, found, setting, what, by_encoder)
-    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
-    table_page.add_claims(page, claims, judged, in_words)
+    paper_table.add_table(page, table, found, setting, what, by_encoder)
+    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
+    paper_table.add_claims(page, claims, judged, in_words)
     page.write(setting, "table3", numbers(rows, found))
     return to_markdown(table) if brief else page.text
 
@@ -105,7 +104,7 @@ def frame(rows: list[Row], found: Results) -> pd.DataFrame:
     for evaluation, (title, _) in MEASURES.items():
         columns[f"{title}: paper"] = [_paper(row, evaluation) for row in rows]
         for source in found.shown:
-            cells = scores.cells(runs_of(found, source, evaluation))
+            cells = paper_table.cells(runs_of(found, source, evaluation))
             columns[f"{title}: {source}"] = [cells.get(row.spec) for row in rows]
     return pd.DataFrame(columns)
 
@@ -116,7 +115,7 @@ def numbers(rows: list[Row], found: Results) -> pd.DataFrame:
     for evaluation in MEASURES:
         for source in found.shown:
             runs = runs_of(found, source, evaluation)
-            measured = {line.row: line for line in statistics.summary(runs).itertuples()}
+            measured = {line.row: line for line in significance.summary(runs).itertuples()}
             steps = dict(zip(runs["row"], zip(runs["images"], runs["steps"], strict=True), strict=True))
             for row in rows:
                 line = measured.get(row.spec)
@@ -136,7 +135,7 @@ def runs_of(found: Results, source: str, evaluation: str) -> pd.DataFrame:
     return per_cent(runs)
 
 
-def judge(rows: list[Row], found: Results) -> tuple[list[Claim], table_page.Judged]:
+def judge(rows: list[Row], found: Results) -> tuple[list[Ordering], paper_table.Judged]:
     """The paper's orderings, and what training gains at all; and what each source says of them.
 
     All numbers of a source are one table, whose rows are a spec and an evaluation.
@@ -158,10 +157,10 @@ def in_words(verdicts: pd.DataFrame) -> str:
         for title, _ in MEASURES.values()
     }
     groups["comparisons with no pre-training that the paper does not print"] = ~papers
-    return " ".join(statistics.in_words(verdicts[group]["verdict"], what) for what, group in groups.items())
+    return " ".join(significance.in_words(verdicts[group]["verdict"], what) for what, group in groups.items())
 
 
-def _of_evaluation(rows: list[Row], evaluation: str) -> list[Claim]:
+def _of_evaluation(rows: list[Row], evaluation: str) -> list[Ordering]:
     """The claims about one evaluation."""
     values = {row.spec: row.printed[evaluation].number for row in rows if row.spec and evaluation in row.printed}
     trained = {spec: value for spec, value in values.items() if spec in TRAINED}
@@ -171,12 +170,12 @@ def _of_evaluation(rows: list[Row], evaluation: str) -> list[Claim]:
         can = next(spec for spec in TRAINED if spec == Spec("can", simclr.model, simclr.data, simclr.epochs))
         title = f"{preset('can').title} above {preset('simclr').title} at equal size and epochs"
         where = f"{MODEL_ROLES[can.model]} {can.epochs:g}{MARK}"
-        claims.append(Claim(title, where, can, simclr, _above_simclr().number))
+        claims.append(Ordering(title, where, can, simclr, _above_simclr().number))
     untrained = values.get(UNTRAINED)
     for spec in (spec for spec in TRAINED if spec.model == UNTRAINED.model):
         paper = values[spec] - untrained if untrained is not None and spec in values else None
         where = f"{preset(spec.method).title} {MODEL_ROLES[spec.model]} {spec.epochs:g}"
-        claims.append(Claim("Pre-trained above not pre-trained", where, spec, UNTRAINED, paper))
+        claims.append(Ordering("Pre-trained above not pre-trained", where, spec, UNTRAINED, paper))
     title = MEASURES[evaluation][0]
     return [
         claim._replace(

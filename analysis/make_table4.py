@@ -12,14 +12,12 @@ import math
 
 import pandas as pd
 
-from analysis.lib import head, orderings, scores, statistics, table_page
+from analysis.lib import captions, orderings, paper_table, significance
 from analysis.lib.command import run
-from analysis.lib.orderings import Claim
-from analysis.lib.page import Page
+from analysis.lib.documents import Page, to_markdown
+from analysis.lib.orderings import Ordering
 from analysis.lib.paper import PaperValue, paper_values, printed_at
-from analysis.lib.results import Results, read
-from analysis.lib.tables import to_markdown
-from analysis.lib.training_curve import TAIL, tail_mean
+from analysis.lib.results import TAIL, Results, read, tail_mean
 from experiments.harness.methods import preset
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
@@ -51,7 +49,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     made = numbers(found)
     table = frame(found, made)
     claims, judged = judge(found)
-    page = Page(head.title(f"Table 4: final losses with {100 * MASK_RATE:.0f} % of the patches masked", setting))
+    page = Page(captions.title(f"Table 4: final losses with {100 * MASK_RATE:.0f} % of the patches masked", setting))
     what = "Mean ± standard deviation (seeds); lower is better."
     tested = sorted(found.records[found.records["eval"] == EVAL]["n"].unique())
     images = f" on {', '.join(f'{count:,}' for count in tested)} held-out images" if tested else ""
@@ -61,20 +59,20 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         "compare methods. InfoNCE is in nats, the others are mean squares of normalised pixels."
     )
     page.add(
-        f"Paper: “final training value”. {head.whose(found, setting, COMMAND)} An InfoNCE that tells nothing is "
+        f"Paper: “final training value”. {captions.whose(found, setting, COMMAND)} An InfoNCE that tells nothing is "
         f"ln(2n − 1) for a batch of n images, {chance(setting.scale.batch_size):.3f} here and "
         f"{chance(_papers_batch()):.3f} in the paper: values of different batches cannot be compared."
     )
-    table_page.add_table(page, table, found, setting, what)
-    table_page.add_gaps(page, found, NEEDS, setting, COMMAND)
-    table_page.add_claims(
+    paper_table.add_table(page, table, found, setting, what)
+    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
+    paper_table.add_claims(
         page, claims, judged, in_words, question="Does training together lower each loss?", rule=RULE, digits=DIGITS
     )
     if found.sources:
         page.add("## What these encoders are worth")
         probed = {"Method": [preset(spec.method).title for spec in RUNS]}
         page.table(
-            pd.DataFrame(probed | scores.columns(found, "linear_probe", "top1", RUNS)),
+            pd.DataFrame(probed | paper_table.columns(found, "linear_probe", "top1", RUNS)),
             caption=f"{page.title.lstrip('# ')}. Linear probe, top-1 in %, mean ± standard deviation (seeds).",
         )
     page.write(setting, "table4", made)
@@ -98,7 +96,7 @@ def numbers(found: Results) -> pd.DataFrame:
                 "held_out": held_out(found, source, loss),
                 "training": training(found, source, loss),
             }.items():
-                for row in statistics.summary(runs[runs["row"] == spec]).itertuples():
+                for row in significance.summary(runs[runs["row"] == spec]).itertuples():
                     line |= {f"{where}_{name}": getattr(row, name) for name in ("mean", "sd", "seeds")}
             lines.append(line)
     names = [f"{where}_{name}" for where in ("held_out", "training") for name in ("mean", "sd", "seeds")]
@@ -118,7 +116,7 @@ def frame(found: Results, made: pd.DataFrame) -> pd.DataFrame:
         for where, name in (("held_out", "held out"), ("training", "training")):
             means = of_source[[f"{where}_mean", f"{where}_sd", f"{where}_seeds"]]
             columns[f"{source.capitalize()}, {name}"] = [
-                None if pd.isna(mean) else scores.score(mean, sd, seeds, DIGITS)
+                None if pd.isna(mean) else paper_table.score(mean, sd, seeds, DIGITS)
                 for mean, sd, seeds in means.itertuples(index=False)
             ]
     return pd.DataFrame(columns)
@@ -136,7 +134,7 @@ def printed() -> dict[tuple[str, Spec], PaperValue]:
 
 
 def held_out(found: Results, source: str, loss: str) -> pd.DataFrame:
-    """The runs' losses on held-out images, as `analysis.lib.statistics` takes what is no accuracy."""
+    """The runs' losses on held-out images, as `analysis.lib.significance` takes what is no accuracy."""
     return found.of(source, EVAL, loss).assign(n=0)
 
 
@@ -147,16 +145,16 @@ def training(found: Results, source: str, loss: str) -> pd.DataFrame:
     return runs.assign(n=0)
 
 
-def judge(found: Results) -> tuple[list[Claim], table_page.Judged]:
+def judge(found: Results) -> tuple[list[Ordering], paper_table.Judged]:
     """Whether CAN's losses are below those of the methods that have one alone; and what each source says of it."""
     paper = printed()
-    claims: dict[str, Claim] = {}
+    claims: dict[str, Ordering] = {}
     can = BY_METHOD["can"]
     for loss, (_, name, alone) in LOSSES.items():
         if alone:
             other = BY_METHOD[alone]
             title = f"{preset(can.method).title}'s is below {preset(other.method).title}'s"
-            claims[loss] = Claim(title, name, other, can, paper[loss, other].number - paper[loss, can].number)
+            claims[loss] = Ordering(title, name, other, can, paper[loss, other].number - paper[loss, can].number)
     judged = {
         source: pd.concat(
             [orderings.judged([claim], held_out(found, source, loss)) for loss, claim in claims.items()],
@@ -169,7 +167,7 @@ def judge(found: Results) -> tuple[list[Claim], table_page.Judged]:
 
 def in_words(verdicts: pd.DataFrame) -> str:
     """How many of the paper's two claims hold."""
-    return statistics.in_words(verdicts["verdict"], "claims of the paper")
+    return significance.in_words(verdicts["verdict"], "claims of the paper")
 
 
 def _papers_batch() -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.lib import figures, intervals, length_axes
+from analysis.lib import drawing
 from analysis.lib.command import run
 from analysis.lib.paper import OWN, paper_values, printed_at
 from analysis.lib.results import per_cent, read
@@ -35,38 +35,38 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """Draws the figure and returns where it is. Raises DataError if nothing is measured."""
     found = read(NEEDS, setting)
     if not found.sources:
-        raise figures.nothing_to_draw(setting, COMMAND)
+        raise drawing.nothing_to_draw(setting, COMMAND)
     source = found.sources[-1]
     runs = per_cent(found.of(source, "linear_probe", "top1"))
-    runs = intervals.of_means(runs[runs["model"] == MODEL])
+    runs = drawing.with_intervals(runs[runs["model"] == MODEL])
     flops = {run.spec: pretraining_flops(run.config) for _, run in found.runs if run.spec.model == MODEL}
     runs = runs.assign(flops=runs["row"].map(flops))
     paper = _paper()
-    figure, (by_images, by_flops, printed) = figures.subplots(3)
+    figure, (by_images, by_flops, printed) = drawing.subplots(3)
     for axes, length in ((by_images, "images"), (by_flops, "flops")):
         _draw(axes, runs, length)
         for method in BASELINES:
             baseline = runs[runs["method"] == method]["value"]
             if not baseline.empty:
-                line = figures.LINES[method]
-                axes.axhline(baseline.mean(), color=figures.GREY, linestyle=line, label=METHODS[method].title)
+                line = drawing.LINES[method]
+                axes.axhline(baseline.mean(), color=drawing.GREY, linestyle=line, label=METHODS[method].title)
         axes.set_title(without_folder(setting.labelled), parse_math=False)
-        figures.corner(axes, setting, source)
+        drawing.corner(axes, setting, source)
     _draw(printed, paper, "images")
     printed.set_title("the paper: IN-1K")
     for axes, seen in ((by_images, runs["images"]), (printed, paper["images"])):
-        length_axes.images(axes, seen[seen > 0])
-    length_axes.flops(by_flops)
+        drawing.image_axis(axes, seen[seen > 0])
+    drawing.flops_axis(by_flops)
     by_images.set_ylabel("linear probe, top-1 in %")
-    figures.legend(figure)
+    drawing.legend(figure)
     drawn = pd.concat([runs, paper.assign(source="paper")], ignore_index=True)[DRAWN]
-    return f"{figures.save(figure, setting, 'training_length', drawn)}\n"
+    return f"{drawing.save(figure, setting, 'training_length', drawn)}\n"
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, length: str) -> None:
     """The trained runs over the column `length`."""
     for method, own in runs[runs["images"] > 0].groupby("method"):
-        figures.interval(axes, own, length, str(method), label=True)
+        drawing.interval(axes, own, length, str(method), label=True)
 
 
 def _paper() -> pd.DataFrame:

@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.lib import scores
-from analysis.lib.page import Page
+from analysis.lib import paper_table
+from analysis.lib.documents import Page, to_csv, to_markdown
 from analysis.lib.results import PUBLISHED, YOURS
-from analysis.lib.tables import to_csv, to_markdown
 from can.config import RunConfig
 from can.errors import DataError
 from can.runs import RunDir
@@ -228,7 +227,7 @@ def _trained(means: pd.DataFrame) -> list[str]:
 
 
 def _score(runs: pd.Series) -> str:
-    return scores.score(runs.mean(), runs.std() if len(runs) > 1 else None, len(runs))
+    return paper_table.score(runs.mean(), runs.std() if len(runs) > 1 else None, len(runs))
 
 
 def _folders(setting: Setting) -> dict[str, Path]:

@@ -20,7 +20,8 @@ from analysis import (
     make_table2,
     make_tuning,
 )
-from analysis.lib import measured_tables, probe_cost
+from analysis.lib import benchmarks
+from analysis.lib.benchmarks import probe_cost
 from can.errors import DataError, check_choice
 from can.system.files import write_atomic
 from experiments.harness.scales import scale_named
@@ -46,7 +47,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "finding": finding,
     "scoreboard": scoreboard,
     "probe_cost": probe_cost.table,
-    **{name: table.markdown for name, table in measured_tables.TABLES.items()},
+    **{name: table.markdown for name, table in benchmarks.TABLES.items()},
 }
 
 

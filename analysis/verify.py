@@ -10,12 +10,11 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import pandas as pd
 
-from analysis.lib import head
+from analysis.lib import captions
 from analysis.lib.agreement import EQUAL, OUTSIDE, UNKNOWN, WITHIN, agreement
 from analysis.lib.command import run
-from analysis.lib.page import Page
+from analysis.lib.documents import Page, to_markdown
 from analysis.lib.results import PUBLISHED, YOURS, Results, read
-from analysis.lib.tables import to_markdown
 from experiments.harness.declared import all_needs
 from experiments.harness.setting import Setting
 
@@ -35,9 +34,9 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """
     found = read(all_needs(), setting)
     compared = compare(found)
-    page = Page(head.title("Your results against the published ones", setting))
+    page = Page(captions.title("Your results against the published ones", setting))
     if compared.empty:
-        page.add(f"There are no results of yours here: make some with {head.command_line(setting, 'table2_jft')}.")
+        page.add(f"There are no results of yours here: make some with {captions.command_line(setting, 'table2_jft')}.")
     else:
         if PUBLISHED not in found.sources:
             page.add("There are no published results to compare them with.")
@@ -51,7 +50,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         outside = compared[compared["level"] == OUTSIDE]
         page.add("" if outside.empty else "## Outside")
         page.add("" if outside.empty else to_markdown(_as_text(outside)))
-    page.bullets([*found.left_out, *head.warnings(found)], "**Left out, or not comparable:**")
+    page.bullets([*found.left_out, *captions.warnings(found)], "**Left out, or not comparable:**")
     return page.text
 
 

@@ -16,8 +16,8 @@ from conftest import Checkout
 from flax import nnx
 
 from analysis import publish_pages
-from analysis.lib import speed_tables
-from analysis.lib.benchmark_table import machine_names, machines
+from analysis.lib.benchmarks import speed
+from analysis.lib.benchmarks.table import machine_names, machines
 from can.errors import ConfigError, DataError
 from can.methods import build
 from can.methods.foreign_weights import mae_from
@@ -115,7 +115,7 @@ def save_start(results_dir: Path, method: str, cold_s: float, cpu: str) -> None:
 
 
 def test_own_numbers_stand_beside_the_published_ones_of_the_same_setting(tmp_path: Path) -> None:
-    table, own, published = speed_tables.TABLES["start"], tmp_path / "own", tmp_path / "published"
+    table, own, published = speed.TABLES["start"], tmp_path / "own", tmp_path / "published"
     command = "python experiments/benchmarks/start.py --scale=laptop"
     assert (
         table.side_by_side(own, published, "laptop") == f"Not measured, and not published. `{command}` measures yours."
@@ -205,14 +205,14 @@ def test_speed_measures_writes_and_says_so(checkout: Checkout) -> None:
     with (results / "smoke" / "speed.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["method"], row["depth"], row["batch_size"], row["rounds"]) == ("simclr", "1", "32", "1")
-    parts = [float(row[f"{part}_s"]) for part in speed_tables.PARTS]
+    parts = [float(row[f"{part}_s"]) for part in speed.PARTS]
     assert sum(parts) == pytest.approx(float(row["step_s"]), rel=1e-3)
     assert (float(row["simclr_time_ratio"]), float(row["simclr_flops_ratio"])) == (1.0, 1.0)
     share = float(row["gflops_per_s"]) / float(row["matmul_gflops_per_s"])
     assert float(row["share_of_peak"]) == pytest.approx(share, rel=1e-3)
     assert float(row["images_per_s"]) == pytest.approx(32 / float(row["step_s"]), rel=1e-3)
     assert done.stdout.startswith("simclr/nano: step ") and "results/smoke/speed.csv" in done.stdout
-    tables = {name: speed_tables.TABLES[name].markdown(results, "smoke") for name in ("speed", "parts", "ratios")}
+    tables = {name: speed.TABLES[name].markdown(results, "smoke") for name in ("speed", "parts", "ratios")}
     assert "| SimCLR   | nano" in tables["speed"] and "| SimCLR   | nano" in tables["parts"]
     assert tables["ratios"].startswith("– (not measured")  # CAN was not timed
     assert checkout.changes() == ""
@@ -228,7 +228,7 @@ def test_jobs_compares_runs_at_a_time_with_one(checkout: Checkout) -> None:
     assert float(row["speedup"]) == pytest.approx(2 * float(row["alone_s"]) / float(row["together_s"]), rel=1e-3)
     assert float(row["images_per_s"]) == pytest.approx(2 * 32 / float(row["together_s"]), rel=1e-3)
     assert "mae/nano: one run " in done.stdout
-    assert "| MAE " in speed_tables.TABLES["jobs"].markdown(results, "smoke")
+    assert "| MAE " in speed.TABLES["jobs"].markdown(results, "smoke")
     assert checkout.changes() == ""
 
 

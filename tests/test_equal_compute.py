@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.lib import statistics
+from analysis.lib import significance
 from analysis.lib.equal_compute import contrasts
 
 
@@ -39,7 +39,7 @@ def test_the_interval_has_the_errors_of_all_three_rows_by_their_weights() -> Non
         columns=["row", "seed", "value", "n"],
     )
     (claim,) = contrasts({"a": 20.0}, {"b": 10.0, "c": 40.0}).values()
-    found = statistics.contrast(runs, [claim]).iloc[0]
+    found = significance.contrast(runs, [claim]).iloc[0]
     assert found["difference"] == pytest.approx(60 - 45)
     sd, t = 1.0, 2.447  # of 9 runs in 3 rows: 6 degrees of freedom
     assert found["high"] - found["difference"] == pytest.approx(t * sd * math.sqrt(1.5 / 3), rel=1e-3)

@@ -13,7 +13,7 @@ from invented import add, contents, published, setting
 from scipy import stats
 
 from analysis import make_figure7, make_figure8
-from analysis.lib import figures, intervals, sweeps
+from analysis.lib import drawing, panels
 from analysis.lib.results import read
 from can.errors import DataError
 from experiments.figure7_masking import RUNS
@@ -32,28 +32,28 @@ def runs_of(**values: list[float]) -> pd.DataFrame:
 
 
 def test_the_interval_of_a_mean_is_students_with_the_pooled_deviation() -> None:
-    made = intervals.of_means(runs_of(a=[50.0, 51, 52], b=[60, 64, 62], c=[70]))
+    made = drawing.with_intervals(runs_of(a=[50.0, 51, 52], b=[60, 64, 62], c=[70]))
     sd = np.sqrt((2 * 1 + 2 * 4) / 4)
     half = stats.t.ppf(0.975, 4) * sd / np.sqrt([3, 1])
     first = made.drop_duplicates("row").set_index("row")
     assert first["mean"].tolist() == [51, 62, 70]
     assert (first["high"] - first["mean"]).tolist() == pytest.approx([half[0], half[0], half[1]])
     assert (first["mean"] - first["low"]).tolist() == pytest.approx([half[0], half[0], half[1]])
-    assert intervals.of_means(runs_of(a=[50], b=[60]))[["low", "high"]].isna().to_numpy().all()
+    assert drawing.with_intervals(runs_of(a=[50], b=[60]))[["low", "high"]].isna().to_numpy().all()
 
 
 def test_methods_are_told_apart_without_colour() -> None:
-    for looks in (figures.COLORS, figures.MARKERS, figures.LINES):
+    for looks in (drawing.COLORS, drawing.MARKERS, drawing.LINES):
         assert len(set(map(str, looks.values()))) == len(looks) and {"can", "simclr", "mae"} <= set(looks)
 
 
 def test_a_figure_is_three_files_that_are_the_same_to_the_byte_whenever_they_are_made(here: Setting) -> None:
     made = []
     for _ in range(2):
-        figure, (axes,) = figures.subplots(1)
-        figures.interval(axes, intervals.of_means(runs_of(a=[50, 52])).assign(at=1), "at", "can", label=True)
-        figures.corner(axes, here, "yours")
-        path = figures.save(figure, here, "toy", pd.DataFrame({"value": [1 / 3]}))
+        figure, (axes,) = drawing.subplots(1)
+        drawing.interval(axes, drawing.with_intervals(runs_of(a=[50, 52])).assign(at=1), "at", "can", label=True)
+        drawing.corner(axes, here, "yours")
+        path = drawing.save(figure, here, "toy", pd.DataFrame({"value": [1 / 3]}))
         made.append(contents(here.results_dir))
     assert path == here.results_dir / "laptop" / "toy.png" and made[0] == made[1]
     assert {str(name) for name in made[0]} == {"laptop/toy.png", "laptop/toy.pdf", "laptop/toy.csv"}
@@ -71,8 +71,8 @@ def test_a_figure_is_three_files_that_are_the_same_to_the_byte_whenever_they_are
 def test_a_panel_says_its_scale_and_whose_numbers_it_shows(
     tmp_path: Path, scale: str, given: tuple[str, ...], said: str
 ) -> None:
-    _, (axes,) = figures.subplots(1)
-    figures.corner(axes, dataclasses.replace(setting(tmp_path, scale), given=given), "yours")
+    _, (axes,) = drawing.subplots(1)
+    drawing.corner(axes, dataclasses.replace(setting(tmp_path, scale), given=given), "yours")
     assert [text.get_text() for text in axes.texts] == [said]
 
 
@@ -128,14 +128,14 @@ def test_figure_8_has_a_panel_a_sweep_and_draws_denoisings_share(here: Setting) 
 def test_the_papers_choices_are_lines_where_its_text_prints_them() -> None:
     expected = {("Sec. 5", "mask_rate"): 0.5, ("Sec. 5", "lambda_infonce"): 0.03, ("Sec. 5", "sigma_max"): 0.05}
     for (place, metric), at in expected.items():
-        _, (axes,) = figures.subplots(1)
-        sweeps.mark_choice(axes, place, metric)
+        _, (axes,) = drawing.subplots(1)
+        panels.mark_choice(axes, place, metric)
         assert axes.get_lines()[0].get_xdata()[0] == at and axes.texts[0].get_text() == "paper's choice"
 
 
 def test_a_panel_without_runs_says_so(here: Setting) -> None:
     add(here, RUNS["left"]["can"][0], 0, top1=10)
     found = read(make_figure7.NEEDS, here)
-    _, (axes,) = figures.subplots(1)
-    sweeps.draw(axes, sweeps.swept(found, "yours", "mask_rate", RUNS["right"], "right"), label=True)
+    _, (axes,) = drawing.subplots(1)
+    panels.draw_sweep(axes, panels.swept(found, "yours", "mask_rate", RUNS["right"], "right"), label=True)
     assert axes.texts[0].get_text() == "not measured"

@@ -11,7 +11,7 @@ from invented import add, cells, published, setting
 
 from analysis import make_all, make_claims
 from analysis.claims import CLAIMS
-from analysis.lib import statistics
+from analysis.lib import significance
 from analysis.lib.claims import (
     CONTRADICTED,
     NOT_MEASURED,
@@ -25,7 +25,7 @@ from analysis.lib.claims import (
     board,
 )
 from analysis.lib.results import read
-from analysis.lib.statistics import average, difference
+from analysis.lib.significance import average, difference
 from experiments import figure5_few_shot, figure7_masking, figure8_weights, table2_jft, table4_complementarity
 from experiments.harness.declared import declarations
 from experiments.harness.setting import Setting
@@ -129,7 +129,7 @@ class Invented:
             for place, (row, value) in enumerate(self.values[metric].items())
             for seed, noise in enumerate(((-0.1, 0.0, 0.1), (0.1, -0.1, 0.0))[place % 2])
         ]
-        return statistics.contrast(pd.DataFrame(lines), claims)
+        return significance.contrast(pd.DataFrame(lines), claims)
 
     def by_set(self, evaluation, pattern):
         return {metric: metric for metric in self.values}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis import make_flops
-from analysis.lib.tables import to_csv
+from analysis.lib.documents import to_csv
 from analysis.make_flops import as_counts, claims, comparison, count, pages, read_counts
 from can.errors import DataError
 

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from analysis import make_report
-from analysis.lib import head
+from analysis.lib import captions
 from analysis.lib.markup import code, literal
 from analysis.lib.results import read as read_results
 from can.errors import DataError
@@ -159,7 +159,7 @@ def test_markup_in_the_name_of_a_data_set_is_text_in_the_page(tmp_path: Path, na
     folder = tmp_path / "published" / "laptop"
     folder.mkdir(parents=True)
     listed = "\n".join(
-        [*head.describe(read_results((), here), here), literal(name), head.command_line(here, "table2_jft")]
+        [*captions.describe(read_results((), here), here), literal(name), captions.command_line(here, "table2_jft")]
     )
     (folder / "table2.md").write_text(f"# About {name}\n\n{listed}\n\n{name}\n\n| {literal(name)} |\n|---|\n| 1 |\n")
     Image.new("RGB", (4, 4)).save(folder / "a <b onclick=x>'\"&.png")

@@ -14,9 +14,9 @@ import pytest
 from invented import add, cells, contents, published, setting
 
 from analysis import make_table2
+from analysis.lib.documents import to_latex, to_markdown
 from analysis.lib.orderings import RULE
 from analysis.lib.paper import paper_values, printed_at
-from analysis.lib.tables import to_latex, to_markdown
 from experiments.harness.setting import Setting
 
 TABLE_2 = """

@@ -10,7 +10,7 @@ import pytest
 from invented import add, cells, published, setting
 
 from analysis import make_table4
-from analysis.lib.training_curve import tail_mean
+from analysis.lib.results import tail_mean
 from can.errors import DataError
 from experiments.harness.setting import Setting
 from experiments.table4_complementarity import RUNS

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.lib import more_seeds, statistics
+from analysis.lib import more_seeds, significance
 
 VALUES = {"a": [50.0, 51.0, 52.0], "b": [49.5, 50.0, 51.6], "c": [40.0, 41.0, 41.5], "d": [50.3, 50.9, 52.1]}
 PAIRS = [("a", "b"), ("a", "c"), ("d", "a")]
@@ -18,7 +18,7 @@ def compared(values: dict[str, list[float]]) -> pd.DataFrame:
     lines = [
         (row, 10 * place + seed, value) for place, row in enumerate(values) for seed, value in enumerate(values[row])
     ]
-    return statistics.compare(pd.DataFrame(lines, columns=["row", "seed", "value"]).assign(n=10**9), PAIRS)
+    return significance.compare(pd.DataFrame(lines, columns=["row", "seed", "value"]).assign(n=10**9), PAIRS)
 
 
 @pytest.mark.parametrize("seeds", [3, 8, 30, 1000])
@@ -27,7 +27,7 @@ def test_claims_are_decided_as_by_a_t_test_of_so_many_seeds(seeds: int) -> None:
     variance = np.mean([np.var(values, ddof=1) for values in VALUES.values()])
     differences = np.array([np.mean(VALUES[above]) - np.mean(VALUES[below]) for above, below in PAIRS])
     p = 2 * stats.t.sf(np.abs(differences) / np.sqrt(2 * variance / seeds), len(VALUES) * (seeds - 1))
-    assert found.tolist() == (statistics.holm(p) < 0.05).tolist()
+    assert found.tolist() == (significance.holm(p) < 0.05).tolist()
 
 
 def test_the_sentence_counts_what_is_undecided_now() -> None:

@@ -8,8 +8,17 @@ import pandas as pd
 import pytest
 from invented import spec
 
-from analysis.lib import orderings, statistics
-from analysis.lib.orderings import Claim, Printed, above_untrained, judged, paper_claims, signed, table, with_verdicts
+from analysis.lib import orderings, significance
+from analysis.lib.orderings import (
+    Ordering,
+    Printed,
+    above_untrained,
+    judged,
+    paper_claims,
+    signed,
+    table,
+    with_verdicts,
+)
 from analysis.lib.paper import paper_values
 from analysis.make_table2 import table_rows
 from experiments.table2_jft import RUNS, UNTRAINED
@@ -24,13 +33,13 @@ def runs(**values: list[float]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["row", "seed", "value"]).assign(n=10**9)
 
 
-def claim(above: object, below: object, paper: float | None = None) -> Claim:
-    return Claim("title", "where", above, below, paper)  # type: ignore[arg-type]
+def claim(above: object, below: object, paper: float | None = None) -> Ordering:
+    return Ordering("title", "where", above, below, paper)  # type: ignore[arg-type]
 
 
 def test_orderings_follow_the_papers_numbers_not_the_methods_names() -> None:
     (found,) = paper_claims([Printed(CAN, 60), Printed(MAE, 61)])
-    assert found == Claim("MAE above CAN at equal size and epochs", "ViT-L 800", MAE, CAN, 1)
+    assert found == Ordering("MAE above CAN at equal size and epochs", "ViT-L 800", MAE, CAN, 1)
 
 
 def test_table_2_has_sixteen_orderings_and_a_claim_about_each_trained_row() -> None:
@@ -55,7 +64,7 @@ def test_verdicts_are_those_of_the_statistics() -> None:
     measured = runs(can=[80, 80.2, 80.1], mae=[70, 70.1, 70.4], simclr=[80, 80.3, 80.1])
     claims = [claim(CAN, MAE, 9), claim(MAE, SIMCLR, -3), claim(CAN, SIMCLR, 1), claim(CAN, UNTRAINED[0])]
     found = judged(claims, measured)
-    expected = statistics.compare(measured, [(one.above, one.below) for one in claims])
+    expected = significance.compare(measured, [(one.above, one.below) for one in claims])
     pd.testing.assert_frame_equal(found[list(expected.columns)], expected)
     assert list(found["verdict"]) == ["holds", "does not hold", "undecided", "not measured"]
 
@@ -96,4 +105,4 @@ def test_no_other_module_of_the_analysis_decides() -> None:
     users = {
         path.name for path in folder.rglob("*.py") if any(word in path.read_text(encoding="utf-8") for word in words)
     }
-    assert users == {"statistics.py", "agreement.py", "intervals.py"}
+    assert users == {"significance.py", "agreement.py", "drawing.py"}

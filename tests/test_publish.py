@@ -256,7 +256,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             "make_toy",
             """
             from analysis.lib import head, scores
-            from analysis.lib.page import Page
+            from analysis.lib.documents import Page
             from analysis.lib.results import read
             from experiments.toy import NEEDS
 

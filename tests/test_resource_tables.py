@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.lib import resource_tables
+from analysis.lib.benchmarks import resources
 from experiments.benchmarks import input as input_benchmark
 from experiments.benchmarks import loader as loader_benchmark
 from experiments.benchmarks import measurement, memory
 
 
 def table(name: str, results_dir: Path) -> list[list[str]]:
-    lines = resource_tables.TABLES[name].markdown(results_dir).split("\n\n")[0].splitlines()[2:]
+    lines = resources.TABLES[name].markdown(results_dir).split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
@@ -56,7 +56,7 @@ def test_the_loader_is_measured_over_whole_batches(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_is_said_with_its_command(tmp_path: Path) -> None:
     for name in ("memory", "memory_options", "memory_pod"):
-        text = resource_tables.TABLES[name].markdown(tmp_path)
+        text = resources.TABLES[name].markdown(tmp_path)
         assert text == "– (not measured: `python experiments/benchmarks/memory.py`)"
-    assert "benchmarks/input.py" in resource_tables.TABLES["input_rates"].markdown(tmp_path)
-    assert "benchmarks/loader.py" in resource_tables.TABLES["loader"].markdown(tmp_path)
+    assert "benchmarks/input.py" in resources.TABLES["input_rates"].markdown(tmp_path)
+    assert "benchmarks/loader.py" in resources.TABLES["loader"].markdown(tmp_path)

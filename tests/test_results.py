@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from invented import add, published, setting, spec
 
-from analysis.lib import head
+from analysis.lib import captions
 from analysis.lib.results import PUBLISHED, YOURS, Results, read
 from can.errors import ConfigError, DataError
 from can.system.files import read_json, write_json
@@ -138,9 +138,9 @@ def test_where_both_folders_are_one_its_results_count_once(here: Setting, monkey
 
 def test_runs_that_read_other_images_under_the_same_name_are_told(here: Setting) -> None:
     add(published(here), ROW, 0, top1=80)
-    assert head.warnings(read(NEEDS, here)) == []
+    assert captions.warnings(read(NEEDS, here)) == []
     add(here, ROW, 0, top1=90, fingerprints={"images test": "j"})
-    assert head.warnings(read(NEEDS, here)) == [
+    assert captions.warnings(read(NEEDS, here)) == [
         "The images of `images test` are not the same for all runs:\n"
         "  - j: yours can-vitl-jft-e800-s0\n  - i: published can-vitl-jft-e800-s0"
     ]

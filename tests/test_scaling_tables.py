@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.lib.accelerators import H100, TPU_V5P
-from analysis.lib.scaling_tables import TABLES, papers_share_of_peak, sending_seconds
+from analysis.lib.benchmarks.accelerators import H100, TPU_V5P
+from analysis.lib.benchmarks.scaling import TABLES, papers_share_of_peak, sending_seconds
 from experiments.benchmarks.hlo import KINDS
 
 ROW = dict(model="vit_l", batch_size=4096, devices=64, fsdp=1, flops=16e12, memory=20e9)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from analysis.lib.web_tables import TABLES as WEB_TABLES
+from analysis.lib.benchmarks.web_images import TABLES as WEB_TABLES
 from can.data import EncodedImages, load
 from can.errors import ConfigError, DataError, UserError
 from can.recipes.make_web_images import main, make_web_images

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis.lib.claims import Claim, Difference
 from analysis.lib.paper import OWN, PaperValue, paper_values
-from analysis.lib.statistics import Contrast, average, difference
+from analysis.lib.significance import Contrast, average, difference
 from experiments import table1_denoising
 from experiments.harness.methods import preset
 from experiments.harness.scales import MODEL_ROLES

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis.claims.build import count, number, ordering
 from analysis.lib.claims import Claim, Flat, Peak, Wins
-from analysis.lib.statistics import average, difference
+from analysis.lib.significance import average, difference
 from experiments import figure5_few_shot, figure6_robustness, figure7_masking, figure8_weights
 from experiments.harness.spec import Spec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis import make_flops
 from analysis.claims.build import gain, in1k, jft, lower, number, ordering
 from analysis.lib.claims import ERROR, NATS, PERCENT, TIMES, Claim, Cost
-from analysis.lib.statistics import Contrast, average, difference
+from analysis.lib.significance import Contrast, average, difference
 from experiments import table1_denoising, table4_complementarity
 from experiments.harness.setting import PUBLISHED
 from experiments.harness.spec import Spec

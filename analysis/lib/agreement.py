@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.lib.statistics import ERROR_RATE, checked, pooled_sd, summary
+from analysis.lib.significance import ERROR_RATE, checked, pooled_sd, summary
 from can.errors import DataError
 
 EQUAL, WITHIN, OUTSIDE, UNKNOWN = "equal", "within", "outside", "unknown"

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
-from analysis.lib import statistics
-from analysis.lib.statistics import Contrast
+from analysis.lib import significance
+from analysis.lib.significance import Contrast
 from experiments.harness.spec import Spec
 
 REPRODUCED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "reproduced", "contradicted", "undecided", "not measured"
@@ -45,7 +45,7 @@ class Runs(Protocol):
     """The runs of one item of the paper."""
 
     def contrast(self, evaluation: str, metric: str, claims: Sequence[Contrast]) -> pd.DataFrame:
-        """What `statistics.contrast` says of them."""
+        """What `significance.contrast` says of them."""
         ...
 
     def by_set(self, evaluation: str, pattern: str) -> Mapping[str, str]:
@@ -70,7 +70,7 @@ class Difference:
     def judge(self, runs: Runs) -> Estimate | None:
         """None if a row is not measured."""
         (line,) = runs.contrast(self.evaluation, self.metric, [self.contrast]).itertuples()
-        return None if line.verdict == statistics.MISSING else _estimate(line)
+        return None if line.verdict == significance.MISSING else _estimate(line)
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class Peak:
 
     def judge(self, runs: Runs) -> Estimate | None:
         """It holds if some difference is above 0, adjusted for their number; it fails if all are below."""
-        pairs = [statistics.difference(row, self.other) for row in self.candidates]
+        pairs = [significance.difference(row, self.other) for row in self.candidates]
         found = runs.contrast(self.evaluation, self.metric, pairs)
-        if (found["verdict"] == statistics.MISSING).any():
+        if (found["verdict"] == significance.MISSING).any():
             return None
         best = _estimate(max(found.itertuples(), key=lambda line: line.difference))
         assert best.p is not None
@@ -118,14 +118,14 @@ class Flat:
     def judge(self, runs: Runs) -> Estimate | None:
         """The largest difference, with the interval that holds all of them at once (Bonferroni's)."""
         pairs = [
-            statistics.difference(above, below)
+            significance.difference(above, below)
             for place, above in enumerate(self.settings)
             for below in self.settings[place + 1 :]
         ]
         found = runs.contrast(self.evaluation, self.metric, pairs)
-        if (found["verdict"] == statistics.MISSING).any():
+        if (found["verdict"] == significance.MISSING).any():
             return None
-        level = statistics.ERROR_RATE / len(pairs)
+        level = significance.ERROR_RATE / len(pairs)
         widest = max(found.itertuples(), key=lambda line: abs(line.difference))
         halves = [_half(line, level) for line in found.itertuples()]
         sizes = found["difference"].abs().tolist()
@@ -158,16 +158,16 @@ class Wins:
 
     def judge(self, runs: Runs) -> Estimate | None:
         """How many sets are won by the means; the interval counts those that Holm's rule leaves open either way."""
-        pairs = [statistics.difference(self.above, other) for other in self.below]
+        pairs = [significance.difference(self.above, other) for other in self.below]
         sets = runs.by_set(self.evaluation, self.metrics)
         won = surely = possibly = 0
         for metric in sets.values():
             found = runs.contrast(self.evaluation, metric, pairs)
-            if (found["verdict"] == statistics.MISSING).any():
+            if (found["verdict"] == significance.MISSING).any():
                 return None
             won += bool((found["difference"] > 0).all())
-            surely += bool((found["verdict"] == statistics.HOLDS).all())
-            possibly += not (found["verdict"] == statistics.FAILS).any()
+            surely += bool((found["verdict"] == significance.HOLDS).all())
+            possibly += not (found["verdict"] == significance.FAILS).any()
         if not sets:
             return None
         needed = math.ceil(self.needed / self.of * len(sets))
@@ -228,21 +228,21 @@ def board(claims: Sequence[Claim], runs_of: Callable[[Claim], Runs]) -> list[Jud
     estimates = [claim.measure.judge(runs_of(claim)) for claim in claims]
     p = np.array([np.nan if one is None or one.p is None else one.p for one in estimates])
     tested = ~np.isnan(p)
-    p[tested] = statistics.holm(p[tested])
+    p[tested] = significance.holm(p[tested])
     judged = []
     for claim, one, adjusted in zip(claims, estimates, p, strict=True):
         if one is None:
             judged.append(Judged(claim, None, NOT_MEASURED, None))
             continue
         decided = REPRODUCED if one.value > 0 else CONTRADICTED
-        verdict = decided if adjusted < statistics.ERROR_RATE else one.verdict
-        resolves = one.resolves(statistics.ERROR_RATE / tested.sum()) if one.resolves else None
+        verdict = decided if adjusted < significance.ERROR_RATE else one.verdict
+        resolves = one.resolves(significance.ERROR_RATE / tested.sum()) if one.resolves else None
         judged.append(Judged(claim, one, verdict, resolves))
     return judged
 
 
 def _estimate(line: Any) -> Estimate:
-    """Of a line of `statistics.contrast`."""
+    """Of a line of `significance.contrast`."""
     interval = float(line.difference), float(line.low), float(line.high)
     return Estimate(*interval, float(line.p), resolves=lambda level: _half(line, level))
 
@@ -250,4 +250,4 @@ def _estimate(line: Any) -> Estimate:
 def _half(line: Any, level: float) -> float:
     if line.seeds < 2:
         return math.inf
-    return statistics.half_width(level, line.seed_variance, line.image_variance, line.df)
+    return significance.half_width(level, line.seed_variance, line.image_variance, line.df)

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 from itertools import pairwise
 from typing import TypeVar
 
-from analysis.lib.statistics import Contrast
+from analysis.lib.significance import Contrast
 
 Row = TypeVar("Row", bound=Hashable)
 
@@ -25,7 +25,7 @@ def contrasts(first: Mapping[Row, float], second: Mapping[Row, float]) -> dict[R
       second: those of the other.
 
     Returns:
-      By row of the first, weights of rows as `analysis.lib.statistics.contrast` takes them: the interval has the
+      By row of the first, weights of rows as `analysis.lib.significance.contrast` takes them: the interval has the
       error of all three rows, each by its weight.
     """
     found: dict[Row, Contrast] = {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.lib import statistics
-from analysis.lib.statistics import UNDECIDED
+from analysis.lib import significance
+from analysis.lib.significance import UNDECIDED
 
 SEEDS = (5, 10, 20, 50)
 
@@ -13,7 +13,7 @@ SEEDS = (5, 10, 20, 50)
 def decided(verdicts: pd.DataFrame, seeds: int) -> pd.Series:
     """Which claims would be decided by so many seeds a row, as bool; those about a row of one seed never are.
 
-    `verdicts` is what `analysis.lib.statistics.compare` returned, of which all claims are adjusted for together. The
+    `verdicts` is what `analysis.lib.significance.compare` returned, of which all claims are adjusted for together. The
     variance over seeds and that over test images stay as they were estimated.
     """
     tested = verdicts[verdicts["seeds"] >= 2]
@@ -23,8 +23,8 @@ def decided(verdicts: pd.DataFrame, seeds: int) -> pd.Series:
     numbers = tested[["difference", "seed_variance", "image_variance", "df"]].to_numpy(float).T
     difference, seed_variance, image_variance, df = numbers
     had = tested["seeds"].to_numpy(float)
-    p = statistics.p_value(difference, seed_variance * had / seeds, image_variance, df * (seeds - 1) / (had - 1))
-    found[tested.index] = statistics.holm(p) < statistics.ERROR_RATE
+    p = significance.p_value(difference, seed_variance * had / seeds, image_variance, df * (seeds - 1) / (had - 1))
+    found[tested.index] = significance.holm(p) < significance.ERROR_RATE
     return found
 
 

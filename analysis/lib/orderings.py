@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.lib import statistics
+from analysis.lib import significance
 from experiments.harness.methods import preset
 from experiments.harness.scales import MODEL_ROLES
 from experiments.harness.spec import Spec
@@ -27,7 +27,7 @@ class Printed(NamedTuple):
     value: float
 
 
-class Claim(NamedTuple):
+class Ordering(NamedTuple):
     """Two rows, of which the first should be above the second."""
 
     title: str  # of the group of claims that it belongs to
@@ -37,7 +37,7 @@ class Claim(NamedTuple):
     paper: float | None  # points between them in the paper; None for what the paper does not have
 
 
-def paper_claims(rows: Sequence[Printed]) -> list[Claim]:
+def paper_claims(rows: Sequence[Printed]) -> list[Ordering]:
     """The paper's orderings among its own rows: of methods, of training lengths and of sizes, all else equal.
 
     Methods with equal numbers are not ordered.
@@ -60,24 +60,24 @@ def paper_claims(rows: Sequence[Printed]) -> list[Claim]:
     return claims
 
 
-def above_untrained(rows: Sequence[Spec], untrained: Sequence[Spec]) -> list[Claim]:
+def above_untrained(rows: Sequence[Spec], untrained: Sequence[Spec]) -> list[Ordering]:
     """Every trained row against the untrained encoder of its size."""
     baseline = {spec.model: spec for spec in untrained}
     return [_above(spec, baseline[spec.model], "untrained") for spec in rows]
 
 
-def above_pixels(rows: Sequence[Spec], pixels: Spec) -> list[Claim]:
+def above_pixels(rows: Sequence[Spec], pixels: Spec) -> list[Ordering]:
     """Every trained row against the raw pixels."""
     return [_above(spec, pixels, "raw pixels") for spec in rows]
 
 
-def judged(claims: Sequence[Claim], runs: pd.DataFrame) -> pd.DataFrame:
-    """The claims with what `runs` (of one source, values in per cent) say: see `analysis.lib.statistics.compare`."""
-    verdicts = statistics.compare(runs, [(claim.above, claim.below) for claim in claims])
-    return pd.concat([pd.DataFrame(claims, columns=Claim._fields)[["title", "where", "paper"]], verdicts], axis=1)
+def judged(claims: Sequence[Ordering], runs: pd.DataFrame) -> pd.DataFrame:
+    """The claims with what `runs` (of one source, values in per cent) say: see `analysis.lib.significance.compare`."""
+    verdicts = significance.compare(runs, [(claim.above, claim.below) for claim in claims])
+    return pd.concat([pd.DataFrame(claims, columns=Ordering._fields)[["title", "where", "paper"]], verdicts], axis=1)
 
 
-def table(claims: Sequence[Claim], by_source: dict[str, pd.DataFrame], digits: int = 1) -> pd.DataFrame:
+def table(claims: Sequence[Ordering], by_source: dict[str, pd.DataFrame], digits: int = 1) -> pd.DataFrame:
     """A line a claim that some source measures: the paper's difference, then `with_verdicts`."""
     columns: dict[str, Any] = {
         "Claim": [claim.title for claim in claims],
@@ -90,14 +90,14 @@ def table(claims: Sequence[Claim], by_source: dict[str, pd.DataFrame], digits: i
 def with_verdicts(claims: pd.DataFrame, by_source: dict[str, pd.DataFrame], digits: int = 1) -> pd.DataFrame:
     """A table of claims with each source's difference, its interval and the verdict; without what nobody measures.
 
-    `by_source` has what `analysis.lib.statistics.compare` returned on the claims.
+    `by_source` has what `analysis.lib.significance.compare` returned on the claims.
     """
     columns: dict[str, list[str | None]] = {}
     measured = pd.Series(False, index=claims.index)
     for source, verdicts in by_source.items():
         columns[source.capitalize()] = [_interval(line, digits) for line in verdicts.itertuples()]
         columns[f"{source.capitalize()}: verdict"] = list(verdicts["verdict"])
-        measured |= verdicts["verdict"] != statistics.MISSING
+        measured |= verdicts["verdict"] != significance.MISSING
     return claims.assign(**columns)[measured]
 
 
@@ -113,13 +113,13 @@ def _interval(line: Any, digits: int) -> str | None:
     return f"{difference} (one seed)" if line.seeds < 2 else f"{difference} [{low}, {high}]"
 
 
-def _above(spec: Spec, baseline: Spec, what: str) -> Claim:
+def _above(spec: Spec, baseline: Spec, what: str) -> Ordering:
     where = f"{preset(spec.method).title} {MODEL_ROLES[spec.model]} {spec.epochs:g}"
-    return Claim(f"Trained above {what}", where, spec, baseline, None)
+    return Ordering(f"Trained above {what}", where, spec, baseline, None)
 
 
-def _claim(title: str, where: str, above: Printed, below: Printed) -> Claim:
-    return Claim(title, where, above.spec, below.spec, above.value - below.value)
+def _claim(title: str, where: str, above: Printed, below: Printed) -> Ordering:
+    return Ordering(title, where, above.spec, below.spec, above.value - below.value)
 
 
 def _method(row: Printed) -> str:

@@ -1,22 +1,65 @@
-"""A metric over the seeds of rows, as cells of a table and as numbers."""
+"""A table of the paper: its rows under their head, what is missing, what holds of its orderings, and its cells."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from analysis.lib import statistics
+from analysis.lib import captions, more_seeds, orderings, significance
+from analysis.lib.documents import Page, to_markdown
+from analysis.lib.orderings import Ordering
 from analysis.lib.results import Results, per_cent
-from experiments.harness.spec import Spec
+from experiments.harness.setting import Setting
+from experiments.harness.spec import Need, Spec
 
+Judged = dict[str, pd.DataFrame]  # by source: what `analysis.lib.orderings.judged` returned
 CHANCE = "chance"  # the metric of a constant guess
+
+
+def add_table(
+    page: Page, table: pd.DataFrame, found: Results, setting: Setting, what: str, rules_before: Sequence[int] = ()
+) -> None:
+    """Adds the table, before it what played the paper's roles; the caption has both, and `what` its numbers are."""
+    description = captions.describe(found, setting)
+    page.bullets(description)
+    caption = " ".join(filter(None, [f"{page.title.lstrip('# ')}.", what, *description]))
+    page.table(table, caption=caption, rules_before=rules_before)
+
+
+def add_gaps(page: Page, found: Results, needs: Sequence[Need], setting: Setting, command: str) -> None:
+    """Adds the rows that nobody has measured, with their commands, and what is left out or cannot be compared."""
+    page.bullets(captions.missing(found, needs, setting, command), captions.how_to_measure(setting, command))
+    page.bullets([*found.left_out, *captions.warnings(found)], "**Left out, or not comparable:**")
+
+
+def add_claims(
+    page: Page,
+    claims: Sequence[Ordering],
+    judged: Judged,
+    in_words: Callable[[pd.DataFrame], str],
+    *,
+    question: str = "Do the paper's orderings hold here?",
+    rule: str = orderings.RULE,
+    digits: int = 1,
+) -> None:
+    """Adds what each source says of the claims, in words and as a table; nothing if nothing is measured."""
+    if not judged:
+        return
+    page.add(f"## {question}")
+    page.bullets(
+        f"{source.capitalize()}: {in_words(verdicts)} {more_seeds.in_words(verdicts)}".rstrip()
+        for source, verdicts in judged.items()
+    )
+    page.add(rule)
+    claimed = orderings.table(claims, judged, digits)
+    page.add(to_markdown(claimed) if len(claimed) else "")
 
 
 def cells(runs: pd.DataFrame, digits: int = 1) -> Mapping[Hashable, str]:
     """`80.7 ± 0.4 (3)` for each row: mean, standard deviation and number of seeds of the values as they are given."""
-    return {line.row: score(line.mean, line.sd, line.seeds, digits) for line in statistics.summary(runs).itertuples()}
+    return {line.row: score(line.mean, line.sd, line.seeds, digits) for line in significance.summary(runs).itertuples()}
 
 
 def score(mean: float, sd: float | None, seeds: int, digits: int = 1) -> str:
@@ -39,7 +82,7 @@ def numbers(found: Results, evaluation: str, metric: str, rows: Sequence[Spec | 
     made: dict[str, list[Any]] = {}
     for source in found.shown:
         runs = per_cent(found.of(source, evaluation, metric))
-        lines = {line.row: line for line in statistics.summary(runs).itertuples()}
+        lines = {line.row: line for line in significance.summary(runs).itertuples()}
         for name in ("mean", "sd", "seeds"):
             made[f"{source}_{name}"] = [getattr(lines[row], name) if row in lines else pd.NA for row in rows]
     return made

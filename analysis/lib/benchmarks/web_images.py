@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.lib.benchmark_table import BenchmarkTable, table_rows
+from analysis.lib.benchmarks.table import BenchmarkTable, table_rows
 
 COMMAND = "python experiments/benchmarks/web_images.py --folder=PHOTOS"
 IMAGES = 300_000_000  # of JFT-300M, which the paper pre-trains on

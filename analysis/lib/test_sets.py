@@ -1,6 +1,6 @@
 """Rows that are tested on several sets: their scores set by set, and on how many sets one is above its rivals.
 
-Each test set is a table of `statistics.py` by itself, since its images are its own: the seeds' standard deviation is
+Each test set is a table of `significance.py` by itself, since its images are its own: the seeds' standard deviation is
 pooled over the rows on that set. The claims of all sets that are judged together are one family for Holm's rule.
 """
 
@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.lib import scores, statistics
+from analysis.lib import paper_table, significance
 from analysis.lib.orderings import signed
 from analysis.lib.paper import paper_values
-from analysis.lib.statistics import FAILS, HOLDS, MISSING
+from analysis.lib.significance import FAILS, HOLDS, MISSING
 from experiments.harness.methods import preset
 from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
 from experiments.harness.spec import Spec
@@ -72,7 +72,9 @@ def score_table(by_source: Mapping[str, BySet], rows: Sequence[Spec]) -> pd.Data
 
     A row that nobody has measured has a line without scores.
     """
-    cells = {source: {name: scores.cells(runs) for name, runs in sets.items()} for source, sets in by_source.items()}
+    cells = {
+        source: {name: paper_table.cells(runs) for name, runs in sets.items()} for source, sets in by_source.items()
+    }
     lines: list[dict[str, str | None]] = []
     for spec in rows:
         line: dict[str, str | None] = {
@@ -90,14 +92,14 @@ def score_table(by_source: Mapping[str, BySet], rows: Sequence[Spec]) -> pd.Data
 
 
 def judged(contests: Sequence[Contest], runs: BySet) -> pd.DataFrame:
-    """A verdict on each contest's pairs on each set, as one family: `set`, and `statistics.compare`'s columns."""
+    """A verdict on each contest's pairs on each set, as one family: `set`, and `significance.compare`'s columns."""
     pairs = list(dict.fromkeys(pair for contest in contests for pair in contest.pairs))
-    tables = [statistics.compare(of_set, pairs).assign(set=name) for name, of_set in runs.items()]
+    tables = [significance.compare(of_set, pairs).assign(set=name) for name, of_set in runs.items()]
     claims = pd.concat(tables, ignore_index=True)
     tested = claims["seeds"] >= 2
-    claims.loc[tested, "p_holm"] = statistics.holm(claims.loc[tested, "p"].to_numpy(float))
+    claims.loc[tested, "p_holm"] = significance.holm(claims.loc[tested, "p"].to_numpy(float))
     claims.loc[tested, "verdict"] = [
-        statistics.verdict(line.difference, line.p_holm) for line in claims[tested].itertuples()
+        significance.verdict(line.difference, line.p_holm) for line in claims[tested].itertuples()
     ]
     return claims
 
@@ -124,7 +126,7 @@ def difference_table(contests: Sequence[Contest], verdicts: Mapping[str, pd.Data
 def count_table(contests: Sequence[Contest], verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """On how many sets each contest is won, in the paper and by source; without contests that nobody has measured.
 
-    A set is decided if the row is above every rival there, or below one, by `statistics.py`.
+    A set is decided if the row is above every rival there, or below one, by `significance.py`.
     """
     lines: list[dict[str, str | None]] = []
     for contest in contests:

@@ -5,7 +5,7 @@ Marks and lines tell methods apart in grey too, and where colours look alike to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,17 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from scipy import special
 
-from analysis.lib.head import NOT_A_RESULT, bullets, command_line, how_to_measure
-from analysis.lib.page import DIGITS
-from analysis.lib.tables import to_csv
+from analysis.lib.captions import NOT_A_RESULT, bullets, command_line, how_to_measure
+from analysis.lib.documents import DIGITS, to_csv
+from analysis.lib.significance import ERROR_RATE, pooled_sd, summary
 from can.errors import DataError
 from can.system.files import write_atomic
 from experiments.harness.methods import preset
@@ -71,7 +74,7 @@ def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool
 
     Args:
       axes: the panel.
-      runs: a line a run, with the columns of `analysis.lib.intervals.of_means`.
+      runs: a line a run, with the columns of `with_intervals`.
       at: the column that says where a run stands on the x axis.
       method: whose colour, mark and line these are.
       line: whether one goes through the means.
@@ -129,3 +132,43 @@ def save(figure: Figure, setting: Setting, name: str, drawn: pd.DataFrame | None
     if drawn is not None:
         write_atomic(folder / f"{name}.csv", to_csv(drawn.round(DIGITS)))
     return folder / f"{name}.png"
+
+
+def with_intervals(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with three columns more: `mean` of their row, and `low` and `high`, between which it is uncertain.
+
+    Student's t with the standard deviation of runs within rows, pooled over `runs`: all that a figure draws. A row of
+    one seed has an interval too if another has two; without any, `low` and `high` are NaN. The error of the finite
+    test set, which all rows share, is not in it. Raises DataError if the runs are no table as `significance.py` says.
+    """
+    rows = summary(runs).set_index("row").astype({"mean": float})
+    sd, df = pooled_sd(runs)
+    half = (special.stdtrit(df, 1 - ERROR_RATE / 2) if df else np.nan) * sd / np.sqrt(rows["seeds"])
+    of_rows = {"mean": rows["mean"], "low": rows["mean"] - half, "high": rows["mean"] + half}
+    return runs.assign(**{name: runs["row"].map(values) for name, values in of_rows.items()})
+
+
+def image_axis(axes: Axes, seen: Iterable[float]) -> None:
+    """The x axis counts images, with a tick at each of the lengths that are drawn."""
+    axes.set_xscale("log")
+    axes.set_xticks(sorted(set(seen)), minor=False)
+    axes.xaxis.set_major_formatter(lambda count, _: short(count))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("images seen in pre-training")
+
+
+def flops_axis(axes: Axes) -> None:
+    """The x axis counts floating-point operations."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("FLOPs of pre-training")
+
+
+def short(count: float) -> str:
+    """`1.0 bn`, `47 k` or `48`."""
+    for unit, name, digits in ((1e9, " bn", 1), (1e3, " k", 0)):
+        if count >= unit:
+            return f"{count / unit:.{digits}f}{name}"
+    return f"{count:.0f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.lib.benchmark_table import BenchmarkTable, table_rows
+from analysis.lib.benchmarks.table import BenchmarkTable, table_rows
 
 
 def faults(rows: pd.DataFrame) -> pd.DataFrame:

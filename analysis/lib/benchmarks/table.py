@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.lib.tables import read_csv, to_markdown
+from analysis.lib.documents import read_csv, to_markdown
 
 
 class BenchmarkTable(NamedTuple):

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import make_appendix_b
-from analysis.lib.accelerators import PAPERS_CHIP
-from analysis.lib.scaling_tables import papers_share_of_peak
-from analysis.lib.tables import to_markdown
-from analysis.make_flops import read_counts
+from analysis.lib.benchmarks.accelerators import PAPERS_CHIP
+from analysis.lib.benchmarks.scaling import papers_share_of_peak
+from analysis.lib.documents import to_markdown
+from analysis.lib.paper_training import flops_per_image, read_counts
 from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES, scale_named
 
 CHIPS = 64  # of the paper's run (Appendix B)
@@ -27,7 +26,7 @@ def table(published: Path) -> str:
     probe_images = IN1K_IMAGES * probe.epochs
     lines = []
     for encoder in MODEL_ROLES.values():
-        encoding, training_step = encoder_flops(published, encoder), make_appendix_b.flops_per_image(published, encoder)
+        encoding, training_step = encoder_flops(published, encoder), flops_per_image(published, encoder)
         probing = probe_images * encoding
         for epochs in EPOCHS:
             training = epochs * IN1K_IMAGES * training_step

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.lib.benchmark_table import BenchmarkTable, table_rows
+from analysis.lib.benchmarks.table import BenchmarkTable, table_rows
 from experiments.harness.methods import preset
 
 PARTS = ("augmentation", "forward", "backward", "optimiser")

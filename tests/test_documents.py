@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.lib.tables import read_csv, to_csv, to_latex, to_markdown
+from analysis.lib.documents import read_csv, to_csv, to_latex, to_markdown
 
 FRAME = pd.DataFrame(
     {"Method": ["DnC, T & al.", "CAN"], "Ours": ["quoted", "79.1 ± 0.4"], "Share": ["5%", None], "n": [1, 10]}

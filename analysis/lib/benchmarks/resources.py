@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.lib.benchmark_table import BenchmarkTable, table_rows
-from analysis.lib.tables import NONE
+from analysis.lib.benchmarks.table import BenchmarkTable, table_rows
+from analysis.lib.documents import NONE
 
 MODELS = {"vit_b": "ViT-B", "vit_l": "ViT-L"}
 PIPELINES = {

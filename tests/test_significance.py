@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from analysis.lib.agreement import EQUAL, OUTSIDE, UNKNOWN, WITHIN, agreement
-from analysis.lib.statistics import (
+from analysis.lib.significance import (
     FAILS,
     HOLDS,
     MISSING,

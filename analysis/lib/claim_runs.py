@@ -7,9 +7,9 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
-from analysis.lib import statistics
+from analysis.lib import significance
 from analysis.lib.results import Results, per_cent
-from analysis.lib.statistics import Contrast
+from analysis.lib.significance import Contrast
 from experiments.harness.declared import declarations
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Need, Spec
@@ -34,12 +34,12 @@ class ItemRuns:
         self._records = records[(records["source"] == source) & records["row"].isin(list(self._names))]
 
     def contrast(self, evaluation: str, metric: str, claims: Sequence[Contrast]) -> pd.DataFrame:
-        """What `statistics.contrast` says of claims about specs."""
+        """What `significance.contrast` says of claims about specs."""
         records = self._records
         of_metric = records[(records["eval"] == evaluation) & (records["metric"] == metric)]
         values = of_metric.assign(n=0) if evaluation == LOSSES else per_cent(of_metric)
         runs = values.assign(row=of_metric["row"].map(self._names))
-        return statistics.contrast(runs.drop_duplicates(["row", "seed"]), [self._of_runs(claim) for claim in claims])
+        return significance.contrast(runs.drop_duplicates(["row", "seed"]), [self._of_runs(claim) for claim in claims])
 
     def by_set(self, evaluation: str, pattern: str) -> Mapping[str, str]:
         """By the names of test sets, which are the pattern's group, the metrics that match the pattern."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import make_appendix_b
-from analysis.lib.accelerators import PAPERS_CHIP, PREDICTED, Accelerator
-from analysis.lib.benchmark_table import BenchmarkTable, table_rows
+from analysis.lib import paper_training
+from analysis.lib.benchmarks.accelerators import PAPERS_CHIP, PREDICTED, Accelerator
+from analysis.lib.benchmarks.table import BenchmarkTable, table_rows
 from experiments.harness.setting import PUBLISHED
 
 COMMAND = "python experiments/benchmarks/scaling.py"
@@ -76,8 +76,8 @@ def sending_seconds(row: Any, device: Accelerator) -> float:
 
 def papers_share_of_peak() -> float:
     """The share of a TPU v4's peak at which the paper's run computed, by its Appendix B."""
-    training = make_appendix_b.training("CAN")
-    flops = make_appendix_b.flops_per_image(PUBLISHED, training.encoder)
+    training = paper_training.training("CAN")
+    flops = paper_training.flops_per_image(PUBLISHED, training.encoder)
     return training.images_per_tpu_second * flops / PAPERS_CHIP.flops_per_s
 
 
