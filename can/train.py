@@ -29,14 +29,14 @@ from can.methods import Batch, Method
 from can.models.fingerprint import fingerprint_of
 from can.optim import adamw, descend, learning_rate_schedule
 from can.runs import RunDir
-from can.runs.checkpoint import Checkpoints
+from can.runs.checkpoint import BESIDE, Checkpoints
 from can.runs.checkpoint_due import CheckpointDue, multiple_of
 from can.runs.clock import Clock
-from can.runs.failure import Failure
+from can.runs.failure import Failure, NotFinite, check_finite
 from can.runs.images import ImageHistory
-from can.runs.interval import Interval, NotFinite, check_finite
 from can.runs.log import TrainLog
 from can.runs.provenance import peak_memory_mb, provenance
+from can.runs.row import Row, mean_metrics
 from can.runs.skipped import Skipped
 from can.sharding import batch_sharding, gathered, local_rows, make_mesh, put_batch, state_sharding, traced_for
 from can.system.files import write_json
@@ -76,8 +76,7 @@ def init_state(
     shardings = None if mesh is None else state_sharding(shapes, mesh)
 
     def init(key: PRNGKeyArray) -> TrainState:  # of the key, that all seeds may share the program
-        _, params, batch_stats = split_method(new_method(config, num_classes, key))
-        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, adamw(config.optim).init(params))
+        return _first_state(config, *split_method(new_method(config, num_classes, key))[1:])
 
     return graphdef, jax.jit(init, out_shardings=shardings)(keys.key(config.seed, "initialisation"))
 
@@ -98,9 +97,17 @@ def abstract_state(
 
 @lru_cache(maxsize=1)  # a training asks several times, and building a method takes a second
 def _shapes(config: RunConfig, num_classes: int | None) -> tuple[nnx.GraphDef, TrainState]:
-    graphdef, params, batch_stats = split_method(nnx.eval_shape(partial(new_method, config, num_classes)))
-    step = jax.eval_shape(lambda: jnp.zeros((), jnp.int32))
-    return graphdef, TrainState(step, params, batch_stats, jax.eval_shape(adamw(config.optim).init, params))
+    graphdef, *parts = split_method(nnx.eval_shape(partial(new_method, config, num_classes)))
+    return graphdef, jax.eval_shape(partial(_first_state, config), *parts)
+
+
+def _first_state(config: RunConfig, params: nnx.State, batch_stats: nnx.State) -> TrainState:
+    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimizer(config).init(params))
+
+
+def optimizer(config: RunConfig) -> optax.GradientTransformation:
+    """What trains a run's method; the learning rate is the training step's."""
+    return adamw(config.optim)
 
 
 def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
@@ -110,7 +117,7 @@ def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., 
     runs of other lengths and seeds share one compiled program. The metrics are the method's, and two global norms: of
     the gradients before they are clipped, and of what is added to the parameters.
     """
-    optimizer = adamw(config.optim)
+    optim = optimizer(config)
     num_views = methods.method_class(config.method.name).num_views
 
     def train_step(
@@ -130,7 +137,7 @@ def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., 
         grads, metrics, batch_stats = gradients(
             graphdef, gathered(state.params), state.batch_stats, augmented, loss_key, config.optim.accumulate
         )
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates, opt_state = optim.update(grads, state.opt_state, state.params)
         params = descend(state.params, updates, learning_rate)
         metrics["grad_norm"] = optax.tree.norm(grads)
         metrics["update_norm"] = learning_rate * optax.tree.norm(updates)
@@ -190,11 +197,9 @@ def pretrain(
         full.
       Stopped: a signal asked for it; the state is saved, and the next call ends with the same numbers, or all is done.
     """
+    # The program: what is trained on, the shapes of the state on the devices, one step of all of them.
     optim, last_step = config.optim, config.optim.last_step
-    keep_every = None if keep_every is None else multiple_of(log_every, keep_every)
-    due = CheckpointDue(multiple_of(log_every, checkpoint_every), checkpoint_seconds, keep_every)
-    cls = methods.method_class(config.method.name)
-    if not cls.needs_labels:
+    if not methods.method_class(config.method.name).needs_labels:
         images = images.without_labels()
     mesh = mesh or make_mesh()
     graphdef, shapes = abstract_state(config, images.num_classes, mesh)
@@ -203,13 +208,19 @@ def pretrain(
     key = keys.key(config.seed, "training")
     global_norm = jax.jit(optax.tree.norm)
 
+    keep_every = None if keep_every is None else multiple_of(log_every, keep_every)
+    due = CheckpointDue(multiple_of(log_every, checkpoint_every), checkpoint_seconds, keep_every)
     with Checkpoints(run.checkpoints, keep_every=keep_every) as checkpoints:
+        # The state: the latest checkpoint's, with the row that was begun, or the first one.
         restored = checkpoints.restore(shapes)
         state, start_step = restored or (init_state(config, images.num_classes, mesh)[1], 0)
-        clock = Clock(run.work / "clock.json", start_step)
-        log = TrainLog(run.work / "train.csv", run.work, last_step, start_step)
+        row = Row(log_every, start_step, checkpoints.restore_beside() if restored else {}, mesh)
+
+        # The images, from that step on, and what is written of a step.
         source = training_batches(config, images, mesh, start_step, workers=workers, skip_bad=skip_bad)
         skipped = Skipped(run.work / "skipped.json", start_step)
+        clock = Clock(run.work / "clock.json", start_step)
+        log = TrainLog(run.work / "train.csv", run.work, last_step, start_step)
 
         def next_batch() -> dict[str, Array]:
             return put_batch(skipped.take_from(next(source)), mesh, optim.batch_size)
@@ -217,26 +228,27 @@ def pretrain(
         with log, contextlib.closing(source), StopRequests() as stops:
             if last_step == 0 and restored is None:
                 checkpoints.save(0, state)
-            pending: list[dict[str, Array]] = []  # metrics of the steps that the host has not waited for
-            interval = Interval(run.work / "interval.json", start_step)
-            since = time.perf_counter()
+            looked, since = start_step, time.perf_counter()
             batch = next_batch() if start_step < last_step else {}
             for step in range(start_step, last_step):
+                # Train. The host dispatches up to log_every steps ahead of the device, and the batch to come is there
+                # before it waits.
                 state, metrics = train_step(state, batch, np.float32(schedule(step)), key)
-                pending.append(metrics)
+                row.add(step, metrics)
                 done = step + 1
                 ends = done == last_step
                 if not ends:
-                    batch = next_batch()  # before the host waits: the device finds it there
+                    batch = next_batch()
                 row_ends = ends or done % log_every == 0
                 stop = stops.noted(row_ends)
                 if not (row_ends or stop or step == start_step):
                     continue
-                # Only now does the host wait for the device: it dispatches up to log_every steps ahead.
-                values, param_norm = jax.device_get((pending, global_norm(state.params)))
-                values = [{name: float(value) for name, value in each.items()} for each in values]
+
+                # Wait for the device, and look: what is not finite, or of too many damaged images, is never saved.
+                values, param_norm = jax.device_get((row.values, global_norm(state.params)))
+                steps = row.steps(values, done)
                 try:
-                    check_finite(values, float(param_norm), done, optim, lambda: checkpoints.latest_step)
+                    check_finite(steps, float(param_norm), done, optim, lambda: checkpoints.latest_step)
                 except NotFinite as error:
                     order = keys.int_seed(config.seed, "order")
                     places = places_in_batch(images, batch_size=optim.batch_size, seed=order, step=error.step - 1)
@@ -244,24 +256,28 @@ def pretrain(
                     raise
                 skipped.check(done, optim.batch_size)
                 checkpoints.check()
-                interval.add(values)
-                speed = len(pending) * optim.batch_size / (time.perf_counter() - since)
-                pending.clear()
+
+                # Log, before a checkpoint that is of this row.
                 if row_ends:
+                    speed = (done - looked) * optim.batch_size / (time.perf_counter() - since)
                     last = {"param_norm": float(param_norm), "lr": schedule(step), "images_per_second": speed}
-                    log.write(done, interval.take_mean() | last)
+                    log.write(done, mean_metrics(steps) | last)
+                    row.end(done)
+
+                # Save.
                 if ends or stop or (row_ends and due.at(done)):
                     clock.save()
-                    interval.save(done)
                     skipped.save(done)
-                    checkpoints.save(done, state)
+                    checkpoints.save(done, {**state._asdict(), BESIDE: row.to_save(values, done)})
                 if stop and not ends:
                     checkpoints.wait()
                     raise Stopped(stop, f"{run.name} is saved at step {done} of {last_step}")
                 stops.hold()
-                since = time.perf_counter()
+                looked, since = done, time.perf_counter()
         checkpoints.wait()
-        log.publish(run.results)
+
+    # Publish the log, and what made it.
+    log.publish(run.results)
     elapsed = clock.elapsed()
     record = provenance(
         images,

@@ -65,16 +65,16 @@ def test_a_signal_in_the_last_step_ends_the_command_when_the_training_is_publish
 ) -> None:
     """The evaluation that would come next does not begin."""
     run = RunDir(tmp_path / "results", tmp_path / "work", "smoke", "run")
-    take_mean = train.Interval.take_mean
+    end = train.Row.end
 
-    def signalled(interval: Any) -> Any:
+    def signalled(row: Any, done: int) -> None:
         if not (run.results / "provenance.json").exists():
             os.kill(os.getpid(), signal.SIGTERM)
-        return take_mean(interval)
+        end(row, done)
 
     images = data.load("smoke", "train", data_dir=tmp_path)
     with monkeypatch.context() as patched, pytest.raises(Stopped, match="run is trained to its end") as stop:
-        patched.setattr(train.Interval, "take_mean", signalled)
+        patched.setattr(train.Row, "end", signalled)
         train.pretrain(tiny_config("mae", total_steps=2), run, images, log_every=2)
     assert stop.value.number == signal.SIGTERM
     assert run.pretrained

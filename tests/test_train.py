@@ -27,6 +27,8 @@ from can.models import model_config
 from can.runs import RunDir, checkpoint_due
 from can.runs.config_file import config_of
 from can.runs.log import TrainLog
+from can.runs.row import Row
+from can.sharding import make_mesh
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL = model_config(
@@ -231,6 +233,43 @@ def test_rows_are_means_over_the_interval_after_an_interruption_too(tmp_path, mo
     train.pretrain(config, resumed, images, log_every=3, checkpoint_every=2)
     for ours, theirs in zip(rows_of(resumed), found, strict=True):
         assert {**ours, "images_per_second": 0} == {**theirs, "images_per_second": 0}
+
+
+def test_a_row_goes_on_after_a_stop_under_another_length_too() -> None:
+    """Rows end at multiples of 3 until the stop after step 5, and of 4 behind it."""
+    mesh = make_mesh()
+
+    def measured(row: Row, steps: range) -> np.ndarray:
+        for step in steps:
+            row.add(step, {"loss": jnp.float32(step)})
+        return jax.device_get(row.values)
+
+    row = Row(3, 0, {}, mesh)
+    measured(row, range(3))
+    row.end(3)
+    saved = row.to_save(measured(row, range(3, 5)), 5)
+    np.testing.assert_array_equal(saved["loss"], [3, 4])
+    for log_every, ends, expected in ((3, 6, [3, 4, 5]), (4, 8, [3, 4, 5, 6, 7])):
+        row = Row(log_every, 5, saved, mesh)
+        steps = row.steps(measured(row, range(5, ends)), ends)
+        assert [step["loss"] for step in steps] == expected
+        row.end(ends)
+        assert row.to_save(jax.device_get(row.values), ends) == {}
+
+
+@pytest.mark.usefixtures("one_training_step")
+def test_checkpoints_of_earlier_versions_hold_no_row_and_are_gone_on_from(run, tmp_path):
+    config = tiny_config("mae", total_steps=4)
+    images = data.load("smoke", "train", data_dir=tmp_path)
+    whole = train.pretrain(config, run, images, log_every=2, checkpoint_every=2)
+    with train.Checkpoints(run.checkpoints) as checkpoints:
+        half, step = checkpoints.restore_part(example=train.abstract_state(config)[1], step=2)
+        assert checkpoints.restore_beside() == {}
+    earlier = RunDir(tmp_path / "earlier", tmp_path / "earlier", "smoke", "run")
+    with train.Checkpoints(earlier.checkpoints) as checkpoints:
+        checkpoints.save(step, half)
+    found = train.pretrain(config, earlier, images, log_every=2)
+    jax.tree.map(np.testing.assert_array_equal, found, whole)
 
 
 def test_the_norms_are_those_of_gradients_and_updates():

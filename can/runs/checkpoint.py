@@ -35,6 +35,7 @@ from can.system.places import Place, access_error, failures, place, reached, rem
 from can.system.stopping import Stopped
 
 PyTree = Any
+BESIDE = "row"  # of what is saved, the part that belongs to the log: a state is the same with it and without it
 policies = ocp.training.preservation_policies
 
 
@@ -99,6 +100,15 @@ class Checkpoints:
         naming the first leaf that differs, if the latest sound one is of another model.
         """
         return self._restore((), example, None)
+
+    def restore_beside(self) -> dict[str, jax.Array]:
+        """What was saved as `BESIDE` with the state that `restore` read; nothing if there is nothing."""
+        folder = self.directory / str(self._last_step)
+        with reached(folder):
+            leaves = _named_leaves(ocp.metadata(folder).metadata)
+        parts = {name.partition("/")[2]: leaf for name, leaf in leaves.items() if _is_beside(name)}
+        example = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in parts.items()}
+        return _load(folder, {BESIDE: example}, whole=False)[BESIDE] if example else {}
 
     def restore_part(self, *path: str, example: PyTree, step: int | None = None) -> tuple[PyTree, int] | None:
         """As `restore`, but reads only the part of the state under `path`, such as `"params", "encoder"`.
@@ -293,7 +303,7 @@ def _check_same_leaves(folder: Place, example: PyTree, whole: bool) -> None:
     saved, asked = _forms_in(folder), _forms(example)
     if not saved:
         raise ValueError("its list of arrays cannot be read")
-    names = [*asked, *(saved if whole else ())]
+    names = [*asked, *(name for name in saved if whole and not _is_beside(name))]
     different = list(dict.fromkeys(name for name in names if saved.get(name) != asked.get(name)))
     if different:
         name, others = different[0], len(different) - 1
@@ -312,11 +322,18 @@ def _forms_in(folder: Place) -> dict[str, str]:
 def _forms(tree: PyTree) -> dict[str, str]:
     """Each leaf's name and what it is, such as `params/encoder/w: float32[192, 64]`."""
     return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (
-            f"{np.dtype(leaf.dtype)}{list(leaf.shape)}" if hasattr(leaf, "shape") else type(leaf).__name__
-        )
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+        name: f"{np.dtype(leaf.dtype)}{list(leaf.shape)}" if hasattr(leaf, "shape") else type(leaf).__name__
+        for name, leaf in _named_leaves(tree).items()
     }
+
+
+def _named_leaves(tree: PyTree) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _is_beside(name: str) -> bool:
+    return name.partition("/")[0] == BESIDE
 
 
 def _abstract(leaf: Any) -> Any:
