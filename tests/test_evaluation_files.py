@@ -15,10 +15,12 @@ from commands import Commands
 
 from can import train
 from can.errors import ConfigError, DataError
-from can.runs import EvalRecord, Evaluated, RunDir, pack_correct, unpack_correct
+from can.runs import EvalRecord, Evaluated, RunDir, correct_of, pack_correct, unpack_correct
+from can.runs.evaluation import check_records
 from can.system.files import read_json, write_json
 from experiments.harness import run_one
 from experiments.harness.evaluations import EVALS
+from experiments.harness.evaluations.records import records_of
 from experiments.harness.scales import SCALES
 from experiments.harness.setting import Run, Setting
 from experiments.harness.spec import Spec
@@ -90,6 +92,25 @@ def test_which_images_were_right_survives_the_file() -> None:
     correct = np.random.default_rng(0).random(1001) < 0.7
     np.testing.assert_array_equal(unpack_correct(pack_correct(correct), 1001), correct)
     assert len(pack_correct(correct)) < 1001 / 5
+
+
+def test_images_that_are_judged_several_times_are_read_as_how_often_they_were_right(tmp_path: Path) -> None:
+    correct = np.random.default_rng(0).random((3, 101)) < 0.7
+    found = {"n": 101, "5shot": float(correct.mean()), "5shot_sd": 0.1, "correct": {"5shot": correct}}
+    run = Setting(SCALES["smoke"], results_dir=tmp_path).run(UNTRAINED, 0)
+    path = tmp_path / "eval-few_shot.json"
+    Evaluated({}, {}, {}, records_of(found, run, prefix="birds/")).write(path)
+    shares, deviation = Evaluated.read(path).records
+    assert shares["metric"] == "birds/5shot" and shares["choices"] == 3
+    read = correct_of(shares)
+    assert read is not None
+    np.testing.assert_allclose(read, correct.mean(0))
+    assert correct_of(deviation) is None and correct_of(RECORD) is None  # as files have it that came before
+    once = EvalRecord(metric="top1", value=float(correct[0].mean()), n=101, seed=0, correct=pack_correct(correct[0]))
+    np.testing.assert_array_equal(correct_of(once), correct[0])
+    for damaged in (0, True, 2):
+        with pytest.raises(ValueError, match="choices must count|images"):
+            check_records([shares | {"choices": damaged}])
 
 
 # What flags change an evaluation, and the line that shows it.

@@ -77,7 +77,14 @@ def test_more_shots_help_and_features_are_kept(rule, tmp_path, monkeypatch):
     assert found["10shot"] > found["1shot"] + 0.1 > 0.3
     assert found["n"] == 899
     monkeypatch.setattr(Encoder, "features", None)  # the second time nothing is encoded
-    assert evaluate(encoder(), train, test, config, seed=0, cache_dir=tmp_path / "features") == found
+    again = evaluate(encoder(), train, test, config, seed=0, cache_dir=tmp_path / "features")
+    correct, same = found.pop("correct"), again.pop("correct")
+    assert again == found
+    for shots in ("1shot", "10shot"):
+        np.testing.assert_array_equal(correct[shots], same[shots])
+        assert correct[shots].shape == (2, 899)
+        by_choice = correct[shots].mean(1)
+        assert found[shots] == by_choice.mean() and found[f"{shots}_sd"] == by_choice.std(ddof=1)
 
 
 def patterned(size):

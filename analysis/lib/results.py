@@ -16,7 +16,7 @@ import pandas as pd
 
 from analysis.lib.markup import code, literal
 from can.errors import DataError, first_line
-from can.runs import EvalRecord, RunDir, unpack_correct
+from can.runs import EvalRecord, RunDir, correct_of
 from can.runs.name import differences
 from experiments.harness.evaluations import EVALS
 from experiments.harness.setting import Run, Setting
@@ -40,7 +40,7 @@ COLUMNS = [
     "metric",
     "value",  # as the file has it: a share in [0, 1] of what is an accuracy
     "n",  # test images
-    "correct",  # bool [n], which of them were right; None where the file does not say
+    "correct",  # float [n], how often each of them was right, in [0, 1]; None where the file does not say
 ]
 
 
@@ -203,7 +203,6 @@ def _records(source: str, run: Run, evaluation: str, records: Iterable[EvalRecor
         if record["seed"] != run.config.seed:
             path = run.folder.eval_path(evaluation)
             raise DataError(f"{path} is of seed {record['seed']}: delete it, evaluate again")
-        correct = record.get("correct")
         values = (
             source,
             run.spec,
@@ -219,7 +218,7 @@ def _records(source: str, run: Run, evaluation: str, records: Iterable[EvalRecor
             record["metric"],
             record["value"],
             record["n"],
-            None if correct is None else unpack_correct(correct, record["n"]),
+            correct_of(record),
         )
         yield dict(zip(COLUMNS, values, strict=True))
 

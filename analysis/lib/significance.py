@@ -1,10 +1,10 @@
 """The one rule by which tables, figures and scoreboards decide whether one row is above another.
 
 A table is a frame with one line a run: `row` (what its runs share, any hashable key), `seed`, `value` (accuracy in per
-cent), `n` (test images) and optionally `correct` (a bool array [n]: which test images the run got right, the same
-images in the same order for all runs of the table; None where it is not known). `n` is 0 where the value is no accuracy
-but any number, say a loss. A claim is a contrast of rows that should be positive: weights that sum to 0. That of a pair
-is 1 for the row that should be above and -1 for the other.
+cent), `n` (test images) and optionally `correct` (an array [n]: how often the run got each test image right, in [0, 1],
+the same images in the same order for all runs of the table; None where it is not known). `n` is 0 where the value is no
+accuracy but any number, say a loss. A claim is a contrast of rows that should be positive: weights that sum to 0. That
+of a pair is 1 for the row that should be above and -1 for the other.
 
 Two errors make a difference uncertain, and its 95 % interval holds both:
 
@@ -168,7 +168,7 @@ def decide(
     plan: Design,
     values: Float[np.ndarray, "*tables runs"],
     n: Int[np.ndarray, " runs"],
-    correct: Bool[np.ndarray, "*tables runs images"] | None = None,
+    correct: Float[np.ndarray, "*tables runs images"] | Bool[np.ndarray, "*tables runs images"] | None = None,
     known: Bool[np.ndarray, " runs"] | None = None,
 ) -> Decision:
     """The claims of one table, or of many of the same design at once.
@@ -314,10 +314,12 @@ def _correct(runs: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None]:
     """`correct` as an array [runs, images], and for which runs it is known; None without any."""
     if "correct" not in runs:
         return None, None
-    given = {place: np.asarray(one, bool) for place, one in enumerate(runs["correct"]) if isinstance(one, np.ndarray)}
+    given = {
+        place: np.asarray(one, np.float32) for place, one in enumerate(runs["correct"]) if isinstance(one, np.ndarray)
+    }
     if not given:
         return None, None
-    correct = np.zeros((len(runs), max(one.size for one in given.values())), bool)
+    correct = np.zeros((len(runs), max(one.size for one in given.values())), np.float32)
     for place, one in given.items():
         run = runs.iloc[place]
         if not one.size == run["n"] == correct.shape[1]:
@@ -325,7 +327,7 @@ def _correct(runs: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None]:
                 f"{run['row']}, seed {run['seed']}: `correct` has {one.size} images, n is {run['n']}, and the longest "
                 f"`correct` of the table has {correct.shape[1]}"
             )
-        if not np.isclose(100 * one.mean(), run["value"], atol=1e-6):
+        if not np.isclose(100 * one.mean(dtype=float), run["value"], atol=1e-6):
             raise DataError(
                 f"{run['row']}, seed {run['seed']}: the value is {run['value']}, but {100 * one.mean()} % of `correct`"
             )

@@ -15,12 +15,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from can import keys
 from can.config import FewShotConfig
@@ -47,7 +48,7 @@ def evaluate(
     *,
     seed: int,
     cache_dir: Path | None = None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Accuracy on every image of `test` from k images a class of `train`, for each k. Deterministic in `seed`.
 
     The choices of k images are nested (the 5 contain the 1), and a class with fewer than k images gives all it has.
@@ -56,16 +57,17 @@ def evaluate(
 
     Returns:
       `{k}shot`: mean accuracy, in [0, 1], over `config.choices` random choices of the images; `{k}shot_sd`: its
-      standard deviation (n - 1) over them, if there are several; `n`: the number of test images.
+      standard deviation (n - 1) over them, if there are several; `n`: the number of test images; `correct`: by the
+      names of these means, bool [choices, n], which of the test images each choice gets right.
 
     Raises:
       DataError: see `check_same_classes`.
     """
-    found = accuracies(encoder, train, test, config, seed=seed, l2s=(config.l2,), cache_dir=cache_dir)
-    return summary({shots: table[:, 0] for shots, table in found.items()}) | {"n": len(test)}
+    found = hits(encoder, train, test, config, seed=seed, l2s=(config.l2,), cache_dir=cache_dir)
+    return summary({shots: table[:, 0] for shots, table in found.items()})
 
 
-def accuracies(
+def hits(
     encoder: Encoder,
     train: ImageSet,
     test: ImageSet,
@@ -74,8 +76,8 @@ def accuracies(
     seed: int,
     l2s: Sequence[float],
     cache_dir: Path | None = None,
-) -> dict[int, Float[np.ndarray, "choices l2s"]]:
-    """For each number of shots, the accuracy of each choice of images and, by the rule `lsr`, each penalty.
+) -> dict[int, Bool[np.ndarray, "choices l2s n"]]:
+    """For each number of shots, which test images each choice and, by the rule `lsr`, each penalty gets right.
 
     See `evaluate`, which takes the means of these; `sgd` has one column, as it has no penalty.
     """
@@ -109,7 +111,7 @@ def accuracies(
             else:
                 order_seed = keys.int_seed(seed, "few-shot order", choice)
                 logits = sgd_logits(x, y, test_features, train.num_classes, config, seed=order_seed)[None]
-            rows.append((logits.argmax(-1) == test_labels).mean(-1))
+            rows.append(logits.argmax(-1) == test_labels)
         found[shots] = np.array(rows)
     return found
 
@@ -128,13 +130,15 @@ def bit_sizes(image_set: ImageSet) -> tuple[int, int]:
     return SMALL_SIZES if height * width < SMALL_AREA else LARGE_SIZES
 
 
-def summary(by_shots: Mapping[int, Float[np.ndarray, " choices"]]) -> dict[str, float]:
-    """`{k}shot`, the mean over the choices, and `{k}shot_sd` where there are several."""
-    found = {}
-    for shots, values in by_shots.items():
+def summary(by_shots: Mapping[int, Bool[np.ndarray, "choices n"]]) -> dict[str, Any]:
+    """What `evaluate` returns, of which images each choice gets right."""
+    found: dict[str, Any] = {"n": next(iter(by_shots.values())).shape[1], "correct": {}}
+    for shots, correct in by_shots.items():
+        values = correct.mean(-1)
         found[f"{shots}shot"] = float(values.mean())
         if len(values) > 1:
             found[f"{shots}shot_sd"] = float(values.std(ddof=1))
+        found["correct"][f"{shots}shot"] = correct
     return found
 
 

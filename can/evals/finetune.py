@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from can import keys
 from can.augment import eval_view
@@ -57,7 +57,7 @@ def evaluate(
     workers: int = 0,
     mesh: jax.sharding.Mesh | None = None,
     log: Log | None = None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Finetunes a copy of `model` and measures it on every image of `test` after each epoch.
 
     Args:
@@ -75,7 +75,8 @@ def evaluate(
     Returns:
       `top1` and, from 10 classes on, `top5` of the last epoch: shares of the test images, in [0, 1]; `top1_best`, of
       the best epoch, which is chosen on the test set (the paper does not say which one it reports; `top1` is free of
-      that choice); `loss`: the mean training loss of the last epoch, in nats; `n`: the number of test images.
+      that choice); `loss`: the mean training loss of the last epoch, in nats; `n`: the number of test images;
+      `correct`, bool [n]: which of them `top1` counts.
 
     Raises:
       ConfigError: the schedule cannot work, or `work_dir` holds a finetuning with other settings.
@@ -118,6 +119,7 @@ def evaluate(
             checkpoints.clear()
             restored = None
         state, start_step = restored or (state, 0)
+        correct: Bool[np.ndarray, " n"] | None = None  # of the last epoch's weights
         source = batches(
             train,
             batch_size=optim.batch_size,
@@ -142,32 +144,44 @@ def evaluate(
                     pending.clear()
                 if epoch_ends:
                     row = {"loss": float(np.mean(losses)), "lr": schedule(step)}
-                    row |= accuracy(graphdef, state.params, test, model.config.image_size, mesh)
+                    found = accuracy(graphdef, state.params, test, model.config.image_size, mesh)
+                    correct = found.pop("correct")
+                    row |= found
                     losses.clear()
                     curve.write(done, row)
                     checkpoints.save(done, state)
                     if log:
                         log(done, row)
-    return hosts.decided(read_curve, curve_path) | {"n": len(test)}
+    found = hosts.decided(read_curve, curve_path) | {"n": len(test)}
+    if correct is None:  # the training was finished: its weights are there, and the curve has shares alone
+        correct = accuracy(graphdef, state.params, test, model.config.image_size, mesh)["correct"]
+    # Another kind of processor than the curve's may see an image otherwise: the share is that of these images.
+    return found | {"top1": float(correct.mean()), "correct": correct}
 
 
 def accuracy(
     graphdef: nnx.GraphDef, params: nnx.State, test: ImageSet, image_size: int, mesh: jax.sharding.Mesh
-) -> dict[str, float]:
-    """`top1` and, from 10 classes on, `top5`: the share of all images whose label is among the first guesses."""
-    hits = np.zeros(2, np.int64)
-    for batch, _ in eval_batches_on(mesh, test, TEST_BATCH, image_size):
-        hits += on_all_hosts(_hits(graphdef, params, batch))
-    found = {"top1": float(hits[0] / len(test)), "top5": float(hits[1] / len(test))}
-    return found if (test.num_classes or 0) >= 10 else {"top1": found["top1"]}
+) -> dict[str, Any]:
+    """`top1` and, from 10 classes on, `top5`: the share of all images whose label is among the first guesses.
+
+    `correct`, bool [n], says which images' label is the first guess.
+    """
+    hits = np.concatenate(
+        [
+            on_all_hosts(_hits(graphdef, params, batch))[:count]
+            for batch, count in eval_batches_on(mesh, test, TEST_BATCH, image_size)
+        ]
+    )
+    top1 = {"top1": float(hits[:, 0].mean()), "correct": hits[:, 0]}
+    return top1 | {"top5": float(hits.any(axis=1).mean())} if (test.num_classes or 0) >= 10 else top1
 
 
 @partial(jax.jit, static_argnums=0)
-def _hits(graphdef: nnx.GraphDef, params: nnx.State, batch: dict[str, Array]) -> Array:
+def _hits(graphdef: nnx.GraphDef, params: nnx.State, batch: dict[str, Array]) -> Bool[Array, "batch guesses"]:
+    """Which of the first guesses, at most five, is each image's label."""
     logits = nnx.merge(graphdef, params).logits(eval_view(batch["image"]))
     _, ranked = jax.lax.top_k(logits, min(5, logits.shape[-1]))
-    found = ranked == batch["label"][:, None]
-    return jnp.stack([found[:, 0].sum(), found.any(axis=1).sum()])
+    return ranked == batch["label"][:, None]
 
 
 def _has_curve(path: Path, step: int, steps_per_epoch: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from can.errors import ConfigError, DataError
 from can.runs.name import differences
@@ -31,6 +31,7 @@ class EvalRecord(_Number, total=False):
     """One number of one evaluation."""
 
     correct: str  # which test images were right, in the set's order, by `pack_correct`
+    choices: int  # how often each image was judged, where `value` is the mean of that many accuracies
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,22 @@ class Evaluated:
             )
 
 
-def pack_correct(correct: Bool[np.ndarray, " n"]) -> str:
-    """Which test images were right, as text: a bit an image, in base64."""
+def pack_correct(correct: Bool[np.ndarray, "*choices n"]) -> str:
+    """Which test images were right, each time they were judged, as text: a bit an image and time, in base64."""
     return base64.b64encode(np.packbits(correct).tobytes()).decode()
 
 
 def unpack_correct(packed: str, n: int) -> Bool[np.ndarray, " n"]:
     """The inverse of `pack_correct` for `n` images."""
     return np.unpackbits(np.frombuffer(base64.b64decode(packed), np.uint8), count=n).astype(bool)
+
+
+def correct_of(record: EvalRecord) -> Float[np.ndarray, " n"] | None:
+    """How often each test image was right, in [0, 1]; None if the record does not say."""
+    if "correct" not in record:
+        return None
+    choices, n = record.get("choices", 1), record["n"]
+    return unpack_correct(record["correct"], choices * n).reshape(choices, n).mean(0)
 
 
 def check_records(records: Any) -> None:
@@ -122,8 +131,11 @@ def check_records(records: Any) -> None:
             raise ValueError(f"n must count test images, not {n!r}")
         if not isinstance(entry["seed"], int) or isinstance(entry["seed"], bool) or entry["seed"] < 0:
             raise ValueError(f"seed must be an integer from 0 on, not {entry['seed']!r}")
+        choices = entry.get("choices", 1)
+        if not isinstance(choices, int) or isinstance(choices, bool) or not 1 <= choices <= _MOST:
+            raise ValueError(f"choices must count how often each image was judged, not {choices!r}")
         if "correct" in entry:
-            check_correct(entry["correct"], value, n)
+            check_correct(entry["correct"], value, n * choices)
 
 
 def _limits(metric: str) -> tuple[float, float]:

@@ -111,7 +111,7 @@ class FewShotMeanRank(FewShot):
         cache, pairs = run.folder.work / "features", SETS[setting.scale.name]
         tests = [images[f"{pair.name} {pair.test}"] for pair in pairs]
         tables = [
-            shots.accuracies(
+            shots.hits(
                 encoder,
                 images[f"{pair.name} {pair.train}"],
                 test,
@@ -122,9 +122,12 @@ class FewShotMeanRank(FewShot):
             )
             for pair, test in zip(pairs, tests, strict=True)
         ]
-        best = {k: shots.best_l2_by_mean_rank(np.stack([table[k].mean(0) for table in tables])) for k in config.shots}
+        best = {
+            k: shots.best_l2_by_mean_rank(np.stack([table[k].mean(-1).mean(0) for table in tables]))
+            for k in config.shots
+        }
         records = []
-        for pair, test, table in zip(pairs, tests, tables, strict=True):
-            found = shots.summary({k: table[k][:, column] for k, column in best.items()}) | {"n": len(test)}
+        for pair, table in zip(pairs, tables, strict=True):
+            found = shots.summary({k: table[k][:, column] for k, column in best.items()})
             records += records_of(found, run, prefix=f"{pair.name}/")
         return records

@@ -10,11 +10,18 @@ from experiments.harness.setting import Run
 
 
 def records_of(found: Mapping[str, Any], run: Run, *, prefix: str = "") -> list[EvalRecord]:
-    """A record a metric out of what `can.evals` returned: the metrics, `n`, and `correct` of `top1` if it is there."""
+    """A record a metric out of what `can.evals` returned: the metrics, `n`, and `correct` if it is there.
+
+    `correct` is that of `top1`, or of several metrics by their names.
+    """
+    correct = found.get("correct", {})
+    by_metric = correct if isinstance(correct, Mapping) else {"top1": correct}
     records = []
     for metric in found.keys() - {"n", "correct"}:
         record = EvalRecord(metric=prefix + metric, value=found[metric], n=int(found["n"]), seed=run.config.seed)
-        if metric == "top1" and "correct" in found:
-            record["correct"] = pack_correct(found["correct"])
+        if metric in by_metric:
+            record["correct"] = pack_correct(by_metric[metric])
+            if by_metric[metric].ndim == 2:
+                record["choices"] = len(by_metric[metric])
         records.append(record)
     return sorted(records, key=lambda record: list(found).index(record["metric"].removeprefix(prefix)))
