@@ -18,8 +18,8 @@ from can.errors import ConfigError
 from can.runs import run_name
 from can.runs.config_file import config_of
 from experiments.harness import methods as presets
-from experiments.harness import plan
-from experiments.harness.declared import all_needs
+from experiments.harness import plan, rows
+from experiments.harness.declared import all_needs, declarations
 from experiments.harness.methods import METHODS, MethodPreset
 from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES, SCALES
 from experiments.harness.setting import Setting
@@ -231,13 +231,25 @@ def test_a_seed_that_is_given_twice_counts_once():
 def test_rows_are_selected_by_the_parts_of_their_names():
     specs = [Spec("can", "vit_b", "jft", 800), Spec("can", "vit_l", "jft", 800), Spec("can", "vit_l", "jft", 5000)]
     needs = [Need(spec) for spec in specs]
-    assert plan.matching(needs, []) == needs
-    assert plan.matching(needs, ["can/vit_l"]) == needs[1:]
-    assert plan.matching(needs, ["can/vit_l/800"]) == needs[1:2]
-    assert plan.matching(needs, ["can/vit_l/5000", "can/vit_b"]) == [needs[0], needs[2]]
+    assert rows.matching(needs, []) == needs
+    assert rows.matching(needs, ["can/vit_l"]) == needs[1:]
+    assert rows.matching(needs, ["can/vit_l/800"]) == needs[1:2]
+    assert rows.matching(needs, ["can/vit_l/5000", "can/vit_b"]) == [needs[0], needs[2]]
     for wrong in ("can/vit_m", "can/vit"):
         with pytest.raises(ConfigError, match=f"no row '{wrong}'; did you mean can/vit_"):
-            plan.matching(needs, [wrong])
+            rows.matching(needs, [wrong])
+
+
+def test_the_row_that_is_printed_is_one_row_of_every_table():
+    """`can/vit_l/800` was two runs of Figure 5, and `can/vit_b/100` every row of Table 1."""
+    for needs in declarations().values():
+        for need in needs:
+            assert {found.spec for found in rows.matching(needs, [rows.row_name(need.spec, needs)])} == {need.spec}
+    needs = [Need(Spec("can", "vit_l", data, 800)) for data in ("in1k", "jft")]
+    assert rows.matching(needs, ["can/vit_l/800/jft"]) == needs[1:]
+    assert rows.matching(needs, ["can/vit_l/800"]) == needs
+    close = [Need(CAN.but(mask_rate=rate)) for rate in (0.5, 0.50000001)]
+    assert rows.matching(close, [rows.row_name(close[1].spec, close)]) == close[1:]
 
 
 TOY = '''

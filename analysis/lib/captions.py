@@ -12,6 +12,7 @@ from can.config import ModelConfig
 from can.runs.provenance import without_folder
 from can.system.files import read_json
 from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
+from experiments.harness.rows import row_name
 from experiments.harness.setting import RESULTS, Run, Setting
 from experiments.harness.spec import Need, Spec
 
@@ -79,7 +80,8 @@ def missing(found: Results, needs: Sequence[Need], setting: Setting, command: st
         absent = [name for name in need.evals if (need.spec, name) not in there]
         if absent:
             part = f" ({', '.join(absent)})" if len(absent) < len(need.evals) else ""
-            lines.append(f"{need.spec}{part}: {command_line(setting, command, f'--rows={need.spec}')}")
+            row = row_name(need.spec, needs)
+            lines.append(f"{row}{part}: {command_line(setting, command, f'--rows={row}')}")
     return lines
 
 

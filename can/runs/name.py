@@ -46,7 +46,7 @@ def run_name(config: RunConfig, base: RunConfig, model_role: str, data_role: str
     ours, theirs = flatten(config.to_dict()), flatten(base.to_dict())
     changed = [field for field in ours if field not in _NAMED_ELSEWHERE and ours[field] != theirs[field]]
     overrides = [_part(field, ours[field]) for field in changed]
-    head = [config.method.name, _slug(model_role).replace("_", ""), _slug(data_role), f"e{_text(config.epochs)}"]
+    head = [config.method.name, _slug(model_role).replace("_", ""), _slug(data_role), f"e{number_text(config.epochs)}"]
     if len("-".join(head + overrides)) > _LONGEST_NAME:
         overrides = [f"{len(overrides)}overrides_{_digest('-'.join(overrides))}"]
     return "-".join([*head, *overrides, f"s{config.seed}"])
@@ -74,10 +74,10 @@ def _part(field: str, value: Any) -> str:
     short = SHORT_NAMES.get(field, field.rpartition(".")[2])
     if isinstance(value, bool):
         return short if value else f"no_{short}"
-    return f"{short}_{_slug(value)}" if isinstance(value, str) else short + _text(value)
+    return f"{short}_{_slug(value)}" if isinstance(value, str) else short + number_text(value)
 
 
-def _text(number: int | float) -> str:
+def number_text(number: int | float) -> str:
     """The shortest text that reads back as `number`."""
     short = f"{number:g}"
     return short if float(short) == number else repr(number)

@@ -47,7 +47,7 @@ def plan_table(tasks: Sequence[Task], at_once: int) -> str:
                 unknown[name] += 1
         total += seconds
         lines.append(
-            f"{task.run.spec!s:{rows}} {task.run.folder.name:{runs}} {images:12,} "
+            f"{task.row:{rows}} {task.run.folder.name:{runs}} {images:12,} "
             f"{flops / max(images, 1) / 1e9:13.3f} {flops / 1e15:9.3f} {seconds / 60:9.1f}  {state}"
         )
     lines.append(f"missing: about {_duration(total / at_once)}, {at_once} runs at a time")
@@ -59,7 +59,7 @@ def plan_table(tasks: Sequence[Task], at_once: int) -> str:
 
 
 def _names(tasks: Sequence[Task]) -> tuple[list[str], list[str]]:
-    return [str(task.run.spec) for task in tasks], [task.run.folder.name for task in tasks]
+    return [task.row for task in tasks], [task.run.folder.name for task in tasks]
 
 
 @functools.cache

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import NamedTuple
 
 from can.errors import ConfigError
 from experiments.harness import run_one
+from experiments.harness.rows import matching, row_name
 from experiments.harness.setting import Run, Setting
 from experiments.harness.spec import Need
 
@@ -20,6 +20,7 @@ class Task(NamedTuple):
     setting: Setting  # with those overrides alone that the run's method knows
     run: Run
     evals: tuple[str, ...]
+    row: str  # what --rows calls it
 
 
 def planned(needs: Sequence[Need], setting: Setting, seeds: Sequence[int], rows: Sequence[str] = ()) -> list[Task]:
@@ -34,7 +35,7 @@ def planned(needs: Sequence[Need], setting: Setting, seeds: Sequence[int], rows:
         for need, own in setting.for_table(needs):
             if need in chosen:
                 run = own.run(need.spec, seed)
-                task = tasks.setdefault(run.folder.name, Task("", own, run, ()))
+                task = tasks.setdefault(run.folder.name, Task("", own, run, (), row_name(need.spec, needs)))
                 tasks[run.folder.name] = task._replace(evals=tuple(dict.fromkeys((*task.evals, *need.evals))))
     runs = sorted(tasks.values(), key=lambda task: (task.run.config.seed, task.run.config.optim.total_steps))
     return [task._replace(place=f"[{place}/{len(runs)}]") for place, task in enumerate(runs, 1)]
@@ -43,22 +44,6 @@ def planned(needs: Sequence[Need], setting: Setting, seeds: Sequence[int], rows:
 def missing(tasks: Sequence[Task]) -> list[Task]:
     """What is not done. Raises ConfigError if a result is there that was made with other settings."""
     return [task for task in tasks if not run_one.is_done(task.setting, task.run, task.evals)]
-
-
-def matching(needs: Sequence[Need], rows: Sequence[str]) -> list[Need]:
-    """The needs whose names start with one of `rows`, part by part. Raises ConfigError if one matches none."""
-
-    def matches(need: Need, row: str) -> bool:
-        parts = row.split("/")
-        return str(need.spec).split("/")[: len(parts)] == parts
-
-    for row in rows:
-        if not any(matches(need, row) for need in needs):
-            names = [str(need.spec) for need in needs]
-            near = difflib.get_close_matches(row, names, n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"no row {row!r}{hint} (rows: {', '.join(names)})")
-    return [need for need in needs if not rows or any(matches(need, row) for row in rows)]
 
 
 def seeds(texts: Sequence[str]) -> list[int]:

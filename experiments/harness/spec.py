@@ -13,6 +13,7 @@ from can.errors import ConfigError, check_range
 from can.fields import Count, NotNegative, check_value
 from can.methods import check_batch_size, method_class, settings_class
 from can.models import model_config
+from can.runs.name import number_text
 from experiments.harness.methods import preset
 from experiments.harness.scales import Scale
 
@@ -37,10 +38,16 @@ class Spec:
 
     def __str__(self) -> str:
         """What `--rows` takes: `can/vit_l/5000`, or `can/vit_b/100/mask_rate=0.25`."""
-        changed = (
-            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in self.overrides
-        )
-        return "/".join([self.method, self.model, f"{self.epochs:g}", *changed])
+        return "/".join([self.method, self.model, number_text(self.epochs), *self._changed])
+
+    @property
+    def full(self) -> str:
+        """As its text, with the data, so that no two specs share it: `can/vit_l/5000/jft`."""
+        return "/".join([self.method, self.model, number_text(self.epochs), self.data, *self._changed])
+
+    @property
+    def _changed(self) -> list[str]:
+        return [f"{name}={number_text(value) if isinstance(value, float) else value}" for name, value in self.overrides]
 
     def but(self, **overrides: Any) -> Spec:
         """This spec with some fields of the configuration changed."""

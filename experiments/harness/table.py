@@ -97,7 +97,7 @@ def _complete_all(tasks: Sequence[Task], at_once: int) -> Iterator[None]:
 
 def _complete(task: Task, mark: str = "") -> None:
     run = task.run
-    print(f"{mark}{run.spec} seed {run.config.seed}: {run.folder.name}", file=sys.stderr, flush=True)
+    print(f"{mark}{task.row} seed {run.config.seed}: {run.folder.name}", file=sys.stderr, flush=True)
     run_one.complete(task.setting, run, task.evals)
 
 
