@@ -17,7 +17,7 @@ from analysis.lib.documents import Page, to_markdown
 from analysis.lib.results import Results, per_cent, read
 from analysis.lib.test_sets import BySet, Contest
 from experiments.figure5_few_shot import EVALS, NEEDS, RUNS, UNTRAINED
-from experiments.harness.evaluations.few_shot import SETS
+from experiments.harness.evaluations.few_shot import sets_of
 from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
@@ -64,7 +64,7 @@ def by_shots(found: Results, source: str, setting: Setting) -> Shots:
     return {
         (evaluation, shots): {
             pair.name: of_set
-            for pair in SETS[setting.scale.name]
+            for pair in sets_of(setting)
             if len(of_set := per_cent(found.of(source, evaluation, f"{pair.name}/{shots}shot")))
         }
         for evaluation in EVALS

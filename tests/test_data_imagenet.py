@@ -12,7 +12,7 @@ from PIL import Image
 
 from can.data import EncodedImages, batches, load
 from can.errors import DataError
-from can.recipes.make_imagenet import WNIDS, main, make_imagenet
+from can.recipes.make_imagenet import WNIDS, imagenet_labels, main, make_imagenet
 
 
 def photo(seed, kind="JPEG"):
@@ -61,6 +61,29 @@ def test_other_subfolders_get_labels_in_sorted_order_and_png_becomes_jpeg(tmp_pa
     assert sorted(label for _, label in train) == [0, 1]
     assert [label for _, label in validation] == [2]
     assert all(data.startswith(b"\xff\xd8") for data, _ in train)
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels"),
+    [
+        (("0", "1", "10", "11", "2"), [0, 1, 3, 4, 2]),  # by text, 2 was label 4 and 10 was 2
+        (("007", "12", "3"), [1, 2, 0]),
+        (("1", "10", "2", "a"), [0, 1, 2, 3]),
+        (("1", "²"), [0, 1]),
+        (("n02123045", "n01440764"), [281, 0]),
+    ],
+)
+def test_folders_that_are_numbers_are_labelled_in_their_order(folders, labels):
+    assert imagenet_labels(folders) == labels
+
+
+def test_which_folder_has_which_label_is_told(tmp_path):
+    write(tmp_path / "photos", {f"{label}/0.jpg": photo(label) for label in range(12)})
+    told = []
+    make_imagenet(tmp_path / "photos", tmp_path / "data", 3, told.append)
+    assert told == ["labels: " + ", ".join(f"{label} is {label}" for label in range(12))]
+    found = [*contents(tmp_path / "data", "train"), *contents(tmp_path / "data", "validation")]
+    assert {label: data for data, label in found} == {label: photo(label) for label in range(12)}
 
 
 def test_photos_in_no_subfolder_of_a_zip_get_labels_in_turn(tmp_path):

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Commands
+from PIL import Image
 
 from can import train
+from can.data import load
 from can.errors import ConfigError, DataError
 from can.runs import EvalRecord, Evaluated, RunDir, correct_of, pack_correct, unpack_correct
 from can.runs.evaluation import check_records
@@ -296,3 +298,23 @@ def test_another_protocol_other_images_or_weights_refuse_before_anything_is_made
         with pytest.raises(ConfigError, match=shown):
             ask(bench.setting, bench.run, ["other", "one"])
     assert bench.trained == bench.one.made == 1
+
+
+def test_few_shot_is_of_the_labelled_images_that_flags_name(setting: Setting, tmp_path: Path) -> None:
+    """`--labelled=folder:P` evaluated the scale's own sets, and said nothing; so did `--train_split`."""
+    usual = EVALS["few_shot"].protocol(setting, setting.run(UNTRAINED, 0))
+    assert usual["sets"] == ["smoke train test"]
+    halves = dataclasses.replace(setting, train_split="train[:128]")
+    assert [*EVALS["few_shot"].images(halves)] == ["smoke train[:128]", "smoke test"]
+    assert len(EVALS["few_shot"].images(halves)["smoke train[:128]"]) == 128
+    for name in ("train/a/0.png", "train/b/0.png", "test/a/0.png", "test/b/0.png"):
+        (tmp_path / "P" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), f"#0000{len(name)}{ord(name[-7])}").save(tmp_path / "P" / name)
+    scale = dataclasses.replace(setting.scale, data=setting.scale.data | {"in1k": f"folder:{tmp_path / 'P'}"})
+    recast = dataclasses.replace(setting, scale=scale)
+    for evaluation in ("few_shot", "few_shot_mean_rank", "few_shot_sgd"):
+        (train_name, train_images), (_, test_images) = EVALS[evaluation].images(recast).items()
+        assert train_name.startswith("folder:P (") and str(tmp_path) not in train_name
+        assert train_images.fingerprint == load(f"folder:{tmp_path / 'P'}", "train", data_dir=tmp_path).fingerprint
+        assert len(test_images) == 2
+        assert EVALS[evaluation].protocol(recast, recast.run(UNTRAINED, 0))["sets"] != usual["sets"]

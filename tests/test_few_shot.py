@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import logging
 from flax import nnx
 from sklearn.datasets import load_digits
 from sklearn.linear_model import Ridge
@@ -14,7 +17,15 @@ from can.config import FewShotConfig
 from can.data import ArrayImages
 from can.errors import ConfigError
 from can.evals.encoder import Encoder, extract_features
-from can.evals.few_shot import best_l2_by_mean_rank, bit_sizes, class_ranks, evaluate, ridge_logits, subset
+from can.evals.few_shot import (
+    best_l2_by_mean_rank,
+    bit_sizes,
+    class_ranks,
+    evaluate,
+    ridge_logits,
+    short_classes,
+    subset,
+)
 from can.models import ViT, model_config
 
 
@@ -49,6 +60,20 @@ def test_choices_take_k_of_each_class_and_all_of_a_smaller_one():
         assert sorted(ranks[labels == label]) == list(range((labels == label).sum()))
     assert np.bincount(labels[ranks < 4]).tolist() == [4, 2, 4]
     assert (ranks != class_ranks(labels, np.random.default_rng(1))).any()
+
+
+def test_classes_with_fewer_images_than_shots_are_counted_and_said(monkeypatch):
+    """The number was called 5shot, whatever it was of."""
+    labels = np.array([0] * 9 + [1] * 2 + [2] * 5)
+    assert short_classes(labels, 3, (1, 5, 9)) == [(5, 1, 2), (9, 2, 2)]
+    assert short_classes(labels, 4, (1,)) == [(1, 1, 0)]
+    told = []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: told.append(text % values))
+    images = patterned(8)
+    images = dataclasses.replace(images, labels=np.array([0] * 10 + [1] * 2, np.int32))
+    evaluate(encoder(), images, images, FewShotConfig(shots=(2, 3), choices=1), seed=0)
+    (line,) = told
+    assert "1 of 2 classes have fewer images than 3 shots (the smallest has 2)" in line
 
 
 def test_the_mean_rank_rule_on_a_hand_made_table():

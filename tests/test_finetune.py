@@ -20,6 +20,7 @@ from can.errors import ConfigError, UserError
 from can.evals.finetune import FinetunedViT, _has_curve, evaluate, load_finetuned
 from can.models import ViT, model_config
 from can.optim import learning_rate_schedule
+from can.runs.checkpoint import Checkpoints
 from can.views import patchify
 from experiments.harness import scales
 
@@ -245,9 +246,17 @@ def test_he_et_als_own_recipe_pools_before_a_new_norm_and_trains():
 
 
 def test_his_whole_recipe_is_one_training_step(tmp_path):
-    config = dataclasses.replace(FULL, **scales.scale_named("smoke").recipe("mae", "micro"), max_steps=1)
+    recipe = scales.scale_named("smoke").recipe("mae", "micro")
+    config = dataclasses.replace(FULL, **recipe, warmup_epochs=0, max_steps=1)
     found = evaluate(encoder(), stripes(96, 0), stripes(23, 1), config, seed=1, work_dir=tmp_path)
     assert np.isfinite(found["loss"]) and 0 <= found["top1"] <= 1
+    # Robustness left the trained norm out, and other images were right than those that finetuning counts.
+    loaded = load_finetuned(encoder(), 2, tmp_path)
+    assert loaded.norm_after_pool
+    assert np.abs(loaded.norm.bias[...]).max() > 0
+    without = nnx.split(FinetunedViT(encoder(), 2, rngs=nnx.Rngs(0)))[1]
+    with Checkpoints(tmp_path / "state") as checkpoints, pytest.raises(UserError, match="params/norm/.* missing here"):
+        checkpoints.restore_part("params", example=without)
 
 
 def test_the_cosine_may_end_above_zero():

@@ -24,6 +24,7 @@ from can.views import patchify, shuffle
 MODEL = model_config("nano", 28, width=16, heads=2, depth=2, mlp_dim=32, decoder_width=8, head_width=24)
 VIEWS = jax.random.normal(jax.random.key(7), (2, 5, 28, 28, 3))
 KEY = jax.random.key(3)
+UNTRAINED = {"random", "pixels"}
 
 
 def new(name, seed=0, **settings):
@@ -55,6 +56,16 @@ def test_can_without_contrast_and_noise_is_mae():
     for part in ("encoder", "decoder"):
         for a, b in zip(jax.tree.leaves(our_gradient[part]), jax.tree.leaves(their_gradient[part]), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(set(method_names()) - {"pyramid_at"} - UNTRAINED))
+def test_a_loss_uses_each_key_for_one_purpose(name):
+    """By JAX's own check, with all that is drawn switched on; PyramidAT drops the same in all its passes on purpose."""
+    settings = {"drop_path": 0.1, "dropout": 0.1, "mixup": 0.8} if name == "supervised" else {}
+    graphdef, state = nnx.split(new(name, **settings))
+    batch = {"views": VIEWS, "label": jnp.arange(5) % 4}
+    with jax.debug_key_reuse(True):
+        jax.jit(lambda state, key: nnx.merge(graphdef, state, copy=True).loss(batch, key)[0])(state, jax.random.key(3))
 
 
 def test_can_is_the_weighted_sum_of_its_three_losses():

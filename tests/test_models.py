@@ -247,6 +247,17 @@ def test_dropout_drops_entries_of_the_input_and_behind_gelu():
     np.testing.assert_allclose(shares, np.outer([1 - once, once], [1 - once, once]).ravel(), atol=0.03)
 
 
+@pytest.mark.parametrize("depth", [2, 6])  # written out and scanned
+def test_no_key_is_used_for_two_purposes(depth):
+    """Branches and entries were dropped by one key. JAX's own check finds every such pair."""
+    transformer = ViT(tiny(depth=depth), rngs=nnx.Rngs(0)).transformer
+    with jax.debug_key_reuse(True):
+        for rates in ({"drop_path": 0.5}, {"dropout": 0.25}, {"drop_path": 0.5, "dropout": 0.25}):
+            jax.jit(lambda x, key, rates=rates: transformer(x, key=key, **rates))(
+                jnp.ones((3, 5, 16)), jax.random.key(1)
+            )
+
+
 def test_dropout_is_a_function_of_its_key_and_needs_one():
     transformer, x = ViT(tiny(depth=2), rngs=nnx.Rngs(0)).transformer, jax.random.normal(jax.random.key(0), (3, 5, 16))
     first, again, other = (transformer(x, dropout=0.25, key=jax.random.key(seed)) for seed in (1, 1, 2))

@@ -20,7 +20,7 @@ from experiments.harness.evaluations.robustness import summarised
 from experiments.harness.evaluations.shifted_sets import BUILT, shift_rules, shifted_sets
 
 ALL = ("cifar10_1", "cifar10_c", "cifar10h")
-LABELS = np.array([3, 5, 0, 9])  # of four test images
+LABELS = np.array([3, 5, 0, 9], np.int32)  # of four test images
 # Of 50 people: one label, two that a quarter chose, one label and mistakes, and none that a quarter chose.
 COUNTS = np.array([[50 * (label == 3) for label in range(10)], [0, 0, 0, 13, 0, 37, 0, 0, 0, 0]])
 COUNTS = np.concatenate([COUNTS, [[40, 0, 10, 0, 0, 0, 0, 0, 0, 0], [10, 10, 10, 10, 10, 0, 0, 0, 0, 0]]])
@@ -32,8 +32,10 @@ def pictures(labels):
 
 
 @pytest.fixture
-def data_dir(tmp_path):
+def data_dir(tmp_path, monkeypatch):
     """The files as their authors give them, of four test images and five of CIFAR-10.1."""
+    monkeypatch.setattr(cifar10_real_shifts, "CIFAR10_1_IMAGES", 5)
+    monkeypatch.setattr(cifar10_real_shifts, "MIN_AGREEMENT", 0.75)  # nobody can say what the fourth image shows
     shown = np.tile(LABELS, 5)
     (tmp_path / "CIFAR-10-C").mkdir()
     for number, kind in enumerate([*CORRUPTIONS, "spatter"]):
@@ -49,7 +51,7 @@ def data_dir(tmp_path):
 @pytest.fixture
 def small_cifar10(monkeypatch):
     """Four test images in the place of CIFAR-10 and of its shifts that are built."""
-    test = ArrayImages("cifar10", "test", 10, CLASS_NAMES, "four", pictures([3, 3, 2, 9]), LABELS.astype(np.int32))
+    test = ArrayImages("cifar10", "test", 10, CLASS_NAMES, "four", pictures([3, 3, 2, 9]), LABELS)
     monkeypatch.setattr(evaluated, "load", lambda name, split, *, data_dir: test)
 
 
@@ -78,11 +80,11 @@ def test_sets_that_are_not_asked_for_need_no_files(tmp_path, small_cifar10):
 
 
 def test_the_archive_of_cifar10_c_is_read_without_being_unpacked(data_dir):
-    unpacked = load_cifar10_c(data_dir, CORRUPTIONS)
+    unpacked = load_cifar10_c(data_dir, CORRUPTIONS, LABELS)
     with tarfile.open(data_dir / "CIFAR-10-C.tar", "w") as archive:
         archive.add(data_dir / "CIFAR-10-C", "CIFAR-10-C")
     shutil.rmtree(data_dir / "CIFAR-10-C")
-    packed = load_cifar10_c(data_dir, CORRUPTIONS)
+    packed = load_cifar10_c(data_dir, CORRUPTIONS, LABELS)
     for kind, images in packed.items():
         assert isinstance(images.images, np.memmap)
         np.testing.assert_array_equal(images.images, unpacked[kind].images)
@@ -91,12 +93,12 @@ def test_the_archive_of_cifar10_c_is_read_without_being_unpacked(data_dir):
 
 
 def test_shares_and_counts_of_cifar10h_are_one(data_dir):
-    labels = read_cifar10h(data_dir, 4)
+    labels = read_cifar10h(data_dir, LABELS)
     assert labels == [(3,), (3, 5), (0,), ()]
     (data_dir / "cifar10").mkdir()
     (data_dir / "cifar10h-counts.npy").unlink()
     np.save(data_dir / "cifar10" / "cifar10h-probs.npy", COUNTS / 50)
-    assert read_cifar10h(data_dir, 4) == labels
+    assert read_cifar10h(data_dir, LABELS) == labels
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,45 @@ def test_a_file_of_another_form_is_an_error(data_dir):
     with pytest.raises(DataError, match="a label of 0 to 9 for each of 2 images"):
         load_cifar10_1(data_dir)
     with pytest.raises(DataError, match="people for 10,000 images"):
-        read_cifar10h(data_dir, 10_000)
+        read_cifar10h(data_dir, np.zeros(10_000, np.int32))
+
+
+def save(path, array, version):
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, array, version=version)
+
+
+@pytest.mark.parametrize("version", [(2, 0), (3, 0)])
+def test_newer_forms_of_npy_are_read(data_dir, version):
+    before = read_cifar10h(data_dir, LABELS), load_cifar10_1(data_dir).fingerprint
+    save(data_dir / "cifar10h-counts.npy", COUNTS, version)
+    save(data_dir / "cifar10.1_v6_data.npy", pictures([1, 2, 3, 4, 5]), version)
+    assert (read_cifar10h(data_dir, LABELS), load_cifar10_1(data_dir).fingerprint) == before
+
+
+@pytest.mark.parametrize("name", ["cifar10h-counts", "cifar10.1_v6_data", "cifar10.1_v6_labels"])
+def test_pickled_objects_are_refused(data_dir, name):
+    """Their addresses were followed: a segmentation fault."""
+    path = data_dir / f"{name}.npy"
+    np.save(path, np.load(path).astype(object), allow_pickle=True)
+    path.write_bytes(path.read_bytes() + bytes(1 << 16))  # enough for an address each
+    with pytest.raises(DataError, match=f"{name}.npy does not hold numbers, but pickled Python objects: get it again"):
+        read_cifar10h(data_dir, LABELS) if "10h" in name else load_cifar10_1(data_dir)
+
+
+def test_files_of_other_images_or_in_another_order_are_refused(data_dir, monkeypatch):
+    np.save(data_dir / "cifar10h-counts.npy", COUNTS[::-1])
+    with pytest.raises(DataError, match="in the order of the test images .* is the label of 0.0% of them"):
+        read_cifar10h(data_dir, LABELS)
+    np.save(data_dir / "cifar10h-counts.npy", -COUNTS)
+    with pytest.raises(DataError, match="from 0 on"):
+        read_cifar10h(data_dir, LABELS)
+    np.save(data_dir / "CIFAR-10-C" / "labels.npy", np.repeat(LABELS, 5))
+    with pytest.raises(DataError, match="the labels of the 4 test images, 5 times"):
+        load_cifar10_c(data_dir, CORRUPTIONS, LABELS)
+    monkeypatch.setattr(cifar10_real_shifts, "CIFAR10_1_IMAGES", 2000)
+    with pytest.raises(DataError, match="the 2,000 images of v6, but 5"):
+        load_cifar10_1(data_dir)
 
 
 def test_a_changed_file_is_another_set(data_dir):

@@ -11,8 +11,8 @@ from analysis.lib.results import PUBLISHED, YOURS, Results, differing
 from can.config import ModelConfig
 from can.runs.provenance import without_folder
 from can.system.files import read_json
-from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
 from experiments.harness.rows import row_name
+from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
 from experiments.harness.setting import RESULTS, Run, Setting
 from experiments.harness.spec import Need, Spec
 

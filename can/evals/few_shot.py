@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import logging
 from jaxtyping import Array, Bool, Float, Int
 
 from can import keys
@@ -91,6 +92,11 @@ def hits(
             f"few-shot shots {max(config.shots)} are more than the {most} images of the largest class of {train.name} "
             f"{train.split}: pass fewer"
         )
+    for shots, lacking, least in short_classes(all_labels, train.num_classes, config.shots):
+        logging.warning(
+            "few-shot, %s %s: %d of %d classes have fewer images than %d shots (the smallest has %d) and give all",
+            *(train.name, train.split, lacking, train.num_classes, shots, least),
+        )
     generators = [np.random.default_rng(keys.int_seed(seed, "few-shot choice", i)) for i in range(config.choices)]
     ranks = [class_ranks(all_labels, rng) for rng in generators]
     used = np.flatnonzero(np.min(ranks, axis=0) < max(config.shots))
@@ -114,6 +120,12 @@ def hits(
             rows.append(logits.argmax(-1) == test_labels)
         found[shots] = np.array(rows)
     return found
+
+
+def short_classes(labels: Int[np.ndarray, " n"], num_classes: int, shots: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Each number of shots that some classes have too few images for, how many classes, and images of the smallest."""
+    counts = np.bincount(labels, minlength=num_classes)
+    return [(k, int((counts < k).sum()), int(counts.min())) for k in shots if (counts < k).any()]
 
 
 def bit_sizes(image_set: ImageSet) -> tuple[int, int]:

@@ -248,14 +248,19 @@ def load_finetuned(model: ViT, num_classes: int, work_dir: Path) -> FinetunedViT
 
     Raises UserError if there is none, if it is not trained to its end, or if its last checkpoint is damaged.
     """
-    abstract = nnx.eval_shape(lambda: FinetunedViT(nnx.clone(model), num_classes, rngs=nnx.Rngs(0)))
-    graphdef, params = nnx.split(abstract)
     settings = work_dir / "finetune.json"
     with Checkpoints(work_dir / "state") as checkpoints:
         step = checkpoints.latest_step
         if step is None or not settings.exists():
             raise UserError(f"there is no finetuned model in {work_dir}: run --eval=finetune on this machine first")
-        last_step = read_json(settings).get("last_step", step)
+        made = dataclasses.asdict(FinetuneConfig()) | read_json(settings)  # a later field counts as its default
+        last_step = made.get("last_step", step)
+        abstract = nnx.eval_shape(
+            lambda: FinetunedViT(
+                nnx.clone(model), num_classes, norm_after_pool=made["norm_after_pool"], rngs=nnx.Rngs(0)
+            )
+        )
+        graphdef, params = nnx.split(abstract)
         restored = checkpoints.restore_part("params", example=params, step=last_step)
     if restored is None:
         raise UserError(

@@ -156,10 +156,13 @@ class Transformer(nnx.Module):
         batch, shape = x.shape[0], x.shape
         graphdef, stacked = nnx.split(self.blocks)
         keep = block_keys = None
+        path_key = entries_key = key
+        if drop_path > 0 and dropout > 0:
+            path_key, entries_key = jax.random.split(_needed(key, "dropout"))
         if drop_path > 0:
-            keep = _stochastic_depth(key, drop_path, self.depth, batch)
+            keep = _stochastic_depth(path_key, drop_path, self.depth, batch)
         if dropout > 0:
-            input_key, blocks_key = jax.random.split(_needed(key, "dropout"))
+            input_key, blocks_key = jax.random.split(_needed(entries_key, "dropout"))
             x = drop_entries(x, dropout, input_key)
             block_keys = jax.random.split(blocks_key, self.depth)
 

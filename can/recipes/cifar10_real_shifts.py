@@ -14,18 +14,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from can.data.image_set import ArrayImages
-from can.errors import DataError
+from can.data.image_set import ArrayImages, Labels
+from can.errors import DataError, first_line
 from can.recipes.cifar10 import NAME
 from can.recipes.cifar10_formats import CLASS_NAMES, SIDE
 
 CIFAR10_C = "CIFAR-10-C"
+SEVERITIES = 5
 HOMES = {
     "cifar10_1": "github.com/modestyachts/CIFAR-10.1",
     "cifar10_c": "zenodo.org/record/2535967",
     "cifar10h": "github.com/jcpeterson/cifar-10h",
 }
 MIN_SHARE = 0.25  # of an image's annotators, for a label of CIFAR-10H to count
+CIFAR10_1_IMAGES = 2000  # of v6; v4 has 2,021
+# Of the test images, whose label is what most people chose: 99 % in the published file, a tenth in any other order.
+MIN_AGREEMENT = 0.98
 
 
 class _Place(NamedTuple):
@@ -39,19 +43,23 @@ class _Place(NamedTuple):
 def load_cifar10_1(data_dir: Path) -> ArrayImages:
     """CIFAR-10.1 v6 (Recht et al., 2018): 2,000 new photographs, collected as CIFAR-10's were.
 
-    Raises DataError if a file is missing or of another form.
+    Raises DataError if a file is missing or of another form, or has another number of images.
     """
     images, labels = (_file("cifar10_1", data_dir, [f"cifar10.1_v6_{what}.npy"]) for what in ("data", "labels"))
-    return _image_set("cifar10_1", "test", images, labels)
+    found = _image_set("cifar10_1", "test", images, labels)
+    if len(found) != CIFAR10_1_IMAGES:
+        raise _other_form(images, f"the {CIFAR10_1_IMAGES:,} images of v6, but {len(found):,}")
+    return found
 
 
-def load_cifar10_c(data_dir: Path, kinds: Iterable[str]) -> dict[str, ArrayImages]:
+def load_cifar10_c(data_dir: Path, kinds: Iterable[str], test_labels: Labels) -> dict[str, ArrayImages]:
     """CIFAR-10-C (Hendrycks & Dietterich, 2019): the test images under each of the `kinds` of damage, by kind.
 
     Each has 50,000 images: severity 1 of all test images, then severity 2, and so on to 5. They are read from the
-    folder CIFAR-10-C or, where there is none, from CIFAR-10-C.tar, which need not be unpacked.
+    folder CIFAR-10-C or, where there is none, from CIFAR-10-C.tar, which need not be unpacked. `test_labels` are those
+    of the test images.
 
-    Raises DataError if a file is missing or of another form.
+    Raises DataError if a file is missing or of another form, or if the labels are not the test images', five times.
     """
     archives = [archive for folder in _folders(data_dir) if (archive := folder / f"{CIFAR10_C}.tar").is_file()]
     if archives and not any((folder / CIFAR10_C).is_dir() for folder in _folders(data_dir)):
@@ -64,21 +72,35 @@ def load_cifar10_c(data_dir: Path, kinds: Iterable[str]) -> dict[str, ArrayImage
         return members.get(file) or _file("cifar10_c", data_dir, [f"{CIFAR10_C}/{file}"])
 
     labels = place("labels")
+    if not np.array_equal(_mapped(labels), np.tile(test_labels, SEVERITIES)):
+        raise _other_form(labels, f"the labels of the {len(test_labels):,} test images, {SEVERITIES} times")
     return {kind: _image_set("cifar10_c", kind, place(kind), labels) for kind in kinds}
 
 
-def read_cifar10h(data_dir: Path, images: int) -> list[tuple[int, ...]]:
-    """For each of the `images` test images, the labels that a quarter of its annotators or more chose: 0 to 4.
+def read_cifar10h(data_dir: Path, test_labels: Labels) -> list[tuple[int, ...]]:
+    """For each test image, the labels that a quarter of its annotators or more chose: 0 to 4.
 
-    CIFAR-10H (Peterson et al., 2019) has about 50 annotators an image, as counts or as shares.
+    CIFAR-10H (Peterson et al., 2019) has about 50 annotators an image, as counts or as shares, in the order of the test
+    images, whose `test_labels` tell another order.
 
-    Raises DataError if its file is missing or of another form.
+    Raises DataError if its file is missing, of another form, or in another order.
     """
+    images = len(test_labels)
     place = _file("cifar10h", data_dir, ["cifar10h-probs.npy", "cifar10h-counts.npy"])
-    chosen = np.asarray(_mapped(place), np.float64)
-    if chosen.shape != (images, len(CLASS_NAMES)) or not (chosen.sum(1) > 0).all():
+    mapped = _mapped(place)
+    if mapped.shape != (images, len(CLASS_NAMES)) or mapped.dtype.kind not in "iuf":
         raise _other_form(place, f"the choices of people for {images:,} images and {len(CLASS_NAMES)} classes")
+    chosen = np.asarray(mapped, np.float64)
+    if not ((chosen >= 0).all() and np.isfinite(chosen).all() and (chosen.sum(1) > 0).all()):
+        raise _other_form(place, f"the choices of people for {images:,} images, whole numbers or shares from 0 on")
     shares = chosen / chosen.sum(1, keepdims=True)
+    agreement = float(np.mean(shares.argmax(1) == test_labels))
+    if agreement < MIN_AGREEMENT:
+        raise _other_form(
+            place,
+            f"CIFAR-10H in the order of the test images (what most people chose is the label of {agreement:.1%} of "
+            f"them, not of {MIN_AGREEMENT:.0%} or more)",
+        )
     return [tuple(np.flatnonzero(share >= MIN_SHARE).tolist()) for share in shares]
 
 
@@ -113,18 +135,26 @@ def _mapped(place: _Place) -> np.ndarray:
     try:
         with place.path.open("rb") as file:
             file.seek(place.offset)
-            np.lib.format.read_magic(file)
-            shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
+            version = np.lib.format.read_magic(file)
+            # 3.0 is 2.0 with names of fields that are not Latin; what is read here has none.
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, columns_first, dtype = read(file)
+            if dtype.hasobject:  # addresses in the memory of the process that wrote them: to read one ends this one
+                raise _other_form(place, "numbers, but pickled Python objects")
             return np.memmap(file, dtype, "r", file.tell(), shape, "F" if columns_first else "C")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{place.name} is damaged ({error}): get it again") from error
+    except (OSError, ValueError, OverflowError, TypeError) as error:
+        raise DataError(f"{place.name} is damaged ({first_line(error)}): get it again") from error
 
 
 def _image_set(name: str, split: str, images_at: _Place, labels_at: _Place) -> ArrayImages:
     images, labels = _mapped(images_at), _mapped(labels_at)
     if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE, 3):
         raise _other_form(images_at, f"colour images of {SIDE}x{SIDE} pixels, a byte a value")
-    if labels.shape != images.shape[:1] or not np.isin(labels, range(len(CLASS_NAMES))).all():
+    if (
+        labels.shape != images.shape[:1]
+        or labels.dtype.kind not in "iu"
+        or not np.isin(labels, range(len(CLASS_NAMES))).all()
+    ):
         raise _other_form(labels_at, f"a label of 0 to {len(CLASS_NAMES) - 1} for each of {len(images):,} images")
     return ArrayImages(
         name=name,

@@ -3,7 +3,8 @@
     python -m can.recipes.make_imagenet --folder=PHOTOS --data_dir=~/.cache/can
 
 PHOTOS is a folder or a .zip file. If all its class subfolders are ImageNet's (n01440764, ...), they keep ImageNet's
-labels; other subfolders, sorted, become labels 0, 1, ...; photos in no subfolder get the labels 0 to 999 in turn.
+labels; other subfolders, sorted (by value where all are numbers), become labels 0, 1, ..., which is printed; photos in
+no subfolder get the labels 0 to 999 in turn.
 Every n-th photo of the sorted list goes to the split `validation`, the others to `train`.
 """
 
@@ -12,11 +13,12 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import tensorflow_datasets as tfds
+from absl import logging
 
 from can.data.decode import decode_rgb
 from can.data.files import whole_set
@@ -32,13 +34,16 @@ WNIDS: tuple[str, ...] = tuple(tfds.core.tfds_path("datasets/imagenet2012/labels
 _JPEG_QUALITY = 95  # of photos that come in another format
 
 
-def make_imagenet(folder: Path, data_dir: Path, validation_every: int = 5) -> Path:
+def make_imagenet(
+    folder: Path, data_dir: Path, validation_every: int = 5, tell: Callable[[str], None] = logging.info
+) -> Path:
     """Writes the photos of `folder` as `data_dir/imagenet2012/5.1.0`; returns that folder.
 
     Args:
       folder: a folder or .zip file of photos, see above for the labels.
       data_dir: where `load("imagenet2012", ...)` will look.
       validation_every: one photo in so many goes to `validation`, of every class in proportion.
+      tell: is given a line that says which folder has which label, unless they are ImageNet's own.
 
     Raises:
       DataError: a set is there already, the photos are missing or damaged, or there are over 1000 classes.
@@ -51,7 +56,10 @@ def make_imagenet(folder: Path, data_dir: Path, validation_every: int = 5) -> Pa
     photos = whole_set(open_folder(NAME, folder), str(folder))
     if validation_every < 2 or len(photos) < validation_every:
         raise DataError(f"validation_every {validation_every} must lie in 2..{len(photos)}, the number of photos")
-    labels = _imagenet_labels(photos.class_names)
+    labels = imagenet_labels(photos.class_names)
+    if not set(photos.class_names) <= set(WNIDS):
+        pairs = sorted(zip(labels, photos.class_names, strict=True))
+        tell("labels: " + ", ".join(f"{label} is {folder}" for label, folder in pairs))
     by_class = sorted(range(len(photos)), key=lambda index: photos.label(index) or 0)
     held_out = set(by_class[validation_every - 1 :: validation_every])
     parts = {"train": sorted({*range(len(photos))} - held_out), "validation": sorted(held_out)}
@@ -70,13 +78,16 @@ def make_imagenet(folder: Path, data_dir: Path, validation_every: int = 5) -> Pa
     return prepare_once(target, build)
 
 
-def _imagenet_labels(classes: Sequence[str]) -> list[int]:
-    """The ImageNet label of each class folder."""
+def imagenet_labels(classes: Sequence[str]) -> list[int]:
+    """The label of each class folder: ImageNet's own of its names, else the place in order, of numbers by value."""
     if len(classes) > len(WNIDS):
         raise DataError(f"there are {len(classes)} class folders, {NAME} has {len(WNIDS)}: remove some")
     index_of = {wnid: index for index, wnid in enumerate(WNIDS)}
-    known = all(name in index_of for name in classes)
-    return [index_of[name] if known else index for index, name in enumerate(classes)]
+    if all(name in index_of for name in classes):
+        return [index_of[name] for name in classes]
+    numbers = all(name.isascii() and name.isdecimal() for name in classes)
+    order = sorted(classes, key=lambda name: (int(name), name) if numbers else (0, name))
+    return [order.index(name) for name in classes]
 
 
 def _examples(photos: EncodedImages, labels: Sequence[int], part: Sequence[int]) -> Examples:
@@ -99,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--validation_every", type=int, default=5, help="one photo in so many goes to validation")
     flags = parser.parse_args(arguments)
     try:
-        target = make_imagenet(flags.folder.expanduser(), flags.data_dir.expanduser(), flags.validation_every)
+        target = make_imagenet(flags.folder.expanduser(), flags.data_dir.expanduser(), flags.validation_every, print)
     except UserError as error:
         sys.exit(f"error: {error}")
     print(f"wrote {target}: use it with --labelled={NAME} --data_dir={flags.data_dir}")

@@ -108,7 +108,7 @@ class Checkpoints:
             leaves = _named_leaves(ocp.metadata(folder).metadata)
         parts = {name.partition("/")[2]: leaf for name, leaf in leaves.items() if _is_beside(name)}
         example = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in parts.items()}
-        return _load(folder, {BESIDE: example}, whole=False)[BESIDE] if example else {}
+        return _load(folder, {BESIDE: example}, f"{BESIDE}/")[BESIDE] if example else {}
 
     def restore_part(self, *path: str, example: PyTree, step: int | None = None) -> tuple[PyTree, int] | None:
         """As `restore`, but reads only the part of the state under `path`, such as `"params", "encoder"`.
@@ -232,7 +232,7 @@ class Checkpoints:
             folder = self.directory / str(step)
             try:
                 if damage is None:
-                    state = _load(folder, example, whole=not path)
+                    state = _load(folder, example, "".join(f"{key}/" for key in path))
                     break
             # Each process reads the same files, and so finds the same.
             except failures(folder) + (KeyError, TypeError, AttributeError) as error:
@@ -281,8 +281,8 @@ def _check_path(directory: Place) -> None:
         raise UserError(f"checkpoints cannot be kept in {directory}, whose path has {found!r}: pass another --workdir")
 
 
-def _load(folder: Place, example: PyTree, whole: bool) -> PyTree:
-    _check_same_leaves(folder, example, whole)
+def _load(folder: Place, example: PyTree, part: str) -> PyTree:
+    _check_same_leaves(folder, example, part)
     context = ocp.Context()
     context.pytree.loading.partial_load = True  # `example` alone says what is read, and its structure
     with context:
@@ -299,11 +299,15 @@ def _all_damaged(directory: Place, damaged: dict[int, str]) -> UserError:
     return UserError(f"every checkpoint in {directory} is damaged ({details}): delete that folder and start again")
 
 
-def _check_same_leaves(folder: Place, example: PyTree, whole: bool) -> None:
+def _check_same_leaves(folder: Place, example: PyTree, part: str) -> None:
+    """Raises UserError unless what is asked for is all that the checkpoint has whose names begin with `part`.
+
+    What was trained and is not asked for would be left out of the network without a word.
+    """
     saved, asked = _forms_in(folder), _forms(example)
     if not saved:
         raise ValueError("its list of arrays cannot be read")
-    names = [*asked, *(name for name in saved if whole and not _is_beside(name))]
+    names = [*asked, *(name for name in saved if name.startswith(part) and (part or not _is_beside(name)))]
     different = list(dict.fromkeys(name for name in names if saved.get(name) != asked.get(name)))
     if different:
         name, others = different[0], len(different) - 1

@@ -15,16 +15,29 @@ from can.data import ImageSet
 from can.evals import few_shot as shots
 from can.evals.encoder import Encoder
 from can.runs import EvalRecord
+from experiments.harness.evaluations import labelled
 from experiments.harness.evaluations.records import records_of
+from experiments.harness.scales import SCALES
 from experiments.harness.setting import Run, Setting
 
 
 class Pair(NamedTuple):
-    """What is learnt from, and what is tested on."""
+    """What is learnt from, and what is tested on.
+
+    Attributes:
+      name: of the set, in metrics and tables.
+      train, test: its splits.
+      source: the set as `can.data.load` takes it, where that has this machine's folders; empty: its name.
+    """
 
     name: str
     train: str
     test: str
+    source: str = ""
+
+    def load(self, split: str, setting: Setting) -> ImageSet:
+        """One of the two splits."""
+        return data.load(self.source or self.name, split, data_dir=setting.data_dir)
 
 
 # The paper's nine sets in TFDS, and nine that packages alone give.
@@ -56,6 +69,16 @@ SETS = {
 }
 
 
+def sets_of(setting: Setting) -> tuple[Pair, ...]:
+    """The scale's sets; where flags say which labelled images are learnt from or tested on, those alone."""
+    usual = SCALES[setting.scale.name]
+    told = (setting.labelled, setting.train_split, setting.scale.test_split)
+    if told == (usual.data["in1k"], "train", usual.test_split):
+        return SETS[setting.scale.name]
+    name, train, test = labelled.name_of(setting.labelled), setting.train_split, setting.scale.test_split
+    return (Pair(name, train, test, setting.labelled),)
+
+
 class FewShot:
     """See `can.evals.few_shot`; an interrupted one finds the features that it has extracted."""
 
@@ -64,14 +87,14 @@ class FewShot:
 
     def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
         """The scale's by this rule, and the sets."""
-        sets = [" ".join(pair) for pair in SETS[setting.scale.name]]
+        sets = [f"{pair.name} {pair.train} {pair.test}" for pair in sets_of(setting)]
         return {"name": "few_shot", "sets": sets} | dataclasses.asdict(self._config(setting))
 
     def images(self, setting: Setting) -> dict[str, ImageSet]:
         """Every split of every set."""
         return {
-            f"{pair.name} {split}": data.load(pair.name, split, data_dir=setting.data_dir)
-            for pair in SETS[setting.scale.name]
+            f"{pair.name} {split}": pair.load(split, setting)
+            for pair in sets_of(setting)
             for split in (pair.train, pair.test)
         }
 
@@ -79,7 +102,7 @@ class FewShot:
         """Metrics `<set>/<k>shot` and `<set>/<k>shot_sd`."""
         encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder))
         records = []
-        for pair in SETS[setting.scale.name]:
+        for pair in sets_of(setting):
             logging.info("few-shot: %s", pair.name)
             splits = images[f"{pair.name} {pair.train}"], images[f"{pair.name} {pair.test}"]
             cache = run.folder.work / "features"
@@ -108,7 +131,7 @@ class FewShotMeanRank(FewShot):
         """As the base's."""
         config, seed = self._config(setting), run.config.seed
         encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder))
-        cache, pairs = run.folder.work / "features", SETS[setting.scale.name]
+        cache, pairs = run.folder.work / "features", sets_of(setting)
         tests = [images[f"{pair.name} {pair.test}"] for pair in pairs]
         tables = [
             shots.hits(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from can.data import ImageSet, load
+from can.data import ArrayImages, ImageSet, load
 from can.data.tfds_records import read_label_lists
 from can.errors import ConfigError, DataError, check_choice
 from can.evals.class_subsets import imagenet_subset, objectnet_classes, objectnet_labels
@@ -97,12 +97,14 @@ def _real_sets(names: Sequence[str], data_dir: Path) -> Iterator[ShiftedSet]:
     for name in names:
         if name == "cifar10_1":
             yield ShiftedSet(name, load_cifar10_1(data_dir))
-        elif name == "cifar10_c":
-            for kind, images in load_cifar10_c(data_dir, CORRUPTIONS).items():
+            continue
+        test = load(CIFAR10, "test", data_dir=data_dir)
+        assert isinstance(test, ArrayImages) and test.labels is not None
+        if name == "cifar10_c":
+            for kind, images in load_cifar10_c(data_dir, CORRUPTIONS, test.labels).items():
                 yield ShiftedSet(f"{name}/{kind}", images)
         else:
-            test = load(CIFAR10, "test", data_dir=data_dir)
-            yield ShiftedSet(name, test, right=read_cifar10h(data_dir, len(test)))
+            yield ShiftedSet(name, test, right=read_cifar10h(data_dir, test.labels))
 
 
 def _imagenet_sets(data_dir: Path, objectnet: str | None, imagenet_c: bool) -> Iterator[ShiftedSet]:
