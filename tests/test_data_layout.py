@@ -73,6 +73,33 @@ def test_a_class_may_be_called_as_a_split_is() -> None:
     assert layout_of(["train-station/0.png", "test-tube/1.png"], "here").classes == ("test-tube", "train-station")
 
 
+def test_classes_called_as_two_splits_are_classes_where_all_folders_have_images() -> None:
+    """The classes train and val were taken for splits of a set without labels, and the others left out."""
+    layout = layout_of([f"{name}/{index}.png" for name in ("seabus", "train", "tram", "val") for index in range(2)], "x")
+    assert ([*layout.splits], layout.classes, layout.beside) == (["train"], ("seabus", "train", "tram", "val"), [])
+    assert layout.called_splits == ["train", "val"]
+    nested = layout_of([f"{split}/{name}/0.png" for split in ("train", "test") for name in ("train", "tram")], "x")
+    assert ([*nested.splits], nested.classes) == (["train", "test"], ("train", "tram"))
+    flat = layout_of(["train/0.png", "test/1.png", "unlabeled/2.png"], "x")  # STL-10's
+    assert ([*flat.splits], flat.classes, flat.beside) == (["train", "test"], (), ["unlabeled/2.png"])
+    beside = layout_of(["train/a/0.png", "train/b/1.png", "test/a/2.png", "test/b/3.png", "docs/4.png"], "x")
+    assert ([*beside.splits], beside.beside) == (["train", "test"], ["docs/4.png"])
+
+
+def test_every_set_with_such_names_is_told(tmp_path: Path, lines: list[str]) -> None:
+    """Only the first set of a process was."""
+    for folder in ("p", "q"):
+        names = ("seabus", "train", "tram", "val")
+        write(tmp_path / folder, {f"{name}/0.png": png(80, 80, number) for number, name in enumerate(names)})
+        assert photos(tmp_path / folder).class_names == names
+    for folder in ("r", "s"):
+        write(tmp_path / folder, classes("train", "test") | {"masks/a/0.png": png(80, 80, 99)})
+        photos(tmp_path / folder)
+    told = [line.removeprefix(f"{tmp_path}/") for line in lines if "taken for classes" in line]
+    assert [line[:31] for line in told] == ["p: train, val are taken for cla", "q: train, val are taken for cla"]
+    assert sum("1 images beside its splits train, test" in line for line in lines) == 2
+
+
 def test_splits_may_lie_in_each_class_folder() -> None:
     names = [f"{label}/{split}/good/{index}.png" for label in "ab" for split in ("train", "test") for index in range(2)]
     layout = layout_of([*names, "b/masks/0.png"], "here")

@@ -7,6 +7,7 @@ that is added or removed moves no other.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 import zipfile
@@ -126,14 +127,10 @@ def shuffle_key(name: str) -> bytes:
 def _splits(name: str, found: Sequence[ImageFile], where: str) -> dict[str, EncodedImages]:
     layout = layout_of((file.name for file in found), where)
     if layout.beside:
-        logging.log_first_n(
-            logging.INFO,
-            "left out of %s: %d images beside its splits %s",
-            1,
-            where,
-            len(layout.beside),
-            [*layout.splits],
-        )
+        _say_once(f"left out of {where}: {len(layout.beside)} images beside its splits {', '.join(layout.splits)}")
+    if layout.called_splits:
+        called = ", ".join(layout.called_splits)
+        _say_once(f"{where}: {called} are taken for classes, as the folders beside them are; rename them if not")
     files: dict[str, list[ImageFile]] = {}
     for file in found:  # a name may be in two archives
         files.setdefault(file.name, []).append(file)
@@ -171,6 +168,12 @@ def _say_what_is_missing(labels: Sequence[int | None], classes: Sequence[str], w
     if missing:
         listed = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
         logging.warning("%s has no images of %d of %d classes: %s", where, len(missing), len(classes), listed)
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    """A set is opened several times."""
+    logging.info("%s", line)
 
 
 def whole_set(splits: Mapping[str, EncodedImages], where: str) -> EncodedImages:

@@ -15,6 +15,8 @@ _SPLIT_NAMES = {
     VALIDATION: re.compile(rf"(?:val(?:id(?:at(?:e|ion))?)?|dev){_KIND}", re.IGNORECASE),
     TEST: re.compile(rf"(?:test(?:ing)?|eval(?:uation)?){_KIND}", re.IGNORECASE),
 }
+# What lies beside flat splits without being one, or a class.
+_NO_CLASS = re.compile(rf"(?:un)?(?:label(?:l?ed|s)?){_KIND}|extra|masks?|annotations?|preds?|samples?", re.IGNORECASE)
 # What may stand around such a name in a folder's: `seg_train`, `val2017`. It ends or begins with no letter.
 _AROUND = r"(?P<before>|.*[\W\d_])(?:{})(?P<after>|[\W\d_].*)"
 _IN_FOLDERS = {
@@ -29,11 +31,13 @@ class Layout(NamedTuple):
       splits: {split: {the file's name below class folders or splits: its whole name}}.
       classes: in sorted order; empty if nothing is labelled.
       beside: files in folders that are neither split nor class.
+      called_splits: classes whose folders are called as splits are.
     """
 
     splits: Mapping[str, Mapping[str, str]]
     classes: tuple[str, ...]
     beside: Sequence[str]
+    called_splits: Sequence[str] = ()
 
 
 def split_named(folder: str) -> str | None:
@@ -47,6 +51,8 @@ def layout_of(names: Iterable[str], where: str) -> Layout:
     - A folder that all files share says nothing: `flower_photos/roses/1.jpg` is `roses/1.jpg`. One class is none.
     - Folders with the usual names of splits are splits: if two splits are there, whatever lies beside them; one alone
       if nothing does, for a class may be called "train". The same may stand around all names: `seg_train`, `seg_test`.
+    - But where all folders hold images themselves, and some are called otherwise, all are classes: `seabus`, `train`,
+      `tram`, `val`.
     - Such folders may lie in the class folders, too, if each has one: `roses/train/1.jpg`.
     - The next folder is the class, if there are several. Splits share their classes, which one of them may lack.
 
@@ -59,7 +65,8 @@ def layout_of(names: Iterable[str], where: str) -> Layout:
     depth, split_of = _split_folders(below, where)
     if not split_of:
         splits = {TRAIN: _without_shared_folder(below)}
-        return Layout(splits, _classes(splits, where), [])
+        classes = _classes(splits, where)
+        return Layout(splits, classes, [], [name for name in classes if split_named(name)])
     splits = {split: {} for split in (TRAIN, VALIDATION, TEST) if split in split_of.values()}
     beside: list[str] = []
     for name, whole in below.items():
@@ -81,15 +88,22 @@ def label_of(name: str, classes: Mapping[str, int]) -> int | None:
     return classes[name.partition("/")[0]] if classes else None
 
 
-def _split_folders(names: Iterable[str], where: str) -> tuple[int, dict[str, str]]:
+def _split_folders(names: Collection[str], where: str) -> tuple[int, dict[str, str]]:
     """How deep the splits' folders lie, 0 or 1, and the split of each; none if there are no splits."""
     pairs = {tuple(folders[:2]) for name in names if (folders := name.split("/")[:-1])}
     tops = {pair[0] for pair in pairs}
     if found := _splits_among(tops, where):
-        return 0, found
+        return 0, {} if _are_classes(tops, found, names) else found
     found = _splits_among({pair[1] for pair in pairs if len(pair) == 2}, where)
     in_each = {pair[0] for pair in pairs if len(pair) == 2 and pair[1] in found} == tops
     return 1, found if in_each and len(set(found.values())) >= 2 else {}
+
+
+def _are_classes(tops: Collection[str], splits: Collection[str], names: Collection[str]) -> bool:
+    """Whether all folders, those called as splits and others, have images of their own."""
+    others = [folder for folder in tops if folder not in splits and not _NO_CLASS.fullmatch(folder)]
+    with_images = {name.partition("/")[0] for name in names if name.count("/") == 1}
+    return bool(others) and with_images == set(tops)
 
 
 def _splits_among(folders: Collection[str], where: str) -> dict[str, str]:
