@@ -186,6 +186,7 @@ class LinearProbeConfig(Checked):
     weight_decay: NotNegative = 0.0
     momentum: ShareBelowOne = 0.9
     cache_features: bool = False  # features of the un-augmented images, extracted once (small scales)
+    epoch_images: CountOrZero = 0  # a smaller training set is passed over until an epoch has as many steps as of these
     max_steps: CountOrZero = 0  # stop early, for trying settings out; 0: train to the end
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from experiments.harness.setting import PUBLISHED, REPOSITORY, RESULTS
 from experiments.harness.spec import Need, Spec
 
 SCALE = "laptop"
-HELD_OUT = dict(train_split="train[:40000]", test_split="train[40000:]")
+HELD_OUT = dict(train_split="train[:40000]", test_split="train[40000:]", probe_epoch_images=0)
 
 
 @dataclass(frozen=True)

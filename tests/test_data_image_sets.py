@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from can.data import DEFAULT_DATA_DIR, ArrayImages, available, load
+from can.data import DEFAULT_DATA_DIR, ArrayImages, available, load, registry
 from can.data.image_set import EncodedImages, sha256_of
 from can.errors import ConfigError, DataError
 
@@ -137,3 +140,15 @@ def test_the_sets_of_the_package_are_listed():
     few_shot = ("climate", "drawings", "emoji", "icons", "landscapes", "letters", "photographs", "sprites")
     assert available() == tuple(sorted(("cifar10", "fashion_mnist", "offline_mix", "smoke", *few_shot)))
     assert DEFAULT_DATA_DIR.is_absolute()
+
+
+def test_reading_imports_no_recipe_and_opens_their_sets_all_the_same() -> None:
+    """The recipes build on reading: the other way round would be a circle."""
+    for path in Path(registry.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            above = ("can.recipes", "can.evals", "can.runs", "can.methods", "can.train", "experiments", "analysis")
+            assert not [name for name in names if name.startswith(above)], path
+    assert set(registry.available()) > {"cifar10", "smoke", "offline_mix", "emoji"}
+    assert {"cifar10_sketch", "smoke_v2"} <= set(registry._shifted()) and "smoke_v2" not in registry.available()

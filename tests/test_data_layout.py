@@ -75,7 +75,9 @@ def test_a_class_may_be_called_as_a_split_is() -> None:
 
 def test_classes_called_as_two_splits_are_classes_where_all_folders_have_images() -> None:
     """The classes train and val were taken for splits of a set without labels, and the others left out."""
-    layout = layout_of([f"{name}/{index}.png" for name in ("seabus", "train", "tram", "val") for index in range(2)], "x")
+    layout = layout_of(
+        [f"{name}/{index}.png" for name in ("seabus", "train", "tram", "val") for index in range(2)], "x"
+    )
     assert ([*layout.splits], layout.classes, layout.beside) == (["train"], ("seabus", "train", "tram", "val"), [])
     assert layout.called_splits == ["train", "val"]
     nested = layout_of([f"{split}/{name}/0.png" for split in ("train", "test") for name in ("train", "tram")], "x")

@@ -34,6 +34,10 @@ from can.evals.linear_probe import (
     streamed_rounds,
 )
 from can.models import ViT, model_config
+from experiments.harness.evaluations import EVALS
+from experiments.harness.scales import SCALES
+from experiments.harness.setting import Setting
+from experiments.harness.spec import Spec
 
 
 class Pixels(nnx.Module):
@@ -208,6 +212,38 @@ def test_a_batch_beyond_the_training_set_shrinks_and_the_learning_rate_with_it()
     schedule = resolve_schedule(LinearProbeConfig(base_lr=0.1, epochs=10, warmup_epochs=1), num_images=512)
     assert (schedule.batch_size, schedule.stop) == (512, 10)
     assert schedule.learning_rate(1) == pytest.approx(0.2)
+
+
+def test_a_small_set_is_trained_for_as_many_steps_as_cifar10_whose_own_stay_the_same():
+    """10,000 images had 360 steps, and lost one or two points to a logistic regression."""
+    for scale in ("laptop", "evening", "overnight"):
+        probe = SCALES[scale].linear_probe
+        for images, per_epoch in ((10_000, 9), (50_000, 48), (500, 1)):
+            schedule = resolve_schedule(probe, images)
+            assert (schedule.stop, schedule.steps_per_epoch) == (1920, per_epoch)
+            assert schedule.learning_rate(192) == pytest.approx(4 * schedule.batch_size / 256)  # a tenth is warm-up
+        before = dataclasses.replace(probe, epoch_images=0)
+        for images in (50_000, 120_000):
+            rates = [
+                [found.learning_rate(step) for step in range(0, found.stop, 97)]
+                for found in (resolve_schedule(probe, images), resolve_schedule(before, images))
+            ]
+            assert rates[0] == rates[1]
+    assert resolve_schedule(dataclasses.replace(probe, epochs=5), 10_000).stop == 240
+
+
+def test_the_protocol_says_how_small_sets_are_trained_on_where_it_can_matter(tmp_path):
+    setting = Setting(SCALES["laptop"], results_dir=tmp_path, workdir=tmp_path, data_dir=tmp_path)
+    run = setting.run(Spec("random", "vit_b", "jft", 0), 0)
+
+    def stated(setting):
+        return EVALS["linear_probe"].protocol(setting, run).get("epoch_images")
+
+    assert stated(setting) is None  # published before the field came
+    assert stated(dataclasses.replace(setting, train_split="train[:10000]")) == 50_000
+    probe = dataclasses.replace(SCALES["laptop"].linear_probe, epoch_images=0)
+    for_trials = dataclasses.replace(setting.scale, linear_probe=probe)
+    assert stated(dataclasses.replace(setting, scale=for_trials, train_split="train[:40000]")) is None
 
 
 # The two ways to the features

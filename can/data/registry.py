@@ -1,9 +1,10 @@
-"""Data sets by name. A new source is one function that returns its splits, and one line here."""
+"""Data sets by name: those that the modules of `can.sources` have, TFDS's, and folders."""
 
 from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,10 +15,10 @@ from can.data.folder import load_folder
 from can.data.image_set import ImageSet
 from can.data.joined import join
 from can.data.small_sets import decode_if_small
-from can.data.smoke import load_smoke
 from can.data.splits import select_split
 from can.data.tfds_records import read_tfds
 from can.errors import ConfigError, DataError
+from can.sources import MODULES, SHIFTED
 from can.system.machine import user_cache
 
 DEFAULT_DATA_DIR = Path(os.path.expanduser(os.environ.get("CAN_DATA_DIR") or user_cache() / "can"))
@@ -29,18 +30,12 @@ Load = Callable[[Path], Mapping[str, ImageSet]]
 @functools.cache
 def _sources() -> dict[str, Load]:
     """The sets with names of their own, less the shifted ones."""
-    from can.recipes import OFFLINE_DATA  # here: the recipes build on this package
-
-    return {"smoke": load_smoke, **OFFLINE_DATA}
+    return {name: load for module in MODULES for name, load in importlib.import_module(module).SETS.items()}
 
 
-@functools.cache
 def _shifted() -> dict[str, Load]:
     """The shifted test sets of the small scales' labelled sets."""
-    from can.recipes.shifts import shifted_sets
-
-    bases = ("cifar10", "smoke")
-    return {name: load for base in bases for name, load in shifted_sets(base, _sources()[base]).items()}
+    return importlib.import_module(SHIFTED).SETS
 
 
 def available() -> tuple[str, ...]:

@@ -69,3 +69,6 @@ def _draw(kind: Callable[[Plane, Plane], Mask], rng: np.random.Generator) -> UIn
     ink = (ground + rng.uniform(80, 175, 3)) % 255  # every channel differs enough to be seen
     image = np.where(covered[..., None], ink, ground) + rng.normal(0, _NOISE, (SIZE, SIZE, 3))
     return np.clip(np.round(image), 0, 255).astype(np.uint8)
+
+
+SETS = {"smoke": load_smoke}

@@ -143,12 +143,15 @@ def resolve_schedule(config: LinearProbeConfig, num_images: int) -> Schedule:
     """Batch size, steps and learning rates for `num_images` training images.
 
     A batch is never larger than the training set, and the learning rate follows the real one: base_lr * batch / 256.
-    An epoch drops its ragged last batch. Raises ConfigError for a warm-up longer than the training.
+    An epoch drops its ragged last batch. A few steps teach a linear layer little, however small its set is: the epochs
+    of training and warm-up have no fewer steps than those of `config.epoch_images` images. Raises ConfigError for a
+    warm-up longer than the training.
     """
     batch_size = min(config.batch_size, num_images)
     steps_per_epoch = num_images // batch_size
-    total_steps = max(1, round(config.epochs * steps_per_epoch))
-    warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+    counted = max(steps_per_epoch, config.epoch_images // config.batch_size)
+    total_steps = max(1, round(config.epochs * counted))
+    warmup_steps = round(config.warmup_epochs * counted)
     if warmup_steps > total_steps:
         raise ConfigError(f"warmup_epochs {config.warmup_epochs:g} exceed the linear probe's {config.epochs:g} epochs")
     learning_rate = learning_rate_schedule(config.base_lr * batch_size / 256, warmup_steps, total_steps)

@@ -11,7 +11,7 @@ from can.recipes.fashion_mnist import load_fashion_mnist
 from can.recipes.offline_mix import load_offline_mix
 from can.recipes.offline_sets import OFFLINE_SETS
 
-OFFLINE_DATA: dict[str, Callable[[Path], Mapping[str, ImageSet]]] = {
+SETS: dict[str, Callable[[Path], Mapping[str, ImageSet]]] = {
     "cifar10": load_cifar10,
     "fashion_mnist": load_fashion_mnist,
     "offline_mix": load_offline_mix,

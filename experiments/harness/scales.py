@@ -72,7 +72,10 @@ class Scale:
 SMOKE_AUGMENT = dict(crop_area_min=0.3)  # the object must stay recognisable in 28 pixels
 SMALL_AUGMENT = dict(crop_area_min=0.6)  # chosen with what else `laptop` has: experiments/tune_laptop.py
 # Table 10's base_lr of .1 needs far more steps than a small labelled set gives: LARS moves 1/1000 of a weight's norm.
-SMALL_PROBE = LinearProbeConfig(base_lr=4.0, batch_size=1024, epochs=40, warmup_epochs=4, cache_features=True)
+# Of fewer images than CIFAR-10's, 40 epochs would be too few steps.
+SMALL_PROBE = LinearProbeConfig(
+    base_lr=4.0, batch_size=1024, epochs=40, warmup_epochs=4, cache_features=True, epoch_images=50_000
+)
 # Two epochs of small images are too few for Table 9's regularisation: of the settings tried with CAN's `vit_l` on
 # held-out training images, none with RandAugment came near those without. Many small steps matter most.
 SMALL_FINETUNE = FinetuneConfig(

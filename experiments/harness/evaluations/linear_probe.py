@@ -13,6 +13,7 @@ from can.evals.encoder import Encoder
 from can.runs import EvalRecord
 from experiments.harness.evaluations import labelled
 from experiments.harness.evaluations.records import records_of
+from experiments.harness.scales import SCALES
 from experiments.harness.setting import Run, Setting
 
 
@@ -20,8 +21,15 @@ class LinearProbe:
     """See `can.evals.linear_probe`."""
 
     def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
-        """The scale's, and the splits."""
-        return {"name": "linear_probe"} | labelled.described(setting) | dataclasses.asdict(setting.scale.linear_probe)
+        """The scale's, and the splits; how small sets are trained on where it can matter."""
+        stated = dataclasses.asdict(setting.scale.linear_probe)
+        usual = SCALES[setting.scale.name]
+        if not stated["epoch_images"] or (
+            (setting.labelled, setting.train_split) == (usual.data["in1k"], "train")
+            and stated["epoch_images"] == usual.linear_probe.epoch_images
+        ):
+            del stated["epoch_images"]  # of the scale's own images an epoch is no shorter
+        return {"name": "linear_probe"} | labelled.described(setting) | stated
 
     def images(self, setting: Setting) -> dict[str, ImageSet]:
         """The labelled splits."""
