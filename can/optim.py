@@ -24,8 +24,8 @@ Params = Any  # a pytree of arrays: a flax.nnx State or nested dicts
 KeyPath = tuple[Any, ...]  # as jax.tree_util.tree_map_with_path passes it
 
 STACKED = "blocks"  # modules under this name hold one layer per index of their parameters' first axis
-TOKENS = ("mask_token", "cls_token")  # learned vectors that weight decay leaves alone, whatever their rank
-EMBEDDINGS = ("patch_embed", "cls_token")  # layer 0 of the layer-wise decay
+TOKENS = ("mask_token", "cls_token", "positions")  # learned vectors that weight decay leaves alone, whatever their rank
+EMBEDDINGS = ("patch_embed", "cls_token", "positions", "pre_norm")  # layer 0 of the layer-wise decay
 
 
 def learning_rate_schedule(

@@ -20,10 +20,10 @@ from analysis.lib.benchmarks import speed
 from analysis.lib.benchmarks.table import machine_names, machines
 from can.errors import ConfigError, DataError
 from can.methods import build
-from can.methods.foreign_weights import mae_from
 from can.methods.mae import MAESettings
 from can.models.positions import sincos_positions
 from can.views import patchify
+from can.weights.load import mae_from
 from experiments.benchmarks import measurement
 from experiments.harness.scales import scale_named
 from experiments.harness.spec import Spec, resolve

@@ -15,10 +15,10 @@ from jax.sharding import PartitionSpec as P
 from can.config import ModelConfig
 from can.flops import Flops, count_flops
 from can.methods import build, method_class, settings_class
-from can.methods.foreign_weights import mae_config
 from can.models import ViT, model_config
 from can.models.attention import FEW_TOKENS, attention
 from can.run_flops import forward_flops, necessary_matmul_flops, step_flops
+from can.weights.load import mae_config
 from experiments.harness.scales import scale_named
 from experiments.harness.spec import Spec, resolve
 

@@ -31,10 +31,11 @@ from can.data.decode import decode_rgb
 from can.data.folder import open_folder
 from can.data.tfds_records import read_tfds
 from can.errors import DataError, UserError
-from can.methods.foreign_weights import encoder_from
 from can.runs import Evaluated
 from can.runs.config_file import config_of, read_config
 from can.system.files import read_json
+from can.weights.described import Described
+from can.weights.load import encoder_from
 from experiments.harness.spec import Need
 
 KINDS = 7
@@ -334,7 +335,9 @@ def test_weights(seed: int) -> None:
         case 3:
             weights[name] = weights[name].astype(rng.choice((np.int64, bool, np.float16, np.float64, object)))
     try:
-        found = encoder_from(weights, heads=HEADS, image_size=SIZE)  # weights without positions do not tell it
+        found = encoder_from(
+            weights, Described(heads=HEADS, image_size=SIZE)
+        )  # weights without positions do not tell it
     except UserError as error:
         one_line(error)
         return

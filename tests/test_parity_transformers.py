@@ -7,9 +7,9 @@ import pytest
 from flax import nnx
 
 from can.errors import ConfigError
-from can.methods.foreign_weights import mae_config, mae_from
 from can.models.positions import sincos_positions
 from can.views import patchify
+from can.weights.load import mae_config, mae_from
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from can.config import MethodSettings, ModelConfig
-from can.models import ViT
+from can.models import ViT, encoder_of
 from can.sharding import shard_rows
 
 Metrics = dict[str, Float[Array, ""]]
@@ -44,7 +44,7 @@ class Method(nnx.Module):
 
     def __init__(self, model: ModelConfig, method: MethodSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
         self.model, self.method = model, method
-        self.encoder = ViT(model, rngs=rngs)
+        self.encoder = encoder_of(model, rngs=rngs)
 
     def loss(self, batch: Batch, key: PRNGKeyArray) -> Loss:
         """The scalar to minimise and what to log, for the whole (global) batch; `key` draws masks and noise."""

@@ -22,7 +22,8 @@ def fingerprint_of(params: nnx.State, model: ModelConfig | None, image_size: int
       model: the encoder's settings; None for a module that has none.
       image_size: pixels a side of the images that it is given, which may differ from `model.image_size`.
     """
-    settings = {name: getattr(model, name) for name in CHANGES_FEATURES} if model is not None else {}
+    names = getattr(model, "changes_features", CHANGES_FEATURES)
+    settings = {name: getattr(model, name) for name in names} if model is not None else {}
     digest = hashlib.sha256(f"{settings} {image_size}".encode())
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         array = np.asarray(leaf)

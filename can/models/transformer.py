@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,6 +24,12 @@ REMAT_POLICIES = {
     "block": jax.checkpoint_policies.nothing_saveable,
 }
 LAYER_NORM_EPS = 1e-6  # what timm's and He et al.'s checkpoints need
+# The exact (erf) GELU is the paper's; public encoders have the others.
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": gelu,
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),  # CLIP's
+}
 glorot_uniform = nnx.initializers.xavier_uniform()  # paper, App. C: for all dense layers
 
 
@@ -46,9 +54,9 @@ def dense(
     )
 
 
-def layer_norm(width: int, *, dtype: str, rngs: nnx.Rngs) -> nnx.LayerNorm:
+def layer_norm(width: int, *, dtype: str, rngs: nnx.Rngs, eps: float = LAYER_NORM_EPS) -> nnx.LayerNorm:
     """Layer normalisation over the last axis; statistics are computed in float32 whatever `dtype` is."""
-    return nnx.LayerNorm(width, epsilon=LAYER_NORM_EPS, dtype=dtype, rngs=rngs)
+    return nnx.LayerNorm(width, epsilon=eps, dtype=dtype, rngs=rngs)
 
 
 class Block(nnx.Module):
@@ -58,12 +66,22 @@ class Block(nnx.Module):
     turns into one matrix product. Only attention needs the batch axis back.
     """
 
-    def __init__(self, width: int, heads: int, mlp_dim: int, *, dtype: str, rngs: nnx.Rngs):
-        self.heads = heads
-        self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_dim: int,
+        *,
+        dtype: str,
+        rngs: nnx.Rngs,
+        eps: float = LAYER_NORM_EPS,
+        activation: str = "gelu",
+    ):
+        self.heads, self.activation = heads, activation
+        self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs, eps=eps)
         self.qkv = nnx.Linear(width, 3 * width, kernel_init=_glorot_qkv, dtype=dtype, rngs=rngs)
         self.attention_out = dense(width, width, dtype=dtype, rngs=rngs)
-        self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs, eps=eps)
         self.mlp_in = dense(width, mlp_dim, dtype=dtype, rngs=rngs)
         self.mlp_out = NarrowingLinear(mlp_dim, width, dtype=dtype, rngs=rngs)
 
@@ -98,7 +116,7 @@ class Block(nnx.Module):
         keys = [None] * 3 if key is None else jax.random.split(key, 3)
         attended = drop_entries(self.attention(self.norm1(x), batch), dropout, keys[0])
         x = x + (attended if keep is None else _scale_images(attended, keep[0]))
-        hidden = drop_entries(gelu(self.mlp_in(self.norm2(x))), dropout, keys[1])  # exact (erf) GELU
+        hidden = drop_entries(ACTIVATIONS[self.activation](self.mlp_in(self.norm2(x))), dropout, keys[1])
         mixed = drop_entries(self.mlp_out(hidden), dropout, keys[2])
         return x + (mixed if keep is None else _scale_images(mixed, keep[1]))
 
@@ -128,16 +146,18 @@ class Transformer(nnx.Module):
         remat: str,
         unroll: int,
         rngs: nnx.Rngs,
+        eps: float = LAYER_NORM_EPS,
+        activation: str = "gelu",
     ):
         self.depth, self.remat, self.unroll = depth, remat, unroll
 
         @nnx.split_rngs(splits=depth)
         @nnx.vmap(in_axes=0, out_axes=0)
         def stack(rngs: nnx.Rngs) -> Block:
-            return Block(width, heads, mlp_dim, dtype=dtype, rngs=rngs)
+            return Block(width, heads, mlp_dim, dtype=dtype, rngs=rngs, eps=eps, activation=activation)
 
         self.blocks = stack(rngs)
-        self.norm = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(width, dtype=dtype, rngs=rngs, eps=eps)
 
     def __call__(
         self,

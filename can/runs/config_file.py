@@ -7,6 +7,7 @@ from typing import Any
 from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
 from can.errors import ConfigError, first_line
 from can.methods import settings_class
+from can.models import PublicViTConfig
 from can.system.files import read_json
 from can.system.places import Place
 
@@ -29,7 +30,7 @@ def config_of(values: dict[str, Any]) -> RunConfig:
             scale=values["scale"],
             epochs=values["epochs"],
             seed=values["seed"],
-            model=ModelConfig(**values["model"]),
+            model=_model(values["model"]),
             method=settings(**method),
             augment=AugmentConfig(**values["augment"]),
             data=DataConfig(**values["data"]),
@@ -38,3 +39,8 @@ def config_of(values: dict[str, Any]) -> RunConfig:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         first = first_line(error)
         raise ConfigError(f"this config.json was written by another version of the code: {first}") from error
+
+
+def _model(values: dict[str, Any]) -> ModelConfig:
+    """Ours, or an encoder that others trained, which has more fields."""
+    return PublicViTConfig(**values) if "prefix_tokens" in values else ModelConfig(**values)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 from absl import logging
@@ -12,7 +14,6 @@ from flax import nnx
 from can import train
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import ConfigError
-from can.methods.foreign_weights import encoder_from, file_of, heads_and_eps, read_weights
 from can.methods.random_init import RandomInitSettings
 from can.models.fingerprint import fingerprint_of
 from can.runs import RunDir
@@ -20,22 +21,23 @@ from can.runs.checkpoint import Checkpoints
 from can.runs.provenance import provenance_of_evaluation
 from can.system.checksums import checksum_of
 from can.system.files import write_atomic, write_json
+from can.weights.files import file_of, read_weights
+from can.weights.load import encoder_from
 from experiments.harness.setting import Run, Setting
 from experiments.harness.spec import Spec
 
 
-def run_of_weights(setting: Setting, path: Path, name: str, seed: int, heads: int | None, eps: float | None) -> Run:
+def run_of_weights(setting: Setting, path: Path, name: str, seed: int, given: Mapping[str, Any]) -> Run:
     """The run `name` whose encoder has the weights in `path`: made if it is not there, else checked to be of them.
 
     Its configuration is that of an untrained encoder of the same shape; `provenance.json` says where its weights are
-    from. `heads` and `eps` go before what a `config.json` beside the weights says.
+    from. `given` has fields of `Described`, which go before what the files beside the weights say.
 
     Raises ConfigError for weights that cannot be ours, and if the name belongs to others.
     """
     started = time.time()
     weights, described = read_weights(path)
-    told_heads, told_eps = heads_and_eps(described)
-    encoder = encoder_from(weights, heads=heads or told_heads, eps=eps if eps is not None else told_eps)
+    encoder = encoder_from(weights, described.but(**given))
     config = RunConfig(
         scale=setting.scale.name,
         epochs=0,
@@ -59,10 +61,10 @@ def run_of_weights(setting: Setting, path: Path, name: str, seed: int, heads: in
         run.folder.claim(config)
         if not (run.folder.pretrained and run.folder.has_weights):
             _, state = train.init_state(config)
-            graphdef, method_params, batch_stats = nnx.split(train.new_method(config), nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # flax's stub
+            graphdef, method_params, batch_stats = train.split_method(train.new_method(config))
             method = nnx.merge(graphdef, method_params, batch_stats)
             method.encoder = encoder
-            state = state._replace(params=nnx.split(method, nnx.Param, nnx.BatchStat)[1])
+            state = state._replace(params=train.split_method(method)[1])
             with Checkpoints(run.folder.checkpoints) as checkpoints:
                 checkpoints.clear()
                 checkpoints.save(0, state._replace(step=jnp.zeros((), jnp.int32)), wait=True)

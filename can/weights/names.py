@@ -17,7 +17,10 @@ from can.errors import ConfigError
 
 Arrays = dict[str, np.ndarray]
 
-_OUTER = re.compile(r"^(module|model|backbone|base_model|base_encoder|vit)\.")
+_OUTER = re.compile(
+    r"^(module|model|backbone|base_model|base_encoder|vit|deit|dinov2|dinov2_with_registers|vision_model|visual"
+    r"|teacher|student)\."
+)
 _RENAMED = [
     (re.compile(pattern), name)
     for pattern, name in (
@@ -25,7 +28,7 @@ _RENAMED = [
         (r"^embeddings\.mask_token$", "unused_mask_token"),  # of transformers' ViT, for another kind of pre-training
         (r"^embeddings\.position_embeddings$", "pos_embed"),
         (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
-        (r"^(encoder\.layer|layers)\.", "blocks."),
+        (r"^(encoder\.layers?|layers|layer)\.", "blocks."),
         (r"^layernorm\.", "norm."),
         (r"^decoder\.decoder_layers\.", "decoder_blocks."),
         (r"^decoder\.(mask_token|decoder_)", r"\1"),
@@ -35,6 +38,20 @@ _RENAMED = [
         (r"\.attention\.(?:output\.dense|o_proj)\.", ".attn.proj."),
         (r"\.intermediate\.dense\.", ".mlp.fc1."),
         (r"(blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
+        # DeiT's and DINOv2's in transformers.
+        (r"^embeddings\.distillation_token$", "dist_token"),
+        (r"^embeddings\.register_tokens$", "reg_token"),
+        (r"\.layer_scale([12])\.lambda1$", r".ls\1.gamma"),
+        # CLIP's and SigLIP's image towers in transformers.
+        (r"^embeddings\.class_embedding$", "cls_token"),
+        (r"^embeddings\.patch_embedding\.", "patch_embed.proj."),
+        (r"^embeddings\.position_embedding\.weight$", "pos_embed"),
+        (r"^embeddings\.position_ids$", "unused_position_ids"),
+        (r"^pre_layr?norm\.", "norm_pre."),
+        (r"^post_layernorm\.", "norm."),
+        (r"\.layer_norm([12])\.", r".norm\1."),
+        (r"\.self_attn\.(q|k|v)_proj\.", r".attn.\1."),
+        (r"\.self_attn\.out_proj\.", ".attn.proj."),
     )
 ]
 
@@ -80,3 +97,11 @@ def _as_float32(name: str, weight: Any) -> np.ndarray:
     if array.ndim and not np.isfinite(array.astype(np.float32)).all():
         raise ConfigError(f"the weight {name} has values that are not finite")
     return array.astype(np.float32)
+
+
+def of(arrays: Arrays, name: str) -> np.ndarray:
+    """One of the weights. Raises ConfigError if it is missing."""
+    if name not in arrays:
+        near = ", ".join(list(arrays)[:3])
+        raise ConfigError(f"the weights lack {name}, as He et al. call it (there are: {near}, ...)")
+    return arrays[name]
