@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import struct
 import zipfile
 import zlib
@@ -15,7 +16,7 @@ from absl import logging
 from PIL import Image
 from test_data_folders import photos, png, write, zipped
 
-from can.data import listing
+from can.data import contents, listing
 from can.data.layout import layout_of
 from can.errors import ConfigError, DataError
 
@@ -272,12 +273,41 @@ def test_a_set_whose_content_changed_under_the_same_names_and_sizes_is_another(t
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     assert path.stat().st_size == about.st_size
     again = photos(tmp_path / "p")
-    assert again.cache_key != first.cache_key
+    assert again.fingerprint != first.fingerprint
     if size == 8:
         assert 9 in again.images and 9 not in first.images
-        assert again.fingerprint != first.fingerprint
-    os.utime(path)
-    assert photos(tmp_path / "p").fingerprint != first.fingerprint
+    shutil.copytree(tmp_path / "p", tmp_path / "copy")  # other times, inodes and order on the disk
+    assert photos(tmp_path / "copy").fingerprint == again.fingerprint
+    other = tmp_path / "other.bmp"
+    Image.new("RGB", (size, size), (7, 7, 7)).save(other)
+    os.utime(other, ns=(about.st_atime_ns, about.st_mtime_ns))
+    other.replace(path)
+    assert photos(tmp_path / "p").fingerprint not in (first.fingerprint, again.fingerprint)
+
+
+def test_a_file_is_read_once_and_again_when_anything_of_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hashes are kept by device, inode, size and times; by others of a damaged store or none at all, they are made."""
+    read: list[str] = []
+    hash_of = contents._hash_of
+    monkeypatch.setattr(contents, "_hash_of", lambda path: (read.append(Path(path).name), hash_of(path))[1])
+    monkeypatch.setattr(contents, "_SETTLED_NS", -(10**12))
+    write(tmp_path / "p", {f"{index}.png": png(80, 80, index) for index in range(3)})
+    prints = [photos(tmp_path / "p").fingerprint for _ in range(2)]
+    assert sorted(read) == ["0.png", "1.png", "2.png"] and len(set(prints)) == 1
+    (store,) = (tmp_path / "data" / "contents").glob("*.npz")
+    for damage in (b"", store.read_bytes()[:-40]):
+        store.write_bytes(damage)
+        assert photos(tmp_path / "p").fingerprint == prints[0]
+    assert len(read) == 9
+    (tmp_path / "p" / "1.png").write_bytes(png(80, 80, 1))
+    assert photos(tmp_path / "p").fingerprint == prints[0]
+    assert read[9:] == ["1.png"]
+    monkeypatch.setattr(contents, "_SETTLED_NS", 10**12)  # a file that is being written may change once more
+    (tmp_path / "p" / "1.png").write_bytes(png(80, 80, 7))
+    assert photos(tmp_path / "p").fingerprint == photos(tmp_path / "p").fingerprint != prints[0]
+    assert read[10:] == ["1.png", "1.png"]
 
 
 def test_names_that_are_no_unicode_are_read(tmp_path: Path) -> None:

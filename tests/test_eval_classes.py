@@ -7,13 +7,16 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from absl import logging
 from flax import nnx
+from PIL import Image
 
 from can.config import FewShotConfig, FinetuneConfig, LinearProbeConfig
 from can.data import ArrayImages, EncodedImages, load
+from can.data.tfds_records import TfdsRecords
 from can.errors import DataError
 from can.evals import few_shot, finetune, linear_probe
-from can.evals.classes import check_same_classes, labels_of
+from can.evals.classes import check_same_classes, equal_images, labels_of
 from can.evals.encoder import Encoder
 from can.models import ViT, model_config
 
@@ -136,3 +139,26 @@ def test_labels_are_read_without_the_images_and_no_further_than_needed():
     lacking = encoded([0, 2, 0])
     with pytest.raises(DataError, match=r"1 class that listed train has none of \(1\)"):
         check_same_classes("a probe", lacking, encoded([2, 1, 0, 0]))
+
+
+def test_equal_images_in_training_and_test_are_counted_and_said_once(tmp_path, monkeypatch):
+    """Not a word was said. Of files their hashes are compared, of arrays their pixels."""
+    told = []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: told.append(text % values))
+    for size in (8, 80):  # decoded, and as they are
+        for index, split in enumerate(("train", "test")):
+            for label in "ab":
+                for number in range(3):
+                    path = tmp_path / f"p{size}" / split / label / f"{number}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    value = 10 * number + 100 * (label == "b") + (0 if number == 0 else 3 * index)
+                    Image.new("RGB", (size, size), (value,) * 3).save(path)
+        train, test = (load(f"folder:{tmp_path / f'p{size}'}", split, data_dir=tmp_path) for split in ("train", "test"))
+        assert isinstance(train, ArrayImages) == (size == 8)
+        assert equal_images(train, test) == 2
+        for _ in range(2):
+            check_same_classes("a probe", train, test)
+    assert len(told) == 2 and all(line.startswith("2 of the 6 images of folder:") for line in told)
+
+    prepared = EncodedImages("t", "train", 2, ("a", "b"), "f", records=TfdsRecords([{}], "t", 2))
+    assert equal_images(prepared, prepared) is None

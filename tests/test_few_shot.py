@@ -133,7 +133,7 @@ def test_a_linear_head_sees_images_of_the_size_that_is_asked_for(tmp_path):
     found = evaluate(Encoder.from_model(model), images, images, config, seed=0, cache_dir=tmp_path)
     assert found["4shot"] == 1.0
     features = extract_features(Encoder.from_model(model.at_size(128)), images, resize=160)[0]
-    with np.load(next(tmp_path.glob(f"*-{images.cache_key[:16]}-160.npz"))) as kept:
+    with np.load(next(tmp_path.glob(f"*-{images.fingerprint[:16]}-160.npz"))) as kept:
         np.testing.assert_array_equal(kept["features"], features)
     with pytest.raises(ConfigError, match="divide"):
         Encoder.from_model(model).at_size(100)

@@ -136,7 +136,7 @@ def test_archives(archive: bytes, tmp_path_factory: pytest.TempPathFactory, seed
     path = tmp_path_factory.getbasetemp() / "mutated.zip"
     path.write_bytes(damaged(archive, random.Random(seed)))
     try:
-        images = open_folder("folder:mutated", path)["train"]
+        images = open_folder("folder:mutated", path, path.parent)["train"]
         found = [images[index][0] for index in range(len(images))]
     except UserError as error:
         one_line(error, "mutated.zip")

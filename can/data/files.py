@@ -14,9 +14,11 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from absl import logging
 
+from can.data.contents import content_hashes
 from can.data.image_set import EncodedImages, Records, sha256_of
 from can.data.layout import TRAIN, label_of, layout_of
 from can.data.listing import ZIP_ERRORS, ImageFile, list_folder, list_zips
@@ -28,11 +30,12 @@ _NAMED = 5  # classes that a line names
 
 @dataclass(frozen=True)
 class FileRecords:
-    """Files under `root`; `labels` holds None for each where the set is unlabelled."""
+    """Files under `root`; `labels` holds None for each where the set is unlabelled, `contents` hashes of the files."""
 
     root: Path
     names: Sequence[str]
     labels: Sequence[int | None]
+    contents: Sequence[bytes] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -59,6 +62,7 @@ class ZipRecords:
 
     members: Sequence[tuple[Path, str]]
     labels: Sequence[int | None]
+    contents: Sequence[tuple[int, ...]] = ()  # bytes and CRC
     _open: _OpenArchives = field(default_factory=lambda: _OpenArchives(), compare=False)
 
     def __len__(self) -> int:
@@ -100,13 +104,17 @@ class _OpenArchives(threading.local):
         return type(self), ()
 
 
-def splits_in_folder(name: str, root: Path) -> dict[str, EncodedImages]:
+def splits_in_folder(name: str, root: Path, data_dir: Path) -> dict[str, EncodedImages]:
     """The splits of the images below `root`, as `can.data.layout` has them; all is "train" if there are none.
+
+    What the files hold is read once, and its hashes are kept under `data_dir`.
 
     Raises:
       DataError: there are no images, some cannot be read, or some lie in class subfolders and some do not.
     """
-    return _splits(name, list_folder(root), str(root))
+    found = list_folder(root)
+    hashes = content_hashes([(root / file.member, file.content) for file in found], str(root), data_dir)
+    return _splits(name, found, hashes, str(root))
 
 
 def splits_in_zips(name: str, paths: Iterable[Path]) -> dict[str, EncodedImages]:
@@ -116,7 +124,8 @@ def splits_in_zips(name: str, paths: Iterable[Path]) -> dict[str, EncodedImages]
       DataError: an archive is damaged, there are no images, or only some lie in class folders.
     """
     paths = sorted(paths)
-    return _splits(name, list_zips(paths), ", ".join(map(str, paths)))
+    found = list_zips(paths)
+    return _splits(name, found, [file.content for file in found], ", ".join(map(str, paths)))
 
 
 def shuffle_key(name: str) -> bytes:
@@ -124,7 +133,10 @@ def shuffle_key(name: str) -> bytes:
     return hashlib.blake2b(name.encode(errors="surrogateescape"), key=_SHUFFLE_SEED, digest_size=16).digest()
 
 
-def _splits(name: str, found: Sequence[ImageFile], where: str) -> dict[str, EncodedImages]:
+def _splits(
+    name: str, found: Sequence[ImageFile], contents: Sequence[bytes | tuple[int, ...]], where: str
+) -> dict[str, EncodedImages]:
+    content_of = dict(zip(found, contents, strict=True))
     layout = layout_of((file.name for file in found), where)
     if layout.beside:
         _say_once(f"left out of {where}: {len(layout.beside)} images beside its splits {', '.join(layout.splits)}")
@@ -148,18 +160,20 @@ def _splits(name: str, found: Sequence[ImageFile], where: str) -> dict[str, Enco
             split=split,
             num_classes=len(layout.classes) or None,
             class_names=layout.classes,
-            # Reading a large folder only to hash it would take hours: names, sizes and times stand for the content.
-            fingerprint=sha256_of(*((below, *file.content) for below, file in short), *layout.classes),
-            stamp=sha256_of(*(file.times for _, file in short)),
-            records=_records([file for _, file in short], labels),
+            fingerprint=sha256_of(*((below, _text(content_of[file])) for below, file in short), *layout.classes),
+            records=_records([file for _, file in short], labels, [content_of[file] for _, file in short]),
         )
     return splits
 
 
-def _records(files: Sequence[ImageFile], labels: Sequence[int | None]) -> Records:
+def _text(content: bytes | tuple[int, ...]) -> str:
+    return content.hex() if isinstance(content, bytes) else repr(content)
+
+
+def _records(files: Sequence[ImageFile], labels: Sequence[int | None], contents: Sequence[Any]) -> Records:
     if files[0].member == files[0].name and files[0].source.is_dir():
-        return FileRecords(files[0].source, [file.member for file in files], labels)
-    return ZipRecords([(file.source, file.member) for file in files], labels)
+        return FileRecords(files[0].source, [file.member for file in files], labels, contents)
+    return ZipRecords([(file.source, file.member) for file in files], labels, contents)
 
 
 def _say_what_is_missing(labels: Sequence[int | None], classes: Sequence[str], where: str, splits: int) -> None:

@@ -18,14 +18,14 @@ def load_folder(path: Path, data_dir: Path) -> Mapping[str, ImageSet]:
     Raises:
       DataError: the path does not exist, is neither, has no images, or one that cannot be read.
     """
-    return decode_if_small(open_folder(f"folder:{path}", path), data_dir)
+    return decode_if_small(open_folder(f"folder:{path}", path, data_dir), data_dir)
 
 
-def open_folder(name: str, path: Path) -> dict[str, EncodedImages]:
+def open_folder(name: str, path: Path, data_dir: Path) -> dict[str, EncodedImages]:
     """As `load_folder`, with the images as they are, under another name."""
     try:
         if path.is_dir():
-            return splits_in_folder(name, path)
+            return splits_in_folder(name, path, data_dir)
         is_file = path.is_file()
     except (OSError, ValueError) as error:  # no permission; a name that cannot be one
         raise DataError(f"{path} cannot be read: {error}") from error

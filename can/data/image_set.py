@@ -6,7 +6,7 @@ import bisect
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -48,11 +48,8 @@ class ImageSet:
       split: the split as it was asked for, "train[:55000]".
       num_classes: None where the set has no labels.
       class_names: one name a class, in the order of the labels; empty where unknown.
-      fingerprint: hexadecimal sha256 of the content (of names, sizes and checksums where the content is too large to
-        read); equal fingerprints mean equal images in equal order.
+      fingerprint: hexadecimal sha256 of the content; equal fingerprints mean equal images in equal order.
       shares: of a set that is put together, where its images are from and what share of them; else empty.
-      stamp: what a change of the set's files touches besides (times that no copy keeps), or empty. Caches on this
-        machine are kept by it, too; it is no part of a result.
     """
 
     name: str
@@ -61,15 +58,9 @@ class ImageSet:
     class_names: tuple[str, ...]
     fingerprint: str
     shares: Mapping[str, float] = field(default_factory=dict, kw_only=True)
-    stamp: str = field(default="", kw_only=True)
 
     def __len__(self) -> int:
         raise NotImplementedError
-
-    @property
-    def cache_key(self) -> str:
-        """What is made of these images is kept by this name."""
-        return sha256_of(self.fingerprint, self.stamp)
 
     def take(self, split: str, pieces: Sequence[tuple[int, int]]) -> ImageSet:
         """The images of the half-open ranges `pieces`, in that order, as the split `split`."""
@@ -77,6 +68,10 @@ class ImageSet:
 
     def without_labels(self) -> ImageSet:
         """The same images as an unlabelled set."""
+        raise NotImplementedError
+
+    def contents(self) -> Sequence[Hashable] | None:
+        """A value for each image, equal for equal images; None where that would mean to read them all."""
         raise NotImplementedError
 
     def _fingerprint_of(self, split: str, pieces: Sequence[tuple[int, int]]) -> str:
@@ -123,6 +118,10 @@ class ArrayImages(ImageSet):
         """See `ImageSet.without_labels`."""
         return dataclasses.replace(self, labels=None, num_classes=None, class_names=())
 
+    def contents(self) -> Sequence[Hashable]:
+        """See `ImageSet.contents`; of the pixels."""
+        return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in self.images]
+
 
 @dataclass(frozen=True)
 class EncodedImages(ImageSet):
@@ -165,6 +164,11 @@ class EncodedImages(ImageSet):
     def without_labels(self) -> EncodedImages:
         """See `ImageSet.without_labels`."""
         return dataclasses.replace(self, num_classes=None, class_names=())
+
+    def contents(self) -> Sequence[Hashable] | None:
+        """See `ImageSet.contents`; of the files."""
+        known: Sequence[Hashable] = getattr(self.records, "contents", ())
+        return [known[index] for low, high in self.pieces for index in range(low, high)] if known else None
 
     def _overlaps(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """The ranges of `records` that hold the images low .. high - 1 of this split."""

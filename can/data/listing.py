@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from absl import logging
 
+from can.data.contents import state_of
 from can.errors import DataError
 
 SUFFIXES = (
@@ -48,15 +49,13 @@ class ImageFile(NamedTuple):
       name: below the root or in the archive, with "/" between folders.
       source: the root folder, or the archive.
       member: its name for `source`.
-      content: what stands for its content in fingerprints: size and time of change, or size and CRC.
-      times: what else a change touches on this machine.
+      content: what stands for its content: a file's `can.data.contents.state_of`, a member's size and CRC.
     """
 
     name: str
     source: Path
     member: str
-    content: tuple[int, int]
-    times: int
+    content: tuple[int, ...]
 
 
 def list_folder(root: Path) -> list[ImageFile]:
@@ -99,7 +98,7 @@ def list_folder(root: Path) -> list[ImageFile]:
                 continue
             _check_size(about.st_size, path)
             name = os.path.relpath(path, root).replace(os.sep, "/")
-            found.append(ImageFile(name, root, name, (about.st_size, about.st_mtime_ns), about.st_ctime_ns))
+            found.append(ImageFile(name, root, name, state_of(about)))
     _say(str(root), tuple(sorted(left_out.items())))
     return found
 
@@ -133,7 +132,7 @@ def list_zips(paths: Iterable[Path]) -> list[ImageFile]:
             if info.flag_bits & 1:
                 raise DataError(f"{path}/{name} is encrypted: unpack the archive with its password, pass the folder")
             _check_size(info.file_size, f"{path}/{name}")
-            found.append(ImageFile(name, path, info.filename, (info.file_size, info.CRC), 0))
+            found.append(ImageFile(name, path, info.filename, (info.file_size, info.CRC)))
         _say(str(path), tuple(sorted(left_out.items())))
     return found
 

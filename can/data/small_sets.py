@@ -25,7 +25,7 @@ def decode_if_small(splits: Mapping[str, EncodedImages], data_dir: Path) -> Mapp
     if not all(_looks_small(images) for images in splits.values()):
         return splits
     first = next(iter(splits.values()))
-    key = sha256_of(*((split, images.cache_key) for split, images in splits.items()))[:16]
+    key = sha256_of(*((split, images.fingerprint) for split, images in splits.items()))[:16]
     label = "".join(letter if letter.isalnum() else "-" for letter in first.name).strip("-")[-40:]
     folder = data_dir / "decoded" / f"{label}-{key}"
 

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tensorflow_datasets.core.read_only_builder import builder_from_files
 
+from can.data.contents import content_hashes, state_of
 from can.data.image_set import EncodedImages, sha256_of
 from can.errors import DataError, first_line
 
@@ -66,7 +67,7 @@ def read_tfds(name: str, data_dir: Path) -> dict[str, EncodedImages]:
     """
     with _quiet():
         builder = _find_builder(name, data_dir)
-        splits = {split: _open_split(builder, name, split) for split in builder.info.splits}
+        splits = {split: _open_split(builder, name, split, data_dir) for split in builder.info.splits}
     if not splits:
         raise _prepare_again(name, data_dir, "it has no splits")
     return splits
@@ -93,13 +94,12 @@ def read_feature(name: str, split: str, feature: str, data_dir: Path) -> list[An
         return [example[feature] for example in source]
 
 
-def _open_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> EncodedImages:
+def _open_split(builder: tfds.core.DatasetBuilder, name: str, split: str, data_dir: Path) -> EncodedImages:
     features = builder.info.features
     if "image" not in features:
         raise DataError(f"TFDS set {name!r} has no feature 'image' (it has: {', '.join(features)})")
     label = dict(features).get("label")
     classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
-    info = builder.info.splits[split]
     try:
         source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     except NotImplementedError as error:  # TFDS's default format, which has no random access
@@ -115,20 +115,23 @@ def _open_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> Enc
         split=split,
         num_classes=len(classes) or None,
         class_names=classes,
-        # TFDS keeps no checksum of its files: the shards' lengths and bytes stand for them.
-        fingerprint=sha256_of(builder.info.full_name, split, info.shard_lengths, info.num_bytes),
-        stamp=_stamp(info.filepaths, classes),
+        fingerprint=_fingerprint(builder, split, classes, data_dir),
         records=TfdsRecords(source, f"{builder.data_path} {split}", num_classes=len(classes)),
     )
 
 
-def _stamp(paths: Sequence[Any], classes: Sequence[str]) -> str:
-    """What a change of the files touches on this machine; they may lie in a bucket, too, and then do not change.
+def _fingerprint(builder: tfds.core.DatasetBuilder, split: str, classes: Sequence[str], data_dir: Path) -> str:
+    """Of what the files of records hold, and the names of the classes, which lie in a file of their own.
 
-    The names of the classes lie in a file of their own.
+    TFDS keeps no checksums: of files in a bucket, the shards' lengths and bytes stand for their content.
     """
-    found = [os.stat(path) for path in paths if os.path.exists(path)]
-    return sha256_of(*((about.st_size, about.st_mtime_ns, about.st_ctime_ns) for about in found), *classes)
+    info = builder.info.splits[split]
+    paths = [os.fspath(path) for path in info.filepaths]
+    if not all(os.path.exists(path) for path in paths):
+        return sha256_of(builder.info.full_name, split, info.shard_lengths, info.num_bytes, *classes)
+    files = [(path, state_of(os.stat(path))) for path in paths]
+    hashes = content_hashes(files, f"{builder.data_path} {split}", data_dir)
+    return sha256_of(builder.info.full_name, split, info.shard_lengths, *(digest.hex() for digest in hashes), *classes)
 
 
 def _find_builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:

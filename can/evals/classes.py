@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from absl import logging
 from jaxtyping import Int
 
 from can.data import ArrayImages, EncodedImages, ImageSet
 from can.errors import DataError
 
 _NAMED = 5  # classes that an error names
+_SAID: set[tuple[str, str]] = set()  # pairs of sets whose equal images were counted, by their fingerprints
 
 
 def check_same_classes(what: str, train: ImageSet, test: ImageSet) -> None:
@@ -37,6 +39,7 @@ def check_same_classes(what: str, train: ImageSet, test: ImageSet) -> None:
                 f"{what} needs sets that number their classes alike: "
                 f"class {label} is {ours!r} in {_named(train)} and {theirs!r} in {_named(test)}"
             )
+    _say_equal_images(train, test)
     lacking = _not_found(set(range(train.num_classes)), train)
     unlearned = sorted(lacking - _not_found(lacking, test))
     if unlearned:
@@ -47,6 +50,24 @@ def check_same_classes(what: str, train: ImageSet, test: ImageSet) -> None:
             f"class{'es' if len(names) > 1 else ''} that {_named(train)} has none of ({listed}): "
             "take a larger or another part of the training images"
         )
+
+
+def equal_images(train: ImageSet, test: ImageSet) -> int | None:
+    """How many of the test images are training images, too, to the byte; None where that cannot be known."""
+    ours, theirs = train.contents(), test.contents()
+    if ours is None or theirs is None or isinstance(train, ArrayImages) != isinstance(test, ArrayImages):
+        return None
+    seen = set(ours)
+    return sum(content in seen for content in theirs)
+
+
+def _say_equal_images(train: ImageSet, test: ImageSet) -> None:
+    """Once for each pair of sets."""
+    pair = train.fingerprint, test.fingerprint
+    if pair not in _SAID:
+        _SAID.add(pair)
+        if count := equal_images(train, test):
+            logging.warning("%d of the %d images of %s are in %s, too", count, len(test), _named(test), _named(train))
 
 
 def labels_of(image_set: ImageSet) -> Int[np.ndarray, " n"]:

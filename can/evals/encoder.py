@@ -96,7 +96,7 @@ def extract_features(
     """
     if image_set.num_classes is None:
         raise DataError(f"{image_set.name} {image_set.split} has no labels to evaluate with: pass a labelled data set")
-    key = f"{encoder.fingerprint[:16]}-{image_set.cache_key[:16]}" + (f"-{resize}" if resize else "")
+    key = f"{encoder.fingerprint[:16]}-{image_set.fingerprint[:16]}" + (f"-{resize}" if resize else "")
     worth_keeping = bool(jax.tree.leaves(encoder.params))  # raw pixels are on disk already
     cache = cache_dir / f"{key}.npz" if cache_dir and worth_keeping else None
     if cache and (cached := hosts.decided(_read_cache, cache, encoder, image_set)):

@@ -97,7 +97,7 @@ def evaluate(
     """
     found: dict[str, dict[str, Any]] = {}
     for shifted in sets:
-        key = sha256_of(model_fingerprint, shifted.fingerprint, shifted.images.stamp, image_size)[:16]
+        key = sha256_of(model_fingerprint, shifted.fingerprint, image_size)[:16]
         cache = cache_dir and cache_dir / f"{shifted.name.replace('/', '-')}-{key}.json"
         if cache and (cached := hosts.decided(_read_cache, cache, shifted)):
             found[shifted.name] = cached

@@ -53,7 +53,7 @@ def make_imagenet(
         raise DataError(f"{target} exists already: delete it, or pass another --data_dir")
     if not folder.exists():
         raise DataError(f"there is no {folder}: pass --folder with a folder or .zip file of photos")
-    photos = whole_set(open_folder(NAME, folder), str(folder))
+    photos = whole_set(open_folder(NAME, folder, data_dir), str(folder))
     if validation_every < 2 or len(photos) < validation_every:
         raise DataError(f"validation_every {validation_every} must lie in 2..{len(photos)}, the number of photos")
     labels = imagenet_labels(photos.class_names)
