@@ -42,7 +42,7 @@ class ModelConfig(Checked):
     heads: Width
     mlp_dim: Width
     decoder_width: Width = 512
-    decoder_depth: DepthOrZero = 8
+    decoder_depth: Depth = 8
     decoder_heads: Width = 16
     decoder_mlp_dim: Width = 2048
     head_width: Width = 4096

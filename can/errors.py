@@ -48,4 +48,12 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
 def check_range(what: str, value: float, low: float, high: float) -> None:
     """Raises ConfigError unless `value` is finite and lies in [low, high]."""
     if not (math.isfinite(value) and low <= value <= high):
-        raise ConfigError(f"{what} must lie in [{low:g}, {high:g}], not {value:g}")
+        raise ConfigError(f"{what} must lie in [{shown(low)}, {shown(high)}], not {shown(value)}")
+
+
+def shown(number: float) -> str:
+    """A number in an error, short where that is exact: 4294967296 is not 4.29497e+09."""
+    if isinstance(number, int) and abs(number) >= 10**20:
+        return f"a number of {len(str(abs(number)))} digits"
+    short = f"{number:g}"
+    return short if not math.isfinite(number) or float(short) == number else str(number)

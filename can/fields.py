@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
-from can.errors import ConfigError, check_choice
+from can.errors import ConfigError, check_choice, shown
 
 _MOST = 2**31 - 1  # what 32 bits count
 _LARGE = 1e30  # more is a slip of the pen
@@ -28,7 +28,7 @@ class Within:
 
     def __str__(self) -> str:
         left, right = "(" if self.open == "low" else "[", ")" if self.open == "high" else "]"
-        return f"{left}{self.low:g}, {self.high:g}{right}"
+        return f"{left}{shown(self.low)}, {shown(self.high)}{right}"
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,9 @@ def check_value(what: str, value: Any, declared: Any) -> None:
         _check_kind(what, each, get_args(kind)[0] if several else kind)
         for rule in allowed:
             if isinstance(rule, Within) and not rule.holds(each):
-                raise ConfigError(f"{what} must lie in {rule}, not {_shown(each)}")
+                raise ConfigError(f"{what} must lie in {rule}, not {shown(each)}")
             if isinstance(rule, OneOf):
                 check_choice(what, each, rule.words)
-
-
-def _shown(number: float) -> str:
-    try:
-        return f"{number:g}"
-    except OverflowError:  # a whole number of hundreds of digits
-        return f"a number of {len(str(number))} digits"
 
 
 @functools.cache

@@ -90,6 +90,14 @@ def test_a_mistake_leaves_no_folder(commands: Commands, tmp_path: Path, flag: st
         ("--depth=-1", "depth must lie in [1, 1000], not -1"),
         ("--head_depth=-1", "head_depth must lie in [0, 1000], not -1"),
         ("--few_shot_shots=99999", "few-shot shots must lie in [1, 1000], not 99999"),
+        (
+            "--decoder_depth=0",
+            "decoder_depth must lie in [1, 1000], not 0",
+        ),  # orbax saves no list without entries
+        ("--seed=4294967296", "seed must lie in [0, 4294967295], not 4294967296"),
+        ("--results_dir=gs://bucket/x", "gs://bucket/x is no folder of this machine"),
+        ("--data_dir=s3://bucket/x", "s3://bucket/x is no folder of this machine"),
+        (f"--name={'a' * 260}", "has 260 letters: pass a --name of at most 200"),
         ("--total_steps=0", "total_steps must lie in [1, "),
         ("--seed=-1", "seed must lie in [0, "),
         ("--beta1=2", "beta1 must lie in [0, 1), not 2"),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import socket
+import threading
 from pathlib import Path
 
 import pytest
+from absl import flags
 from commands import Commands
 from hosts import REPOSITORY, Hosts
 
-from experiments.harness.several_hosts import are_found
+from experiments.harness.several_hosts import _patience, _shared_command, are_found
 
 
 def folders(tmp_path: Path, name: str) -> tuple[str, str]:
@@ -131,11 +134,49 @@ def test_hosts_that_disagree_do_not_start(tmp_path: Path) -> None:
             ("--coordinator=localhost:1", "--num_processes=2", "--process_id=2"),
             "--process_id=2 is none of 0 to 1",
         ),
+        (
+            ("--coordinator=localhost:abc", "--num_processes=2", "--process_id=1"),
+            "--coordinator=localhost:abc is not HOST:PORT, such as localhost:9999, and not auto",
+        ),
+        (
+            ("--coordinator=localhost:99999", "--num_processes=2", "--process_id=1"),
+            "--coordinator=localhost:99999 is not HOST:PORT, such as localhost:9999, and not auto",
+        ),
     ],
 )
 def test_who_a_process_is_is_said_whole(run_python, given: tuple[str, ...], message: str) -> None:
     done = run_python(REPOSITORY / "experiments" / "pretrain.py", "--scale=smoke", *given, check=False)
     assert (done.returncode, done.stderr) == (1, f"error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("index", "whom"), [(0, "the others, which come to localhost:1"), (1, "process 0 at localhost:1")]
+)
+def test_a_process_says_at_once_whom_it_waits_for_and_ends_after_a_time_that_is_set(
+    index: int, whom: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda status: ended.set())
+    who = {"coordinator": "localhost:1", "num_processes": 2, "process_id": index}
+    with _patience(who, 0.01):
+        assert ended.wait(30)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == f"process {index} of 2 waits for {whom}, at most 0.01 s (--join_seconds)"
+    assert last.startswith(f"error: process {index} of 2 has waited 0.01 s for {whom}: start all of them")
+    with _patience(who, 30):  # one that meets the others lives on
+        pass
+
+
+def test_both_spellings_of_a_flag_are_one_command_line() -> None:
+    def shared(*given: str) -> str:
+        values = flags.FlagValues()
+        flags.DEFINE_integer("process_id", None, "", flag_values=values)
+        flags.DEFINE_integer("seed", 0, "", flag_values=values)
+        values(["x.py", *given])
+        return _shared_command(values)
+
+    assert shared("--process_id", "1", "--seed", "3") == shared("--seed=3", "--process_id=0") == shared("-seed=3")
+    assert shared("--seed=3") != shared("--seed=4") != shared()
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
     "pdf.compression": 0,  # two files can be compared as text
 }
+plt.rcdefaults()  # whatever a matplotlibrc sets: the published pictures are remade to the byte
 plt.rcParams.update(STYLE)
 
 

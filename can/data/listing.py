@@ -26,6 +26,7 @@ SUFFIXES = (
 MOST_BYTES = (
     1 << 29
 )  # of a file: what the most pixels take, uncompressed and with 16 bits. An archive may promise more.
+_UNPACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)  # not Deflate64
 _NO_FOLDERS = ("", ".", "..")  # in names of archives: `./roses/1.jpg` and `/roses/1.jpg` lie in `roses`
 # What zipfile and what it unpacks with raise for damaged archives.
 ZIP_ERRORS = (
@@ -106,8 +107,8 @@ def list_folder(root: Path) -> list[ImageFile]:
 def list_zips(paths: Iterable[Path]) -> list[ImageFile]:
     """The image files in the archives, in no order.
 
-    Raises DataError for an archive that is damaged, and for an image in it that is encrypted or larger than
-    `MOST_BYTES`.
+    Raises DataError for an archive that is damaged, and for an image in it that is encrypted, compressed in a way that
+    Python cannot unpack, or larger than `MOST_BYTES`.
     """
     found: list[ImageFile] = []
     for path in paths:
@@ -131,6 +132,11 @@ def list_zips(paths: Iterable[Path]) -> list[ImageFile]:
                 continue
             if info.flag_bits & 1:
                 raise DataError(f"{path}/{name} is encrypted: unpack the archive with its password, pass the folder")
+            if info.compress_type not in _UNPACKED:
+                raise DataError(
+                    f"{path}/{name} is compressed in a way (number {info.compress_type}) that Python cannot unpack: "
+                    "unpack the archive and pass the folder, or pack it anew by `zip -r`"
+                )
             _check_size(info.file_size, f"{path}/{name}")
             found.append(ImageFile(name, path, info.filename, (info.file_size, info.CRC)))
         _say(str(path), tuple(sorted(left_out.items())))

@@ -28,6 +28,7 @@ from can.data.prepared import prepare_once
 from can.data.registry import DEFAULT_DATA_DIR
 from can.data.tfds_records import Examples, write_tfds
 from can.errors import DataError, UserError
+from can.system.places import folder
 
 NAME, VERSION = "imagenet2012", "5.1.0"
 WNIDS: tuple[str, ...] = tuple(tfds.core.tfds_path("datasets/imagenet2012/labels.txt").read_text().split())
@@ -99,21 +100,30 @@ def _examples(photos: EncodedImages, labels: Sequence[int], part: Sequence[int])
         if not data.startswith(b"\xff\xd8"):
             bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
             data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
-        yield index, {"image": io.BytesIO(data), "label": label, "file_name": Path(name).name}
+        yield index, {"image": io.BytesIO(data), "label": label, "file_name": _in_unicode(Path(name).name)}
+
+
+def _in_unicode(name: str) -> str:
+    """A text with names of files, whose bytes that are not UTF-8 Python keeps as letters that cannot be written."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m can.recipes.make_imagenet", description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=Path, required=True, help="a folder or .zip file of photos")
-    parser.add_argument("--data_dir", type=Path, default=DEFAULT_DATA_DIR, help="where data sets are kept")
+    parser = argparse.ArgumentParser(
+        prog="python -m can.recipes.make_imagenet", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--folder", type=folder, required=True, help="a folder or .zip file of photos")
+    parser.add_argument("--data_dir", type=folder, default=DEFAULT_DATA_DIR, help="where data sets are kept")
     parser.add_argument("--validation_every", type=int, default=5, help="one photo in so many goes to validation")
     flags = parser.parse_args(arguments)
     try:
-        target = make_imagenet(flags.folder.expanduser(), flags.data_dir.expanduser(), flags.validation_every, print)
+        target = make_imagenet(
+            flags.folder, flags.data_dir, flags.validation_every, say=lambda text: print(_in_unicode(text))
+        )
     except UserError as error:
         sys.exit(f"error: {error}")
-    print(f"wrote {target}: use it with --labelled={NAME} --data_dir={flags.data_dir}")
+    print(_in_unicode(f"wrote {target}: use it with --labelled={NAME} --data_dir={flags.data_dir}"))
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def _excluded(names: Sequence[str], data_dir: str) -> frozenset[int]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m can.recipes.make_web_images", description=__doc__.partition("\n")[0]
+        prog="python -m can.recipes.make_web_images", description=(__doc__ or "").partition("\n")[0]
     )
     limits = Limits()
     parser.add_argument("--source", required=True, help="folders of shards, and patterns, separated by commas")

@@ -28,6 +28,7 @@ from can.system.locks import locked
 from can.system.places import Place, place, remove, steps_in, write_text
 
 LOCK = ".lock"
+LONGEST_NAME = 200  # letters; file systems take names of 255 bytes
 
 
 class RunDir:
@@ -42,6 +43,10 @@ class RunDir:
         if not re.fullmatch(r"\w[\w.=+-]*", name):
             raise ConfigError(
                 f"run name {name!r} cannot be a folder's name: use letters and digits, and after the first any of _.-=+"
+            )
+        if len(name) > LONGEST_NAME:
+            raise ConfigError(
+                f"the run's name {name[:40]}... has {len(name)} letters: pass a --name of at most {LONGEST_NAME}"
             )
         self.name = name
         self.results = Path(results_dir) / scale / name

@@ -15,6 +15,8 @@ from can.system import hosts
 
 # What a full disk, an exhausted quota and a file-size limit (`ulimit -f`) are called by the operating system.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# A name that is too long, a file or a loop of links in the place of a folder, a system of files to read alone.
+_NO_PLACE = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EROFS})
 
 
 def write_error(path: Path, error: OSError) -> UserError:
@@ -22,7 +24,8 @@ def write_error(path: Path, error: OSError) -> UserError:
     if error.errno in DISK_FULL:
         cause, remedy = f"the disk is full ({error.strerror})", "free some space"
     else:
-        cause, remedy = error.strerror or str(error), "make that place writable"
+        cause = error.strerror or str(error)
+        remedy = "name another place" if error.errno in _NO_PLACE else "make that place writable"
     return UserError(
         f"cannot write {path}: {cause}; what was there before is unchanged: {remedy} and start the same command again"
     )

@@ -61,6 +61,21 @@ def place(name: str | Place) -> Place:
     return epath.Path(text)
 
 
+def folder(name: str) -> Path:
+    """The folder of this machine that a user names; a shell leaves the `~` of `--data_dir=~/data` to us.
+
+    Raises ValueError for no path, a home that nobody has, and a bucket, which would be a folder called `gs:`.
+    """
+    if not name or "\0" in name:
+        raise ValueError("a folder must have a name")
+    if "://" in name:
+        raise ValueError(f"{name} is no folder of this machine; only --checkpoints may lie in a bucket")
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{error}: write the folder out") from error
+
+
 def is_bucket(where: Place) -> bool:
     """Whether a place is a bucket."""
     return str(where).startswith("gs://")

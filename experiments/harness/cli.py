@@ -47,16 +47,19 @@ def run(main: Callable[[], None]) -> None:
             several_hosts.join()
             with _told_apart():
                 main()
+            _check_output()
         except UserError as error:
             _end(f"error: {error}", 1)
         except KeyboardInterrupt as stop:
             saved = str(stop)
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             _end(f"\nstopped{saved and f': {saved}'}; {GOES_ON}", 128 + number)
-        except (MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
+        except (AssertionError, RuntimeError, MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
             if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
                 if several_hosts.is_of_a_lost_process(error):
                     _end_with_the_lost(error)
+                if missing := _missing_device():
+                    _end(f"error: {missing}", 1)
                 raise
             first = first_line(error)
             _end(
@@ -91,6 +94,35 @@ def _told_apart() -> Iterator[None]:
 def _whose() -> str:
     """The mark of this process's lines, where several hosts share a terminal."""
     return f"[process {jax.process_index()} of {jax.process_count()}] "
+
+
+def _check_output() -> None:
+    """Raises UserError if the disk was full on which the output was to be kept: a table that is lost is not made."""
+    sys.stdout.flush()
+    if isinstance(sys.stdout, LastingOutput) and (error := sys.stdout.lost):
+        raise UserError(
+            f"what this command prints could not be kept: the disk is full ({error.strerror}): free some space and "
+            "start the same command again, for which runs that are finished stay so"
+        )
+
+
+def _missing_device() -> str | None:
+    """What JAX_PLATFORMS asks for and this machine has not, and what it has; None if nothing is missing."""
+    asked = os.environ.get("JAX_PLATFORMS")
+    if not asked:
+        return None
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        why = f" ({first_line(error)})" if str(error) else ""
+        jax.config.update("jax_platforms", None)
+        there = jax.devices()
+        return (
+            f"JAX_PLATFORMS={asked} asks for what this machine, or this JAX, has not{why}: there is "
+            f"{len(there)} x {there[0].platform}; unset it, or install the wheels, as CAN_JAX=cuda13 bash "
+            "experiments/setup.sh does"
+        )
+    return None
 
 
 def _end(last_words: str, status: int) -> None:

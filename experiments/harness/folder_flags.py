@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from absl import flags
 
 from can.errors import ConfigError
-from can.system.places import place
+from can.system.places import folder, place
 
 
 class _Folder(flags.ArgumentParser):
@@ -16,13 +14,8 @@ class _Folder(flags.ArgumentParser):
     syntactic_help = "a folder"
 
     def parse(self, argument: str) -> str:
-        """The path with the home folder put in. Raises ValueError for no path, and for a home that nobody has."""
-        if not argument or "\0" in argument:
-            raise ValueError("a folder must have a name")
-        try:
-            return str(Path(argument).expanduser())
-        except RuntimeError as error:
-            raise ValueError(f"{error}: write the folder out") from error
+        """The path with the home folder put in. Raises ValueError as `can.system.places.folder` does."""
+        return str(folder(argument))
 
 
 class _Place(_Folder):
