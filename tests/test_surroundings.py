@@ -19,7 +19,7 @@ from conftest import RunPython
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from analysis.lib import figures
+from analysis.lib import drawing
 from can import data
 from can.data.workers import FromWorkers
 from can.errors import DataError, UserError
@@ -69,9 +69,9 @@ def test_an_accelerator_that_is_not_there_is_one_line_with_what_is(run_python: R
 def test_a_users_matplotlibrc_changes_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(plt.rcParams, "text.usetex", True)
     monkeypatch.setitem(plt.rcParams, "lines.linewidth", 9)
-    importlib.reload(figures)
+    importlib.reload(drawing)
     changed = {name for name in plt.rcParams if plt.rcParams[name] != matplotlib.rcParamsDefault[name]}
-    assert changed - {"backend", "backend_fallback"} == {*figures.STYLE}
+    assert changed - {"backend", "backend_fallback"} == {*drawing.STYLE}
     assert os.environ["MPLBACKEND"] == "Agg"  # which matplotlib asks for when it is imported
 
 

@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = parser.parse_args(arguments)
     try:
         target = make_imagenet(
-            flags.folder, flags.data_dir, flags.validation_every, say=lambda text: print(_in_unicode(text))
+            flags.folder, flags.data_dir, flags.validation_every, tell=lambda text: print(_in_unicode(text))
         )
     except UserError as error:
         sys.exit(f"error: {error}")

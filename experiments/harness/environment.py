@@ -78,7 +78,7 @@ if Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", _compiled / "unset")).parent
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_compiled / f"{usable_cpus()}_cpus")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
-# Pictures have our own look (analysis/lib/figures.py), and no window.
+# Pictures have our own look (analysis/lib/drawing.py), and no window.
 os.environ["MATPLOTLIBRC"], os.environ["MPLBACKEND"] = os.devnull, "Agg"
 
 # A bucket is read through gcsfs even where there is TensorFlow, whose errors are others and whose import takes seconds.
