@@ -53,7 +53,6 @@ STYLE: Any = {
     "pdf.compression": 0,  # two files can be compared as text
 }
 plt.rcdefaults()  # whatever a matplotlibrc sets: the published pictures are remade to the byte
-plt.rcdefaults()  # whatever a matplotlibrc sets: the published pictures are remade to the byte
 plt.rcParams.update(STYLE)
 
 
