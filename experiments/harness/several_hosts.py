@@ -60,13 +60,14 @@ def join() -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     # JAX would only note SIGTERM, in place of our own handler.
     jax.config.update("jax_enable_preemption_service", False)
+    limit: float = values[LIMIT].value
     try:
-        with ending_at_once(), _patience(who, values[LIMIT].value):
+        with ending_at_once(), _patience(who, limit):
             jax.distributed.initialize(
                 who["coordinator"],
                 who["num_processes"],
                 who["process_id"],
-                initialization_timeout=math.ceil(values[LIMIT].value) + 60,  # JAX aborts, with stacks: later than we
+                initialization_timeout=math.ceil(limit) + 60,  # JAX aborts, with stacks: later than we
                 heartbeat_timeout_seconds=HEARTBEAT_S,
             )
     except (RuntimeError, ValueError) as error:
