@@ -223,7 +223,7 @@ def _means(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _trained(means: pd.DataFrame) -> list[str]:
-    return [method for method in means.index if method in METHODS and preset(method).base_lr is not None]
+    return [method for method in means.index if method in METHODS and preset(method).trains]
 
 
 def _score(runs: pd.Series) -> str:

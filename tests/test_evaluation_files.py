@@ -21,6 +21,7 @@ from can.runs import EvalRecord, Evaluated, RunDir, correct_of, pack_correct, un
 from can.runs.evaluation import check_records
 from can.system.files import read_json, write_json
 from experiments.harness import run_one
+from experiments.harness.done import look
 from experiments.harness.evaluations import EVALS
 from experiments.harness.evaluations.records import records_of
 from experiments.harness.scales import SCALES
@@ -225,7 +226,23 @@ def test_what_is_done_is_not_done_again(bench: Bench) -> None:
     for _ in range(2):
         bench.complete("one", "other")
     assert bench.made == (1, 1, 1)
-    assert run_one.is_done(bench.setting, bench.run, ["one", "other"])
+    assert look(bench.setting, bench.run, ["one", "other"]).stage == "evaluated"
+
+
+def test_a_look_tells_what_is_absent_begun_trained_and_evaluated(bench: Bench) -> None:
+    def stage(*evals: str) -> str:
+        return look(bench.setting, bench.run, evals).stage
+
+    assert stage("one") == "absent"
+    bench.run.folder.claim(bench.run.config)
+    assert stage("one") == "begun"
+    bench.complete("one")
+    assert stage("one") == stage() == "evaluated"
+    done = look(bench.setting, bench.run, ["one", "other"])
+    assert (done.stage, done.missing, done.to_forget, done.reason_to_train) == ("trained", ("other",), (), None)
+    forced = look(dataclasses.replace(bench.setting, force=("train", "one")), bench.run, ["one"])
+    assert forced.stage == "trained" and forced.missing == forced.to_forget == ("one",)
+    assert "anew" in (forced.reason_to_train or "")
 
 
 def test_forcing_an_evaluation_redoes_that_one_alone(bench: Bench) -> None:
@@ -294,7 +311,7 @@ def test_another_protocol_other_images_or_weights_refuse_before_anything_is_made
 ) -> None:
     bench.complete("one")
     shown = change(bench)
-    for ask in (run_one.complete, run_one.is_done, run_one.evaluate):
+    for ask in (run_one.complete, look, run_one.evaluate):
         with pytest.raises(ConfigError, match=shown):
             ask(bench.setting, bench.run, ["other", "one"])
     assert bench.trained == bench.one.made == 1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from can.config import OptimConfig, RunConfig
 from can.run_flops import step_flops
-from experiments.harness import run_one
+from experiments.harness.done import look
 from experiments.harness.measured_speed import Speed, Speeds
 from experiments.harness.plan import Task
 from experiments.harness.timing import best_matmul
@@ -31,8 +31,8 @@ def plan_table(tasks: Sequence[Task], at_once: int) -> str:
         config = task.run.config
         images = config.optim.last_step * config.optim.batch_size
         flops = pretraining_flops(config)
-        to_evaluate = run_one.missing_evals(task.setting, task.run, task.evals)
-        reason = run_one.reason_to_train(task.setting, task.run, to_evaluate)
+        done = look(task.setting, task.run, task.evals)
+        to_evaluate, reason = done.missing, done.reason_to_train
         state = reason or (f"to evaluate: {', '.join(to_evaluate)}" if to_evaluate else "done")
         seconds = 0.0
         if reason and flops:

@@ -163,7 +163,7 @@ def setting() -> Setting:
 def run_of_flags(chosen: Setting) -> Run:
     """The one run that --method, --model, --data, --epochs and --seed describe."""
     values = flags.FLAGS
-    if values.epochs <= 0 and preset(values.method).base_lr is not None:
+    if values.epochs <= 0 and preset(values.method).trains:
         raise ConfigError(f"--epochs must be positive, not {values.epochs:g}; --method=random is the untrained encoder")
     spec = Spec(values.method, values.model, values.data, values.epochs)
     return chosen.run(spec, values.seed, values.name)

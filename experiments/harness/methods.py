@@ -34,6 +34,11 @@ class MethodPreset:
     augment: dict[str, Any] = field(default_factory=dict)
     paper_optim: Callable[[bool, bool], dict[str, float]] | None = None
 
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train."""
+        return self.base_lr is not None
+
 
 def _tables_5_and_6(large: bool, on_jft: bool) -> dict[str, float]:
     """On JFT-300M the text divides the learning rate by 4; Table 6 leaves ViT-B's as it is: we follow the table."""

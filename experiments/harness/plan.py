@@ -7,7 +7,7 @@ from itertools import chain, zip_longest
 from typing import NamedTuple
 
 from can.errors import ConfigError
-from experiments.harness import run_one
+from experiments.harness.done import look
 from experiments.harness.rows import matching, row_name
 from experiments.harness.setting import Run, Setting
 from experiments.harness.spec import Need
@@ -43,7 +43,7 @@ def planned(needs: Sequence[Need], setting: Setting, seeds: Sequence[int], rows:
 
 def missing(tasks: Sequence[Task]) -> list[Task]:
     """What is not done. Raises ConfigError if a result is there that was made with other settings."""
-    return [task for task in tasks if not run_one.is_done(task.setting, task.run, task.evals)]
+    return [task for task in tasks if look(task.setting, task.run, task.evals).stage != "evaluated"]
 
 
 def seeds(texts: Sequence[str]) -> list[int]:

@@ -124,5 +124,5 @@ def _fields(method: str) -> frozenset[str]:
     """Every override that a run of the method takes."""
     configs = (ModelConfig, AugmentConfig, OptimConfig, settings_class(method))
     names = {f.name for config in configs for f in dataclasses.fields(config)} - {"name", "size"}
-    untrained = {"total_steps"} if preset(method).base_lr is None else set()
+    untrained = set() if preset(method).trains else {"total_steps"}
     return frozenset((names | {"augmentation", "warmup_epochs"}) - untrained)

@@ -14,7 +14,7 @@ from can.fields import Count, NotNegative, check_value
 from can.methods import check_batch_size, method_class, settings_class
 from can.models import model_config
 from can.runs.name import number_text
-from experiments.harness.methods import preset
+from experiments.harness.methods import MethodPreset, preset
 from experiments.harness.scales import Scale
 
 
@@ -80,62 +80,68 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
     Raises:
       ConfigError: a name is unknown, a value cannot work, or a run of this method has no such field.
     """
-    given = dict(overrides or {}) | dict(spec.overrides)
     check_value("epochs", spec.epochs, NotNegative)
-    method = method_class(spec.method)
-    chosen = preset(spec.method)
-
-    def take(config: type, **base: Any) -> Any:
-        names = {f.name for f in dataclasses.fields(config)} - {"name", "total_steps"}
-        return config(**base | {name: given.pop(name) for name in list(given) if name in names})
+    method, chosen = method_class(spec.method), preset(spec.method)
+    given = _by_owner(spec.method, dict(overrides or {}) | dict(spec.overrides))
+    length = given["length"]
 
     size = scale.models.get(spec.model, spec.model)
-    in_model = {f.name for f in dataclasses.fields(ModelConfig)} - {"size", "image_size"}
-    model_fields = scale.model_overrides | {name: given.pop(name) for name in list(given) if name in in_model}
-    model = model_config(size, given.pop("image_size", scale.image_size), **model_fields)
+    image_size = length.get("image_size", scale.image_size)
+    model = model_config(size, image_size, **scale.model_overrides | given["model"])
 
-    augmentation = given.pop("augmentation", method.augmentation)
     crop = {} if chosen.crop_area_min is None else {"crop_area_min": chosen.crop_area_min}
-    augment = take(AugmentConfig, name=augmentation, **(crop | scale.augment | chosen.augment))
+    augmentation = {"name": length.get("augmentation", method.augmentation)}
+    augment = AugmentConfig(**augmentation | crop | scale.augment | chosen.augment | given["augment"])
 
-    batch_size = given.pop("batch_size", scale.batch_size)
+    batch_size = length.get("batch_size", scale.batch_size)
     check_value("batch_size", batch_size, Count)
-    total_steps = _total_steps(scale, spec, batch_size, given)
-    if (warmup_epochs := given.pop("warmup_epochs", None)) is None:
-        warmup_steps = round(scale.schedule.warmup_images(spec.epochs) / batch_size)
-    else:
-        check_range("warmup_epochs", warmup_epochs, 0, spec.epochs)
-        warmup_steps = round(total_steps * warmup_epochs / spec.epochs) if spec.epochs else 0
-    optim = take(
-        OptimConfig,
-        batch_size=batch_size,
-        total_steps=total_steps,
-        warmup_steps=min(warmup_steps, total_steps),
-        **_rates(scale, spec, size),
-    )
+    total_steps = _total_steps(scale, spec, chosen, batch_size, length.get("total_steps"))
+    warmup_steps = _warmup_steps(scale, spec, batch_size, total_steps, length.get("warmup_epochs"))
+    rates = _rates(scale, spec, chosen, size)
+    optim = dict(batch_size=batch_size, total_steps=total_steps, warmup_steps=warmup_steps, **rates)
+
+    settings = chosen.settings | chosen.tuned.get(scale.name, {}) | given["method"]  # mask_rate, lambda_infonce, ...
     config = RunConfig(
         scale=scale.name,
         epochs=spec.epochs,
         seed=seed,
         model=model,
-        method=take(settings_class(spec.method), **chosen.settings | chosen.tuned.get(scale.name, {})),
+        method=settings_class(spec.method)(**settings),
         augment=augment,
         data=DataConfig(scale.data.get(spec.data, spec.data)),
-        optim=optim,
+        optim=OptimConfig(**optim | given["optim"]),
     )
-    if given:
-        raise ConfigError(f"{spec.method} has no setting {', '.join(map(repr, given))}")
     check_batch_size(method.name, batch_size)
     return config
 
 
-def _total_steps(scale: Scale, spec: Spec, batch_size: int, given: dict[str, Any]) -> int:
-    """The length of a run, taken out of `given` if it is there. Raises ConfigError for one that would not learn."""
-    if preset(spec.method).base_lr is None:  # untrained
+_LENGTH = ("image_size", "augmentation", "batch_size", "total_steps", "warmup_epochs")  # what decides other fields, too
+
+
+def _by_owner(method: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The overrides of a run by what has a field of that name: model, augment, optim, the method; or `_LENGTH`.
+
+    Raises ConfigError for a name that none has.
+    """
+    configs = {"model": ModelConfig, "augment": AugmentConfig, "optim": OptimConfig, "method": settings_class(method)}
+    fields: dict[str, Iterable[str]] = {"length": _LENGTH} | {
+        owner: {f.name for f in dataclasses.fields(config)} - {"name", "size"} for owner, config in configs.items()
+    }
+    owners = {name: next((owner for owner in fields if name in fields[owner]), None) for name in given}
+    if not preset(method).trains and "total_steps" in given:
+        owners["total_steps"] = None
+    if unknown := [name for name, owner in owners.items() if owner is None]:
+        raise ConfigError(f"{method} has no setting {', '.join(map(repr, unknown))}")
+    return {owner: {name: given[name] for name in given if owners[name] == owner} for owner in fields}
+
+
+def _total_steps(scale: Scale, spec: Spec, chosen: MethodPreset, batch_size: int, given: int | None) -> int:
+    """The length of a run, `given` or the scale's. Raises ConfigError for one that would not learn."""
+    if not chosen.trains:
         return 0
-    if "total_steps" in given:
-        check_value("total_steps", given["total_steps"], Count)  # fewer would leave the encoder untrained
-        return given.pop("total_steps")
+    if given is not None:
+        check_value("total_steps", given, Count)  # fewer would leave the encoder untrained
+        return given
     images = scale.schedule.images(spec.epochs)
     if images < batch_size:
         raise ConfigError(
@@ -145,9 +151,16 @@ def _total_steps(scale: Scale, spec: Spec, batch_size: int, given: dict[str, Any
     return images // batch_size
 
 
-def _rates(scale: Scale, spec: Spec, size: str) -> dict[str, float]:
+def _warmup_steps(scale: Scale, spec: Spec, batch_size: int, total_steps: int, epochs: float | None) -> int:
+    """The steps of the warm-up, of so many `epochs` of the spec's or of the scale's images."""
+    if epochs is None:
+        return min(round(scale.schedule.warmup_images(spec.epochs) / batch_size), total_steps)
+    check_range("warmup_epochs", epochs, 0, spec.epochs)
+    return min(round(total_steps * epochs / spec.epochs), total_steps) if spec.epochs else 0
+
+
+def _rates(scale: Scale, spec: Spec, chosen: MethodPreset, size: str) -> dict[str, float]:
     """Base learning rate and weight decay. A size takes those of the role that it plays at `paper`."""
-    chosen = preset(spec.method)
     if chosen.base_lr is None:
         return dict(base_lr=0.0, weight_decay=scale.weight_decay)
     if scale.name == "paper" and chosen.paper_optim is not None:

@@ -1,0 +1,97 @@
+"""What of a run is done: one look at its folders, which all that follows goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from can import data
+from can.data import ImageSet
+from can.errors import ConfigError, check_choice
+from can.runs.name import differences
+from can.runs.provenance import described
+from experiments.harness.evaluations import EVALS
+from experiments.harness.evaluations.evaluation import Fingerprinted
+from experiments.harness.setting import Run, Setting
+
+
+class Done(NamedTuple):
+    """What of a run is done, of what is asked of it."""
+
+    stage: Literal["absent", "begun", "trained", "evaluated"]  # evaluated: all that was asked for is there
+    has_weights: bool  # whether the checkpoint of the last step is on this machine
+    reason_to_train: str | None  # why pre-training must run before the missing can be made; None if it need not
+    missing: tuple[str, ...]  # the evaluations that have to be made
+    to_forget: tuple[str, ...]  # those of them that are there, but forced, or of weights before the last training
+
+
+def look(setting: Setting, run: Run, evals: Iterable[str], just_trained: bool = False) -> Done:
+    """What of a run is done, of pre-training and `evals`.
+
+    `just_trained`: this command has pre-trained the run: evaluations of older weights are outdated then, and no
+    mistake.
+
+    Raises ConfigError, showing the differences, if something is there that was made with other settings, or of other
+    images or weights.
+    """
+    folder, evals = run.folder, tuple(evals)
+    for name in evals:
+        check_choice("evaluation", name, EVALS)
+    anew = "train" in setting.force and not just_trained
+    claimed = (folder.results / "config.json").exists()
+    if claimed and not anew:
+        folder.claim(run.config)
+        if folder.pretrained and not just_trained:
+            _check_trained_on(setting, run)
+    to_forget = [
+        name
+        for name in evals
+        if folder.has_eval(name) and (setting.forces(name) or (just_trained and _is_outdated(run, name)))
+    ]
+    missing = [name for name in evals if name in to_forget or not folder.has_eval(name)]
+    for name in evals:
+        if name not in missing:
+            _check_made_so(setting, run, name, of_these_weights=folder.pretrained and not anew)
+    if anew:
+        reason: str | None = f"{folder.name} is pre-trained anew"
+    else:
+        reason = folder.reason_to_train(missing)
+    if not folder.pretrained:
+        return Done("begun" if claimed else "absent", folder.has_weights, reason, tuple(missing), tuple(to_forget))
+    stage: Literal["trained", "evaluated"] = "trained" if reason or missing else "evaluated"
+    return Done(stage, folder.has_weights, reason, tuple(missing), tuple(to_forget))
+
+
+def images_of(setting: Setting, run: Run) -> ImageSet:
+    """What the run is trained on."""
+    return data.load(run.config.data.name, run.config.data.split, data_dir=setting.data_dir)
+
+
+def fingerprints_of(images: Mapping[str, Fingerprinted]) -> dict[str, str]:
+    """By the names of the sets."""
+    return {name: entry.fingerprint for name, entry in images.items()}
+
+
+def _check_trained_on(setting: Setting, run: Run) -> None:
+    """Raises ConfigError, with the difference, if a finished run saw other images than its data set has now."""
+    if not run.config.optim.total_steps:
+        return
+    if lines := differences(run.folder.provenance["data"], described(images_of(setting, run))):
+        raise ConfigError(
+            f"{run.folder.name} was trained on other images than its data set has now:\n{lines}\n"
+            "pass --force=train,evals to make it anew, or another --results_dir and --workdir to keep both"
+        )
+
+
+def _check_made_so(setting: Setting, run: Run, name: str, of_these_weights: bool) -> None:
+    """Raises ConfigError, with the differences, if an evaluation is there that was made otherwise."""
+    protocol, path = EVALS[name].protocol(setting, run), run.folder.eval_path(name)
+    there = run.folder.read_eval(name)
+    there.check_is(name, path, protocol, None)
+    # Its images were at hand when it was made, and are read here to see that they are the same.
+    weights = run.folder.weights if of_these_weights else there.fingerprints.get("weights", "")
+    there.check_is(name, path, protocol, {"weights": weights} | fingerprints_of(EVALS[name].images(setting)))
+
+
+def _is_outdated(run: Run, name: str) -> bool:
+    return run.folder.read_eval(name).fingerprints.get("weights") != run.folder.weights
