@@ -175,9 +175,11 @@ def draw(judged: Sequence[Judged], source: str, setting: Setting) -> None:
     for verdict in (REPRODUCED, CONTRADICTED, UNDECIDED):
         axes.plot([], [], drawing.VERDICT_MARKERS[verdict], color=drawing.VERDICTS[verdict], label=verdict)
     axes.plot([], [], "|", color=drawing.GREY, markersize=8, label="the paper's (>: outside)")
-    figure.legend(loc="outside lower center", ncols=4)
-    drawing.corner(axes, setting, source)
-    drawing.save(figure, setting, "claims", numbers({source: judged}))
+    figure.legend(loc="outside upper left", ncols=4)
+    of_points = f"{len(shown)} of {len(judged)} claims are differences in points, and are drawn."
+    caption = "The paper's claims: what was measured beside what the paper prints."
+    note = f"{of_points} Bars are 95 % intervals, before Holm's adjustment."
+    drawing.save(figure, setting, "claims", numbers({source: judged}), source=source, caption=caption, note=note)
 
 
 def _items() -> list[str]:

@@ -23,6 +23,7 @@ from analysis.lib.equal_compute import contrasts
 from analysis.lib.paper import OWN, paper_values
 from analysis.lib.results import Results, per_cent, read
 from analysis.lib.significance import Contrast, difference
+from can.runs.provenance import without_folder
 from experiments.figure1_scaling import BY_DATA, METHODS, MODEL, NEEDS, SCALED, UNTRAINED
 from experiments.harness.cost import pretraining_flops
 from experiments.harness.methods import preset
@@ -152,46 +153,56 @@ def draw(setting: Setting, found: Results, flops: Mapping[Spec, float], costs: p
     runs = drawing.with_intervals(per_cent(found.of(source, EVAL, METRIC)))
     runs = runs.assign(flops=runs["row"].map(flops))
     figure, (scaling, bars, sets) = drawing.subplots(3)
+    sets.sharey(scaling)
     for method in METHODS:
         own = runs[runs["row"].isin([spec for spec in SCALED if spec.method == method])]
-        if len(own):
-            drawing.interval(scaling, own, "flops", method, label=True)
+        drawing.interval(scaling, own, "flops", method, label=True)
     untrained = runs[runs["row"] == UNTRAINED]
     if len(untrained):
         line = drawing.LINES[UNTRAINED.method]
         scaling.axhline(untrained["mean"].iloc[0], color=drawing.GREY, linestyle=line, label="untrained")
     drawing.flops_axis(scaling)
     scaling.set_ylabel("linear probe, top-1 in %")
-    scaling.set_title(f"{MODEL_ROLES[MODEL]}, {DATA_ROLES['jft']}")
-    drawing.corner(scaling, setting, source)
+    roles = f"{MODEL_ROLES[MODEL]}, {DATA_ROLES['jft']}"
+    drawing.title(scaling, roles, captions.plays(setting, SCALED[0], length=False))
     _draw_costs(bars, costs)
     for place, rows in enumerate(BY_DATA.values()):
         for index, spec in enumerate(rows):
             own = runs[runs["row"] == spec].assign(at=place + 0.2 * (index - 1))
-            if len(own):
-                drawing.interval(sets, own, "at", spec.method, line=False)
+            drawing.interval(sets, own, "at", spec.method, line=False)
     sets.set_xlim(-0.5, len(BY_DATA) - 0.5)
-    sets.set_xticks(range(len(BY_DATA)), [DATA_ROLES[data] for data in BY_DATA])
+    played = [setting.run(rows[0], 0).config for rows in BY_DATA.values()]
+    names = [
+        f"{DATA_ROLES[data]}\n(here {without_folder(config.data.name)})"
+        for data, config in zip(BY_DATA, played, strict=True)
+    ]
+    sets.set_xticks(range(len(BY_DATA)), names, parse_math=False)
     sets.grid(visible=False, axis="x")
-    sets.set_title(f"{MODEL_ROLES[MODEL]}, 800 epochs")
-    drawing.corner(sets, setting, source)
-    figure.legend(loc="outside lower center", ncols=4)
+    seen = captions.short(played[0].optim.last_step * played[0].optim.batch_size)
+    drawing.title(sets, f"{MODEL_ROLES[MODEL]}, 800 epochs", f"here {played[0].model.size}, {seen} images")
+    drawing.legend(figure)
     drawn = runs[runs["row"].isin([*SCALED, *(spec for rows in BY_DATA.values() for spec in rows), UNTRAINED])]
-    drawing.save(figure, setting, "figure1", drawn[DRAWN])
+    caption = (
+        "Figure 1. Linear probe over the operations of pre-training, what an image costs in a training step, and "
+        "linear probe by pre-training set."
+    )
+    drawing.save(figure, setting, "figure1", drawn[DRAWN], source=source, caption=caption, note=drawing.INTERVALS)
 
 
 def _draw_costs(axes: Axes, costs: pd.DataFrame) -> None:
     """Bars of what an image costs, as multiples of CAN's, by scale."""
     scales = [name.removesuffix(", CAN = 1") for name in costs if name.endswith(", CAN = 1")]
     for index, method in enumerate(METHODS):
-        heights = [float(costs[f"{scale}, CAN = 1"][index]) for scale in scales]
+        multiples = [costs[f"{scale}, CAN = 1"][index] for scale in scales]
         places = [place + 0.25 * (index - 1) for place in range(len(scales))]
-        shown = axes.bar(places, heights, 0.22, color=drawing.COLORS[method])
-        axes.bar_label(shown, [costs[scale][index] for scale in scales], fontsize=drawing.SMALL)
-    axes.set_xticks(range(len(scales)), scales)
+        looks = {"color": drawing.COLORS[method], "hatch": drawing.HATCHES[method], "edgecolor": "white"}
+        shown = axes.bar(places, [float(one) for one in multiples], 0.22, **looks)
+        axes.bar_label(shown, [f"{preset(method).title}\n{one}" for one in multiples], fontsize=drawing.SMALL)
+    axes.set_xticks(range(len(scales)), [f"scale {scale}" for scale in scales])
+    axes.margins(y=0.25)
     axes.grid(visible=False, axis="x")
-    axes.set_ylabel("cost of an image, CAN = 1")
-    axes.set_title("GFLOPs of a step for each image")
+    axes.set_ylabel("times CAN's")
+    drawing.title(axes, "Cost of an image in a training step", "in multiples of CAN's")
 
 
 def _flops_of_image(scale: str, method: str, setting: Setting, overrides: Mapping[str, Any]) -> float:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -29,7 +31,8 @@ COMMAND = "figure2_method"  # of experiments/
 METRICS = {"reconstruct": "Reconstruction error", "noise_correlation": "Correlation of predicted with true noise"}
 DRAWN = ["source", "metric", "share", "seed", "value", "mean", "low", "high"]
 MASKED = 205  # grey, of 255
-LEVELS = (0.5, 1.0, 2.0)  # of noise, as shares of sigma_max, that Figure 3 shows
+SIGMA = r"$σ_\mathrm{max}$"
+LEVELS = (0.5, 1.0, 2.0)  # of noise, as shares of the largest, that Figure 3 shows
 
 
 def render(setting: Setting, *, brief: bool = False) -> str:
@@ -51,7 +54,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     table = frame(numbers)
     if len(table):
         page.add("## By the level of noise")
-        page.table(table, caption="Reconstruction and predicted noise by the level of noise, in parts of sigma_max.")
+        page.table(table, caption="Reconstruction and predicted noise by the level of noise, in parts of σ_max.")
         source = found.sources[-1]
         drawn = next(run for owner, run in found.runs if owner == source)
         pictures = Pictures.read(path_of(drawn.folder))
@@ -82,7 +85,7 @@ def frame(numbers: pd.DataFrame) -> pd.DataFrame:
     if not columns:
         return pd.DataFrame()
     table = pd.DataFrame(columns)
-    table.insert(0, "Noise / sigma_max", [f"{share:g}" for share in table.index])
+    table.insert(0, "Noise / σ_max", [f"{share:g}" for share in table.index])
     return table
 
 
@@ -111,29 +114,49 @@ def draw_method(setting: Setting, source: str, drawn: Run, pictures: Pictures) -
     _box(canvas, (4.25, 1.62), "InfoNCE", width=1.2, height=0.46)
     canvas.text(5.55, 1.85, "pooled patches of both views", va="center", fontsize=drawing.SMALL)
     canvas.text(7.4, 1.85, "and the noise:\nFigure 3", va="center", ha="center", fontsize=drawing.SMALL)
-    scale = captions.NOT_A_RESULT if setting.scale.name == "smoke" else setting.scale.name
-    where = f"{scale}, {source}: {drawn.folder.name}, test image of {without_folder(setting.labelled)}"
-    canvas.text(8.5, 0.06, where, ha="right", fontsize=drawing.SMALL, color=drawing.GREY, parse_math=False)
-    drawing.save(figure, setting, "figure2", None)
+    drawing.save(
+        figure,
+        setting,
+        "figure2",
+        None,
+        source=source,
+        caption="Figure 2. The way of a test image through CAN: views, masks, noise, reconstruction.",
+        note=f"Run {drawn.folder.name}: {captions.plays(setting, CAN)}; image of {without_folder(setting.labelled)}.",
+    )
 
 
 def draw_noise(setting: Setting, source: str, drawn: Run, pictures: Pictures, numbers: pd.DataFrame) -> None:
     """Figure 3: true and predicted noise at some levels, and both metrics over the levels."""
     visible = visible_of(pictures, drawn.config.model.patch_size)[0, 0][..., None]
-    figure, panels = drawing.subplots(len(LEVELS) + 3, width=1.9, height=2.3)
-    truth, *predictions, correlation, error = panels
+    figure, places = drawing.subplots(len(LEVELS) + 3, width=1.9, height=2.3)
+    truth, *predictions, correlation, error = places
     _noise(truth, pictures.noise, visible, "noise that was added,\nin parts of its level")
     for axes, level in zip(predictions, LEVELS, strict=True):
         place = list(pictures.shares).index(level)
-        _noise(axes, pictures.predicted[place], visible, f"predicted at\n{level:g} sigma_max")
+        _noise(axes, pictures.predicted[place], visible, f"predicted at\n{level:g} {SIGMA}")
     of_metrics = [drawing.with_intervals(numbers[numbers["metric"] == metric]) for metric in METRICS]
     for axes, own, title in zip((error, correlation), of_metrics, METRICS.values(), strict=True):
         drawing.interval(axes, own, "share", CAN.method)
         axes.axvspan(0, 1, color=drawing.GREY, alpha=0.15, linewidth=0)
-        axes.set_title(title.replace(" with ", "\nwith "), fontsize=drawing.SMALL + 1)
-        axes.set_xlabel("noise / sigma_max")
-    drawing.corner(error, setting, source)
-    drawing.save(figure, setting, "figure3", pd.concat(of_metrics)[DRAWN])
+        axes.set_title(title.replace(" with ", "\nwith "), fontsize=drawing.SMALL)
+        axes.set_xlabel(f"noise in parts of {SIGMA}")
+    correlation.set_ylim(-0.1, 1)  # of all that it can be: a flat line at 0 is what no prediction looks like
+    correlation.axhline(0, color="black", linewidth=0.6)
+    error.set_ylim(0, 1.2 * error.get_ylim()[1])
+    drawing.save(
+        figure,
+        setting,
+        "figure3",
+        pd.concat(of_metrics)[DRAWN],
+        source=source,
+        caption="Figure 3. The noise that CAN predicts, and how well, by the level of noise.",
+        note=f"{_note(of_metrics)} Grey: levels of training. Correlation: 1 is a perfect prediction, 0 is none.",
+    )
+
+
+def _note(of_metrics: Sequence[pd.DataFrame]) -> str:
+    """What bars are, if there are any."""
+    return drawing.INTERVALS if any(own["low"].notna().any() for own in of_metrics) else drawing.ONE_SEED
 
 
 def _picture(figure: Figure, image: np.ndarray, corner: tuple[float, float], title: str) -> None:

@@ -22,7 +22,7 @@ from analysis.lib.results import Results, per_cent, read
 from can.runs.provenance import without_folder
 from experiments.figure4_finetuning import NEEDS, RUNS, UNTRAINED
 from experiments.harness.methods import METHODS, preset
-from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES
+from experiments.harness.scales import DATA_ROLES, IN1K_IMAGES, MODEL_ROLES
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
 
@@ -129,30 +129,40 @@ def draw(setting: Setting, found: Results) -> None:
     """Measured here, the reader's own runs where there are some; and the ends of the paper's curves."""
     source = next(source for source in reversed(found.sources) if len(tuned(found, source)))
     runs = drawing.with_intervals(tuned(found, source))
-    figure, (here, paper) = drawing.subplots(2)
+    figure, (here, paper) = drawing.subplots(2, width=4.2)
     trained = runs[runs["images"] > 0]
+    beside = drawing.dodges(trained["method"])
     for method, own in trained.groupby("method", sort=False):
-        drawing.interval(here, own, "images", str(method), label=True)
+        drawing.interval(here, own, "images", str(method), label=True, dodge=beside[str(method)])
     if len(scratch := runs[runs["row"] == UNTRAINED]):
         mean, low, high = scratch[["mean", "low", "high"]].iloc[0]
         here.axhline(mean, color=drawing.GREY, linestyle=drawing.LINES[UNTRAINED.method], label="from scratch")
         here.axhspan(low, high, color=drawing.GREY, alpha=0.15, linewidth=0)
     if len(trained):
         drawing.image_axis(here, trained["images"])
-    here.set_title(without_folder(setting.labelled), parse_math=False)
+    roles = f"{MODEL_ROLES[RUNS[0].model]}, {DATA_ROLES[RUNS[0].data]}, finetuned on {DATA_ROLES['in1k']}"
+    labelled = without_folder(setting.labelled)
+    drawing.title(here, roles, f"{captions.plays(setting, RUNS[0], length=False)}, {labelled}")
     here.set_ylabel("finetuned, top-1 in %")
-    drawing.corner(here, setting, source)
     ends = pd.DataFrame(
         [(row.spec.method, row.spec.epochs, row.spec.epochs * IN1K_IMAGES, row.value) for row in printed()],
         columns=["method", "epochs", "images", "value"],
     ).assign(source="paper")
     ends = ends.assign(mean=ends["value"], low=float("nan"), high=float("nan"))
     for method, own in ends.groupby("method", sort=False):
-        drawing.interval(paper, own, "images", str(method))
+        drawing.interval(paper, own, "images", str(method), label=method not in set(trained["method"]))
     drawing.image_axis(paper, ends["images"])
-    paper.set_title("the paper: IN-1K, the ends of its curves")
-    figure.legend(loc="outside lower center", ncols=4)
-    drawing.save(figure, setting, "figure4", pd.concat([runs, ends], ignore_index=True)[DRAWN])
+    drawing.title(paper, roles, "the paper: the ends of its curves")
+    drawing.legend(figure)
+    drawing.save(
+        figure,
+        setting,
+        "figure4",
+        pd.concat([runs, ends], ignore_index=True)[DRAWN],
+        source=source,
+        caption="Figure 4. Accuracy by finetuning over the length of pre-training, here and in the paper.",
+        note=f"{drawing.INTERVALS} The grey band is that of training from scratch.",
+    )
 
 
 def _name(spec: Spec) -> str:

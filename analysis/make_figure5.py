@@ -65,11 +65,18 @@ def by_shots(found: Results, source: str, setting: Setting) -> Shots:
         (evaluation, shots): {
             pair.name: of_set
             for pair in sets_of(setting)
-            if len(of_set := per_cent(found.of(source, evaluation, f"{pair.name}/{shots}shot")))
+            if len(of_set := _with_spread(found, source, evaluation, f"{pair.name}/{shots}shot"))
         }
         for evaluation in EVALS
         for shots in setting.scale.few_shot.shots
     }
+
+
+def _with_spread(found: Results, source: str, evaluation: str, metric: str) -> pd.DataFrame:
+    """The runs in per cent; `spread` is the deviation over the choices of images, NaN where there is one."""
+    spread = per_cent(found.of(source, evaluation, f"{metric}_sd")).set_index("run")["value"]
+    runs = per_cent(found.of(source, evaluation, metric))
+    return runs.assign(spread=runs["run"].map(spread).astype(float))
 
 
 def scores(by_source: dict[str, Shots], evaluation: str, rows: tuple[Spec, ...], setting: Setting) -> pd.DataFrame:
@@ -128,18 +135,25 @@ def draw(setting: Setting, source: str, found: Shots) -> None:
         measured = {row for sets in found.values() for of_set in sets.values() for row in of_set["row"]}
         if not of_figure or not measured & set(rows):
             continue
-        figure, axes = drawing.subplots(len(PROTOCOLS), len(of_figure), width=6.2)
+        figure, axes = drawing.subplots(len(PROTOCOLS), len(of_figure), width=5.2, height=2.4, share=True)
         drawn = []
         for place, (shots, evaluation) in enumerate((k, name) for k in of_figure for name in PROTOCOLS):
-            panel = axes[place]
-            panel.set_title(f"{shots}-shot, {PROTOCOLS[evaluation]}: {what_of(rows)}")
+            drawing.title(axes[place], f"{shots}-shot, {PROTOCOLS[evaluation]}")
             if sets := found[evaluation, shots]:
-                numbers = panels.draw_test_sets(panel, rows, sets, UNTRAINED[rows[-1].model])
+                numbers = panels.draw_test_sets(axes[place], rows, sets, UNTRAINED[rows[-1].model])
                 drawn.append(numbers.assign(shots=shots, protocol=PROTOCOLS[evaluation]))
-                drawing.corner(panel, setting, source)
-        panels.legend(figure, axes)
-        columns = ["protocol", "shots", *panels.OF_SETS]
-        drawing.save(figure, setting, f"figure{number}", pd.concat(drawn)[columns])
+        drawing.legend(figure)
+        numbers = pd.concat(drawn)[["protocol", "shots", *panels.OF_SETS]]
+        roles = f"{what_of(rows)}: {captions.plays(setting, rows[-1])}"
+        drawing.save(
+            figure,
+            setting,
+            f"figure{number}",
+            numbers,
+            source=source,
+            caption=f"Figure {number}. Few-shot classification by two protocols.",
+            note=f"{roles}. {panels.note(numbers, setting.scale.few_shot.choices)}",
+        )
 
 
 def what_of(rows: tuple[Spec, ...]) -> str:

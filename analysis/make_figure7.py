@@ -13,33 +13,27 @@ import pandas as pd
 
 from analysis.lib import captions, drawing, panels
 from analysis.lib.command import run
-from analysis.lib.results import read
-from can.runs.provenance import without_folder
+from analysis.lib.paper_figure import Drawn, PaperFigure
+from analysis.lib.results import Results
 from experiments.figure7_masking import NEEDS, PANELS, RATES, RUNS
-from experiments.harness.scales import DATA_ROLES
+from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
 from experiments.harness.setting import Setting
 
-COMMAND = "figure7_masking"  # of experiments/
 
-
-def render(setting: Setting, *, brief: bool = False) -> str:
-    """Draws the figure and returns where it is and, unless `brief`, what is missing of it.
-
-    Raises DataError if nothing is measured.
-    """
-    found = read(NEEDS, setting)
-    if not found.sources:
-        raise drawing.nothing_to_draw(setting, COMMAND)
-    source = found.sources[-1]
-    figure, places = drawing.subplots(len(PANELS))
+def draw(setting: Setting, found: Results, source: str) -> Drawn:
+    """A panel a data set: both methods over the rate."""
+    figure, places = drawing.subplots(len(PANELS), share=True)
     drawn = []
     for axes, (panel, (data, epochs)) in zip(places, PANELS.items(), strict=True):
         runs = panels.swept(found, source, "mask_rate", RUNS[panel], panel)
         panels.draw_sweep(axes, runs, label=True)
         panels.mark_choice(axes, "Sec. 5", "mask_rate")
-        played = without_folder(setting.scale.data[data])
-        axes.set_title(f"{DATA_ROLES[data]} ({played}), {epochs} epochs", parse_math=False)
-        drawing.corner(axes, setting, source)
+        base = RUNS[panel]["can"][0]
+        drawing.title(
+            axes,
+            f"{MODEL_ROLES[base.model]}, {DATA_ROLES[data]}, {epochs} epochs",
+            captions.plays(setting, base),
+        )
         axes.set_xticks(RATES)
         axes.set_xlim(-0.05, 0.95)
         axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:.0%}")
@@ -47,8 +41,17 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         drawn.append(runs)
     places[0].set_ylabel("linear probe, top-1 in %")
     drawing.legend(figure)
-    path = drawing.save(figure, setting, "figure7", pd.concat(drawn, ignore_index=True))
-    return drawing.message(path, [] if brief else captions.missing(found, NEEDS, setting, COMMAND), setting, COMMAND)
+    return Drawn(figure, pd.concat(drawn, ignore_index=True))
+
+
+FIGURE = PaperFigure(
+    "figure7",
+    "figure7_masking",
+    NEEDS,
+    "Figure 7. Linear probe of CAN and SimCLR by the share of masked patches.",
+    draw,
+)
+render = FIGURE.render
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.lib import captions, drawing, panels
 from analysis.lib.command import run
-from analysis.lib.results import read
+from analysis.lib.paper_figure import Drawn, PaperFigure
+from analysis.lib.results import Results
 from experiments.figure8_weights import BASE, NEEDS, SWEEPS
+from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
 from experiments.harness.setting import Setting
 
-COMMAND = "figure8_weights"  # of experiments/
 COLUMNS = 2
 INFONCE = r"contrastive weight $λ_\mathrm{InfoNCE}$"
 
@@ -44,16 +45,9 @@ PANELS = {  # by the names of SWEEPS
 }
 
 
-def render(setting: Setting, *, brief: bool = False) -> str:
-    """Draws the figure and returns where it is and, unless `brief`, what is missing of it.
-
-    Raises DataError if nothing is measured.
-    """
-    found = read(NEEDS, setting)
-    if not found.sources:
-        raise drawing.nothing_to_draw(setting, COMMAND)
-    source = found.sources[-1]
-    figure, axes = drawing.subplots(COLUMNS, len(PANELS) // COLUMNS)
+def draw(setting: Setting, found: Results, source: str) -> Drawn:
+    """A panel a sweep."""
+    figure, axes = drawing.subplots(COLUMNS, len(PANELS) // COLUMNS, share=True)
     drawn = []
     for place, (name, panel) in enumerate(PANELS.items()):
         runs = panels.swept(found, source, panel.setting, {BASE.method: SWEEPS[name]}, name)
@@ -61,13 +55,15 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         if panel.setting == "lambda_reconstruct":
             runs = runs.assign(setting="1 - lambda_reconstruct", at=1 - runs["at"])
         _draw(axes[place], runs, panel)
-        axes[place].set_title(panel.title)
-        drawing.corner(axes[place], setting, source)
+        drawing.title(axes[place], panel.title)
         if place % COLUMNS == 0:
             axes[place].set_ylabel("CAN, linear probe, top-1 in %")
         drawn.append(runs)
-    path = drawing.save(figure, setting, "figure8", pd.concat(drawn, ignore_index=True))
-    return drawing.message(path, [] if brief else captions.missing(found, NEEDS, setting, COMMAND), setting, COMMAND)
+    roles = f"{MODEL_ROLES[BASE.model]}, {DATA_ROLES[BASE.data]}, {BASE.epochs:g} epochs"
+    drawing.legend(figure)
+    return Drawn(
+        figure, pd.concat(drawn, ignore_index=True), f"{roles}: {captions.plays(setting, BASE)}. {drawing.INTERVALS}"
+    )
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, panel: Panel) -> None:
@@ -75,13 +71,23 @@ def _draw(axes: Axes, runs: pd.DataFrame, panel: Panel) -> None:
     if panel.logarithmic and any(places):
         # 0, which has no logarithm, is as far left of the smallest weight as a factor of ten.
         axes.set_xscale("symlog", linthresh=min(filter(None, places)), linscale=1)
-    panels.draw_sweep(axes, runs, label=False)
+    panels.draw_sweep(axes, runs, label=True)
     if panel.papers:
         panels.mark_choice(axes, "Sec. 5", panel.papers)
     axes.xaxis.set_major_locator(FixedLocator(places))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(panel.label)
+
+
+FIGURE = PaperFigure(
+    "figure8",
+    "figure8_weights",
+    NEEDS,
+    "Figure 8. Linear probe of CAN by the weight of InfoNCE, the largest level of noise and the weight of denoising.",
+    draw,
+)
+render = FIGURE.render
 
 
 if __name__ == "__main__":

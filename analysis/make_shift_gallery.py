@@ -59,7 +59,15 @@ def gallery(base: str, setting: Setting) -> Path:
     axes[-1].set_xticklabels([kind.replace("_", "\n") for kind in CORRUPTIONS], fontsize=7)
     axes[-1].tick_params(length=0)
     axes[-1].grid(visible=False)
-    return drawing.save(figure, setting, "shift_gallery", pd.DataFrame(shown, columns=["row", "set", "split", "image"]))
+    return drawing.save(
+        figure,
+        setting,
+        "shift_gallery",
+        pd.DataFrame(shown, columns=["row", "set", "split", "image"]),
+        source="published",
+        caption=f"What the shifted test sets of {base} look like, and one image under each kind of damage.",
+        note="",
+    )
 
 
 def _damage(severity: int) -> str:

@@ -14,35 +14,33 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.lib import drawing
+from analysis.lib import captions, drawing
 from analysis.lib.command import run
 from analysis.lib.paper import OWN, paper_values, printed_at
-from analysis.lib.results import per_cent, read
-from can.runs.provenance import without_folder
+from analysis.lib.paper_figure import Drawn, PaperFigure
+from analysis.lib.results import Results, per_cent
 from experiments.harness.cost import pretraining_flops
 from experiments.harness.methods import METHODS
-from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES
+from experiments.harness.scales import DATA_ROLES, IN1K_IMAGES, MODEL_ROLES
 from experiments.harness.setting import Setting
-from experiments.table2_jft import NEEDS
+from experiments.table2_jft import NEEDS, RUNS
 
-COMMAND = "table2_jft"  # of experiments/
 MODEL = "vit_l"
+LONGEST = next(spec for spec in RUNS if spec.model == MODEL)  # whose roles all rows have
 BASELINES = ("random", "pixels")
 DRAWN = ["source", "method", "epochs", "images", "flops", "seed", "value", "mean", "low", "high"]
 
 
-def render(setting: Setting, *, brief: bool = False) -> str:
-    """Draws the figure and returns where it is. Raises DataError if nothing is measured."""
-    found = read(NEEDS, setting)
-    if not found.sources:
-        raise drawing.nothing_to_draw(setting, COMMAND)
-    source = found.sources[-1]
+def draw(setting: Setting, found: Results, source: str) -> Drawn:
+    """Here over images and over FLOPs, and the paper's over images."""
     runs = per_cent(found.of(source, "linear_probe", "top1"))
     runs = drawing.with_intervals(runs[runs["model"] == MODEL])
     flops = {run.spec: pretraining_flops(run.config) for _, run in found.runs if run.spec.model == MODEL}
     runs = runs.assign(flops=runs["row"].map(flops))
     paper = _paper()
     figure, (by_images, by_flops, printed) = drawing.subplots(3)
+    by_flops.sharey(by_images)
+    roles = f"{MODEL_ROLES[MODEL]}, {DATA_ROLES['jft']}"
     for axes, length in ((by_images, "images"), (by_flops, "flops")):
         _draw(axes, runs, length)
         for method in BASELINES:
@@ -50,23 +48,23 @@ def render(setting: Setting, *, brief: bool = False) -> str:
             if not baseline.empty:
                 line = drawing.LINES[method]
                 axes.axhline(baseline.mean(), color=drawing.GREY, linestyle=line, label=METHODS[method].title)
-        axes.set_title(without_folder(setting.labelled), parse_math=False)
-        drawing.corner(axes, setting, source)
+        drawing.title(axes, roles, captions.plays(setting, LONGEST, length=False))
     _draw(printed, paper, "images")
-    printed.set_title("the paper: IN-1K")
+    drawing.title(printed, roles, "the paper, on IN-1K")
     for axes, seen in ((by_images, runs["images"]), (printed, paper["images"])):
         drawing.image_axis(axes, seen[seen > 0])
     drawing.flops_axis(by_flops)
     by_images.set_ylabel("linear probe, top-1 in %")
     drawing.legend(figure)
-    drawn = pd.concat([runs, paper.assign(source="paper")], ignore_index=True)[DRAWN]
-    return f"{drawing.save(figure, setting, 'training_length', drawn)}\n"
+    return Drawn(figure, pd.concat([runs, paper.assign(source="paper")], ignore_index=True)[DRAWN])
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, length: str) -> None:
     """The trained runs over the column `length`."""
-    for method, own in runs[runs["images"] > 0].groupby("method"):
-        drawing.interval(axes, own, length, str(method), label=True)
+    trained = runs[runs["images"] > 0]
+    beside = drawing.dodges(trained["method"] if length == "images" else ())  # of which methods have the same
+    for method, own in trained.groupby("method"):
+        drawing.interval(axes, own, length, str(method), label=True, dodge=beside.get(str(method), 0.0))
 
 
 def _paper() -> pd.DataFrame:
@@ -80,6 +78,16 @@ def _paper() -> pd.DataFrame:
     return pd.DataFrame(printed, columns=["method", "epochs", "images", "value", "mean"]).assign(
         low=np.nan, high=np.nan
     )
+
+
+FIGURE = PaperFigure(
+    "training_length",
+    "table2_jft",
+    NEEDS,
+    "Table 2's ViT-L rows: linear probe over the length of pre-training, at equal epochs and at equal operations.",
+    draw,
+)
+render = FIGURE.render
 
 
 if __name__ == "__main__":

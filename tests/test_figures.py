@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from invented import add, contents, published, setting
+from matplotlib.colors import to_rgb
+from matplotlib.container import ErrorbarContainer
+from PIL import Image
 from scipy import stats
 
 from analysis import make_figure7, make_figure8
@@ -43,8 +47,53 @@ def test_the_interval_of_a_mean_is_students_with_the_pooled_deviation() -> None:
 
 
 def test_methods_are_told_apart_without_colour() -> None:
-    for looks in (drawing.COLORS, drawing.MARKERS, drawing.LINES):
+    for looks in (drawing.COLORS, drawing.MARKERS, drawing.LINES, drawing.HATCHES):
         assert len(set(map(str, looks.values()))) == len(looks) and {"can", "simclr", "mae"} <= set(looks)
+
+
+# What lights look like to readers without one kind of cone (Machado et al., 2009, severity 1), and to all others.
+SIGHT = {
+    "trichromacy": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+
+
+def lab(colors: list[str], sight: object) -> np.ndarray:
+    """CIE L*a*b* (D65) of sRGB colours, as seen."""
+    srgb = np.array([to_rgb(color) for color in colors])
+    light = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4) @ np.transpose(sight)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
+    xyz = light.clip(0, 1) @ np.transpose(to_xyz) / (0.95047, 1, 1.08883)
+    x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_no_two_colours_look_alike_to_anybody_and_all_stand_out_from_white(sight: str) -> None:
+    for colors in ([*drawing.COLORS.values(), drawing.GREY], list(drawing.VERDICTS.values())):
+        seen = lab(colors, SIGHT[sight])
+        differences = [float(np.linalg.norm(a - b)) for a, b in combinations(seen, 2)]
+        assert min(differences) > 25
+        assert all(lightness < 62 for lightness, _, _ in lab(colors, SIGHT["trichromacy"]))  # 3:1 on white
+
+
+def test_methods_at_one_place_stand_beside_each_other_and_a_legend_has_a_bar_where_one_is_drawn() -> None:
+    figure, (axes,) = drawing.subplots(1)
+    beside = drawing.dodges(["can", "mae"])
+    assert beside == {"can": -drawing.DODGE / 2, "mae": drawing.DODGE / 2}
+    for method, values in (("can", [50.0, 52]), ("mae", [50.0, 52])):
+        runs = drawing.with_intervals(runs_of(a=values)).assign(at=1.0)
+        drawing.interval(axes, runs, "at", method, label=True, dodge=beside[method])
+    figure.canvas.draw()
+    means = [line for line in axes.get_lines() if line.get_markersize() == 5]
+    places = [line.get_transform().transform((1.0, 51.0))[0] for line in means]
+    assert places[1] - places[0] == pytest.approx(drawing.DODGE * figure.dpi / 72)
+    one_seed = drawing.with_intervals(runs_of(a=[50.0])).assign(at=2.0)
+    drawing.interval(axes, one_seed, "at", "simclr", label=True)
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    assert isinstance(handles["CAN"], ErrorbarContainer) and not isinstance(handles["SimCLR"], ErrorbarContainer)
 
 
 def test_a_figure_is_three_files_that_are_the_same_to_the_byte_whenever_they_are_made(here: Setting) -> None:
@@ -52,8 +101,8 @@ def test_a_figure_is_three_files_that_are_the_same_to_the_byte_whenever_they_are
     for _ in range(2):
         figure, (axes,) = drawing.subplots(1)
         drawing.interval(axes, drawing.with_intervals(runs_of(a=[50, 52])).assign(at=1), "at", "can", label=True)
-        drawing.corner(axes, here, "yours")
-        path = drawing.save(figure, here, "toy", pd.DataFrame({"value": [1 / 3]}))
+        numbers = pd.DataFrame({"value": [1 / 3]})
+        path = drawing.save(figure, here, "toy", numbers, source="yours", caption="A toy.", note="Bars: none.")
         made.append(contents(here.results_dir))
     assert path == here.results_dir / "laptop" / "toy.png" and made[0] == made[1]
     assert {str(name) for name in made[0]} == {"laptop/toy.png", "laptop/toy.pdf", "laptop/toy.csv"}
@@ -63,17 +112,20 @@ def test_a_figure_is_three_files_that_are_the_same_to_the_byte_whenever_they_are
 @pytest.mark.parametrize(
     "scale, given, said",
     [
-        ("laptop", (), "laptop, yours"),
-        ("smoke", (), "smoke: not a result, yours"),
-        ("laptop", ("--batch_size=8",), "laptop, yours, recast"),
+        ("laptop", (), "Scale laptop, your results. Bars: none."),
+        ("smoke", (), "smoke: not a result, your results. Bars: none."),
+        ("laptop", ("--batch_size=8",), "Scale laptop, your results, recast. Bars: none."),
     ],
 )
-def test_a_panel_says_its_scale_and_whose_numbers_it_shows(
+def test_a_figure_says_its_scale_and_whose_numbers_it_shows_and_its_file_carries_the_caption(
     tmp_path: Path, scale: str, given: tuple[str, ...], said: str
 ) -> None:
-    _, (axes,) = drawing.subplots(1)
-    drawing.corner(axes, dataclasses.replace(setting(tmp_path, scale), given=given), "yours")
-    assert [text.get_text() for text in axes.texts] == [said]
+    figure, _ = drawing.subplots(1)
+    here = dataclasses.replace(setting(tmp_path, scale), given=given)
+    path = drawing.save(figure, here, "toy", None, source="yours", caption="A toy.", note="Bars: none.")
+    assert figure.get_supxlabel() == said
+    with Image.open(path) as picture:
+        assert picture.info["Description"] == f"A toy. {said}"
 
 
 @pytest.mark.parametrize("make, command", [(make_figure7, "figure7_masking"), (make_figure8, "figure8_weights")])
@@ -130,7 +182,9 @@ def test_the_papers_choices_are_lines_where_its_text_prints_them() -> None:
     for (place, metric), at in expected.items():
         _, (axes,) = drawing.subplots(1)
         panels.mark_choice(axes, place, metric)
-        assert axes.get_lines()[0].get_xdata()[0] == at and axes.texts[0].get_text() == "paper's choice"
+        assert axes.get_lines()[0].get_xdata()[0] == at and axes.get_legend_handles_labels()[1] == [
+            "the paper's choice"
+        ]
 
 
 def test_a_panel_without_runs_says_so(here: Setting) -> None:

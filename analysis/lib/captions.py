@@ -98,6 +98,22 @@ def command_line(setting: Setting, command: str, *flags: str) -> str:
     return code(f"bash experiments/{command}.sh {' '.join(map(shlex.quote, asked))}")
 
 
+def plays(setting: Setting, spec: Spec, *, length: bool = True) -> str:
+    """What plays the roles of a row here: `here tiny of 4 layers, offline_mix, 146 k images`."""
+    config = setting.run(spec, 0).config
+    parts = [f"here {config.model.size} of {config.model.depth} layers", without_folder(config.data.name)]
+    seen = config.optim.last_step * config.optim.batch_size
+    return ", ".join([*parts, *([f"{short(seen)} images"] if length else [])])
+
+
+def short(count: float) -> str:
+    """`1.0 bn`, `47 k` or `48`."""
+    for unit, name, digits in ((1e9, " bn", 1), (1e3, " k", 0)):
+        if count >= unit:
+            return f"{count / unit:.{digits}f}{name}"
+    return f"{count:.0f}"
+
+
 def bullets(lines: Iterable[str]) -> str:
     """A Markdown list."""
     return "\n".join(f"- {line}" for line in lines)

@@ -5,7 +5,8 @@ Marks and lines tell methods apart in grey too, and where colours look alike to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +17,34 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 from scipy import special
 
-from analysis.lib.captions import NOT_A_RESULT, bullets, command_line, how_to_measure
+from analysis.lib import captions
 from analysis.lib.documents import DIGITS, to_csv
+from analysis.lib.results import YOURS
 from analysis.lib.significance import ERROR_RATE, pooled_sd, summary
-from can.errors import DataError
 from can.system.files import write_atomic
 from experiments.harness.methods import preset
 from experiments.harness.setting import Setting
 
-# By method. The baselines, which are not trained, are lines without a mark.
-COLORS = {"can": "#0b6e4f", "simclr": "#c8553d", "mae": "#3d5a98", "supervised": "#6b4e71", "pyramid_at": "#b58900"}
+# By method; no two of them look alike to readers with protanopia, deuteranopia or tritanopia (tests/test_figures.py).
+COLORS = {"can": "#1aa865", "simclr": "#eb6810", "mae": "#355ce6", "supervised": "#960287", "pyramid_at": "#654400"}
 MARKERS = {"can": "o", "simclr": "s", "mae": "^", "supervised": "D", "pyramid_at": "v"}
 LINES = {"can": "-", "simclr": "--", "mae": "-.", "random": ":", "pixels": (0, (6, 2, 1, 2, 1, 2))}
-GREY = "#8d99ae"
+HATCHES = {"can": "", "simclr": "///", "mae": "..."}  # of bars
+GREY = "#626262"
 # By the verdict on a claim of the paper.
-VERDICTS = {"reproduced": "#0b6e4f", "contradicted": "#b23a48", "undecided": "#6c757d"}
+VERDICTS = {"reproduced": "#1aa865", "contradicted": "#960287", "undecided": GREY}
 VERDICT_MARKERS = {"reproduced": "o", "contradicted": "X", "undecided": "D"}
-SMALL = 6.5  # points, of what is said in a corner
+SMALL = 7.0  # points, of notes
+DODGE = 5.0  # points between methods that stand at one place
+INTERVALS = "Small marks are seeds; large ones are means with the 95 % interval of the mean (Student's t, pooled)."
+ONE_SEED = "One seed: no interval."
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -56,21 +63,31 @@ plt.rcdefaults()  # whatever a matplotlibrc sets: the published pictures are rem
 plt.rcParams.update(STYLE)
 
 
-def subplots(columns: int, rows: int = 1, *, width: float = 3.4, height: float = 2.8) -> tuple[Figure, list[Axes]]:
-    """Panels in this style, row by row; sizes in inches, of one panel."""
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * width, rows * height), squeeze=False)
+def subplots(
+    columns: int, rows: int = 1, *, width: float = 3.4, height: float = 2.8, share: Any = False
+) -> tuple[Figure, list[Axes]]:
+    """Panels in this style, row by row; sizes in inches, of one panel. `share`: as matplotlib's `sharey`."""
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * width, rows * height), squeeze=False, sharey=share)
+    for one in axes.flat:
+        one.tick_params(labelleft=True)
     return figure, list(axes.flat)
 
 
-def corner(axes: Axes, setting: Setting, source: str) -> None:
-    """Says beside the upper right corner of a panel at which scale its numbers were made, and whose they are."""
-    scale = NOT_A_RESULT if setting.scale.name == "smoke" else setting.scale.name
-    parts = ", ".join([scale, source, *(["recast"] if setting.given else [])])
-    place = axes.transAxes
-    axes.text(1.01, 1, parts, transform=place, rotation=270, ha="left", va="top", fontsize=SMALL, color=GREY)
+def title(axes: Axes, roles: str, here: str = "") -> None:
+    """Heads a panel: the paper's roles, and below them what plays them. Names of data sets are no formulas."""
+    axes.set_title("\n".join(filter(None, [roles, here])), parse_math=False)
 
 
-def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool = True, label: bool = False) -> None:
+def interval(
+    axes: Axes,
+    runs: pd.DataFrame,
+    at: str,
+    method: str,
+    *,
+    line: bool = True,
+    label: bool = False,
+    dodge: float = 0.0,
+) -> None:
     """Draws each run of one method as a dot, and at each place the mean of its runs with its 95 % interval, if any.
 
     Args:
@@ -79,56 +96,64 @@ def interval(axes: Axes, runs: pd.DataFrame, at: str, method: str, *, line: bool
       at: the column that says where a run stands on the x axis.
       method: whose colour, mark and line these are.
       line: whether one goes through the means.
-      label: whether the legend names the method here.
+      label: whether the legend names the method here; it shows a bar where one is drawn.
+      dodge: how far beside its place all of it stands, in points.
     """
     if runs.empty:
         return
-    color, marker = COLORS[method], MARKERS[method]
-    axes.plot(runs[at], runs["value"], marker, color=color, markersize=3.5, alpha=0.5, markeredgewidth=0)
+    color, marker, style = COLORS[method], MARKERS[method], LINES.get(method) if line else "none"
     means = runs.drop_duplicates(at).sort_values(at)
-    axes.errorbar(
-        means[at],
-        means["mean"],
-        yerr=[means["mean"] - means["low"], means["high"] - means["mean"]],
-        color=color,
-        marker=marker,
-        markersize=5,
-        markerfacecolor="white",
-        linestyle=LINES[method] if line else "none",
-        capsize=2,
-        label=preset(method).title if label else None,
-    )
+    name = preset(method).title if label else None
+    drawn: list[Artist] = []
+    if (runs.groupby(at).size() > 1).any():
+        drawn += axes.plot(runs[at], runs["value"], marker, color=color, markersize=3.5, alpha=0.5, markeredgewidth=0)
+    looks: dict[str, Any] = {"color": color, "marker": marker, "markersize": 5, "markerfacecolor": "white"}
+    if means["low"].isna().all():
+        drawn += axes.plot(means[at], means["mean"], linestyle=style, label=name, **looks)
+    else:
+        reach = [means["mean"] - means["low"], means["high"] - means["mean"]]
+        bars = axes.errorbar(means[at], means["mean"], yerr=reach, linestyle=style, capsize=2, label=name, **looks)
+        drawn += bars.get_children()
+    aside = ScaledTranslation(dodge / 72, 0, axes.figure.dpi_scale_trans)
+    for artist in drawn:
+        artist.set_transform(artist.get_transform() + aside)
+
+
+def dodges(methods: Iterable[Any]) -> dict[str, float]:
+    """By method, how far beside its place it is drawn, in points: no two intervals lie on each other."""
+    names = [name for name in COLORS if name in set(methods)]
+    return {name: DODGE * (place - (len(names) - 1) / 2) for place, name in enumerate(names)}
 
 
 def legend(figure: Figure, columns: int = 5) -> None:
-    """Names below the panels what is labelled in any of them, once."""
+    """Names above the panels what is labelled in any of them, once."""
     named: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(name, handle)
-    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns)
+    figure.legend(list(named.values()), list(named), loc="outside upper left", ncols=columns)
 
 
-def nothing_to_draw(setting: Setting, command: str) -> DataError:
-    """The error of a figure without a number, with the command of `experiments/` that makes some."""
-    return DataError(f"nothing is measured at scale {setting.scale.name!r}: {command_line(setting, command)} does it")
-
-
-def message(path: Path, missing: Sequence[str], setting: Setting, command: str) -> str:
-    """What the command of a figure prints: where it is, and what is missing of it with the commands that make it."""
-    rest = ["", how_to_measure(setting, command), "", bullets(missing)] if missing else []
-    return "\n".join([str(path), *rest]) + "\n"
-
-
-def save(figure: Figure, setting: Setting, name: str, drawn: pd.DataFrame | None) -> Path:
+def save(
+    figure: Figure, setting: Setting, name: str, drawn: pd.DataFrame | None, *, source: str, caption: str, note: str
+) -> Path:
     """Writes `<name>.png`, `.pdf` and, of the numbers that are drawn, if any, `.csv` beside the reader's results.
 
-    The files are the same to the byte whenever they are made of the same numbers. Returns the path of the PNG.
+    Below the panels stand the scale, whose numbers they are, and `note`, which says what bars and dots are; the files
+    carry `caption` with all of that, so that whoever shows the picture has it. They are the same to the byte whenever
+    they are made of the same numbers. Returns the path of the PNG.
     """
     folder = setting.results_dir / setting.scale.name
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-    figure.savefig(folder / f"{name}.pdf", metadata={"Creator": None, "Producer": None, "CreationDate": None})
+    scale = captions.NOT_A_RESULT if setting.scale.name == "smoke" else f"Scale {setting.scale.name}"
+    whose = "your" if source == YOURS else source
+    said = f"{', '.join([scale, f'{whose} results', *(['recast'] if setting.given else [])])}. {note}"
+    lines = textwrap.fill(said, int(figure.get_figwidth() * 21))
+    figure.supxlabel(lines, x=0.01, ha="left", fontsize=SMALL, color=GREY, parse_math=False)
+    whole = f"{caption} {said}"
+    figure.savefig(folder / f"{name}.png", metadata={"Software": None, "Description": whole})
+    about = {"Creator": None, "Producer": None, "CreationDate": None, "Subject": whole}
+    figure.savefig(folder / f"{name}.pdf", metadata=about)
     plt.close(figure)
     if drawn is not None:
         write_atomic(folder / f"{name}.csv", to_csv(drawn.round(DIGITS)))
@@ -153,7 +178,7 @@ def image_axis(axes: Axes, seen: Iterable[float]) -> None:
     """The x axis counts images, with a tick at each of the lengths that are drawn."""
     axes.set_xscale("log")
     axes.set_xticks(sorted(set(seen)), minor=False)
-    axes.xaxis.set_major_formatter(lambda count, _: short(count))
+    axes.xaxis.set_major_formatter(lambda count, _: captions.short(count))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("images seen in pre-training")
 
@@ -165,11 +190,3 @@ def flops_axis(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("FLOPs of pre-training")
-
-
-def short(count: float) -> str:
-    """`1.0 bn`, `47 k` or `48`."""
-    for unit, name, digits in ((1e9, " bn", 1), (1e3, " k", 0)):
-        if count >= unit:
-            return f"{count / unit:.{digits}f}{name}"
-    return f"{count:.0f}"
