@@ -195,7 +195,11 @@ def _draw_costs(axes: Axes, costs: pd.DataFrame) -> None:
     for index, method in enumerate(METHODS):
         multiples = [costs[f"{scale}, CAN = 1"][index] for scale in scales]
         places = [place + 0.25 * (index - 1) for place in range(len(scales))]
-        looks = {"color": drawing.COLORS[method], "hatch": drawing.HATCHES[method], "edgecolor": "white"}
+        looks: dict[str, Any] = {
+            "color": drawing.COLORS[method],
+            "hatch": drawing.HATCHES[method],
+            "edgecolor": "white",
+        }
         shown = axes.bar(places, [float(one) for one in multiples], 0.22, **looks)
         axes.bar_label(shown, [f"{preset(method).title}\n{one}" for one in multiples], fontsize=drawing.SMALL)
     axes.set_xticks(range(len(scales)), [f"scale {scale}" for scale in scales])

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ def test_methods_are_told_apart_without_colour() -> None:
 
 
 # What lights look like to readers without one kind of cone (Machado et al., 2009, severity 1), and to all others.
-SIGHT = {
+SIGHT: dict[str, Any] = {
     "trichromacy": np.eye(3),
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
@@ -60,7 +61,7 @@ SIGHT = {
 }
 
 
-def lab(colors: list[str], sight: object) -> np.ndarray:
+def lab(colors: list[str], sight: Any) -> np.ndarray:
     """CIE L*a*b* (D65) of sRGB colours, as seen."""
     srgb = np.array([to_rgb(color) for color in colors])
     light = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4) @ np.transpose(sight)
@@ -167,7 +168,7 @@ def test_figure_8_has_a_panel_a_sweep_and_draws_denoisings_share(here: Setting) 
             for seed in range(2):
                 add(here, spec, seed, top1=(50 if here.run(spec, 0).folder.name == base else 40 + place) + seed)
     assert make_figure8.render(here) == f"{here.results_dir / 'laptop' / 'figure8.png'}\n"  # nothing is missing
-    places = {}
+    places: dict[str, dict[float, float]] = {}
     for line in drawn(here, "figure8"):
         places.setdefault(line["panel"], {})[float(line["at"])] = float(line["mean"])
     weights = {0.01: 40.5, 0.03: 41.5, 0.1: 42.5, 0.25: 43.5, 0.5: 44.5, 0.9: 45.5}
@@ -182,7 +183,7 @@ def test_the_papers_choices_are_lines_where_its_text_prints_them() -> None:
     for (place, metric), at in expected.items():
         _, (axes,) = drawing.subplots(1)
         panels.mark_choice(axes, place, metric)
-        assert axes.get_lines()[0].get_xdata()[0] == at and axes.get_legend_handles_labels()[1] == [
+        assert axes.get_lines()[0].get_xdata()[0] == at and axes.get_legend_handles_labels()[1] == [  # type: ignore[index]
             "the paper's choice"
         ]
 
