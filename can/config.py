@@ -251,6 +251,16 @@ class FewShotConfig(Checked):
     resolution: Annotated[str, OneOf(("encoder", "bit"))] = "encoder"
 
 
+@dataclass(frozen=True)
+class KnnConfig(Checked):
+    """Classification by nearest neighbours of frozen features (Wu et al., 2018; the numbers of DINO's evaluation)."""
+
+    said: ClassVar[str] = "nearest neighbours' "
+
+    k: Count = 20  # neighbours
+    temperature: Positive = 0.07  # a neighbour's weight is exp(cosine / temperature)
+
+
 def _check_warmup(config: LinearProbeConfig | FinetuneConfig) -> None:
     if config.warmup_epochs > config.epochs:
         raise ConfigError(

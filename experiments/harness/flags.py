@@ -43,7 +43,7 @@ _DEFINE: dict[Any, Callable[..., Any]] = {
 }
 _OWN_FLAGS = frozenset({"name", "size", "rule"})  # --method, --augmentation, --model, --eval
 # The evaluations whose protocol is a field of Scale, with the prefix of its flags.
-PROTOCOLS = {"linear_probe": "probe_", "finetune": "finetune_", "few_shot": "few_shot_"}
+PROTOCOLS = {"linear_probe": "probe_", "finetune": "finetune_", "few_shot": "few_shot_", "knn": "knn_"}
 _DATA = ("labelled", "uncurated", "train_split", "test_split", "objectnet", "imagenet_c", "real_shifts")
 _INTERVALS = ("checkpoint_every", "checkpoint_seconds", "keep_every", "log_every")
 _ALLOWED = {**dict.fromkeys(_INTERVALS, Count), "checkpoint_seconds": Positive, "workers": CountOrZero, "fsdp": Count}

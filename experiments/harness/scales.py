@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from can.config import FewShotConfig, FinetuneConfig, LinearProbeConfig
+from can.config import FewShotConfig, FinetuneConfig, KnnConfig, LinearProbeConfig
 from can.errors import check_choice
 
 IN1K_IMAGES = 1281167  # one epoch, as the paper counts them, on JFT-300M too (Sec. 4.1)
@@ -55,6 +55,7 @@ class Scale:
     few_shot: FewShotConfig
     checkpoint_every: int  # steps
     log_every: int  # steps
+    knn: KnnConfig = KnnConfig()
     model_overrides: dict[str, Any] = field(default_factory=dict)
     workers: int = 0  # processes that decode JPEGs
     run_memory_gb: float | None = None  # of one run, where a table makes a run on each core of a CPU at the same time

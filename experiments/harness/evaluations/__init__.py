@@ -9,6 +9,7 @@ from experiments.harness.evaluations.evaluation import Evaluation
 from experiments.harness.evaluations.few_shot import FewShot, FewShotMeanRank
 from experiments.harness.evaluations.final_losses import FinalLosses
 from experiments.harness.evaluations.finetune import Finetune
+from experiments.harness.evaluations.knn import NearestNeighbours
 from experiments.harness.evaluations.linear_probe import LinearProbe
 from experiments.harness.evaluations.pictures import PicturesOfMethod
 from experiments.harness.evaluations.robustness import Robustness
@@ -21,6 +22,7 @@ EVALS: dict[str, Evaluation] = {
     "finetune": Finetune("paper"),
     "finetune_mae": Finetune("mae"),
     "finetune_scratch": Finetune("scratch"),
+    "knn": NearestNeighbours(),
     "linear_probe": LinearProbe(),
     "pictures": PicturesOfMethod(),
     "robustness": Robustness(),
