@@ -90,8 +90,8 @@ class MethodSettings(Checked):
 class AugmentConfig(Checked):
     """How a view is made of an image (Chen et al., 2020); the strengths are those of Table 5."""
 
-    # "simclr": crop, flip, colour, blur; "mae": crop and flip; "none"
-    name: Annotated[str, OneOf(("simclr", "mae", "none"))] = "simclr"
+    # "simclr": crop, flip, colour, blur; "byol": the same, weaker, and solarisation; "mae": crop and flip; "none"
+    name: Annotated[str, OneOf(("simclr", "byol", "mae", "none"))] = "simclr"
     crop_area_min: CropArea = 0.08
     crop_area_max: CropArea = 1.0
     color_strength: Annotated[float, Within(0, 2)] = 1.0
@@ -100,13 +100,25 @@ class AugmentConfig(Checked):
     blur_prob: Share = 0.5
     rand_augment_layers: Annotated[int, Within(0, 10)] = 0  # operations an image after all else; 0: none
     rand_augment_magnitude: Annotated[float, Within(0, 30)] = 9.0  # of 10 (Cubuk et al., 2020)
+    solarize_prob: Share = 0.0
+    local_crops: CountOrZero = 0  # further, small views of an image (Caron et al., 2021)
+    local_size: Pixels = 96  # of a local crop; must not exceed the image's
+    local_area_min: CropArea = 0.05
+    local_area_max: CropArea = 0.4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.crop_area_min > self.crop_area_max:
-            raise ConfigError(
-                f"crop_area_min {self.crop_area_min:g} must not exceed crop_area_max {self.crop_area_max:g}"
-            )
+        for what, low, high in (
+            ("crop_area", self.crop_area_min, self.crop_area_max),
+            ("local_area", self.local_area_min, self.local_area_max),
+        ):
+            if low > high:
+                raise ConfigError(f"{what}_min {low:g} must not exceed {what}_max {high:g}")
+
+    @property
+    def local(self) -> AugmentConfig:
+        """How a local crop is made, as the views of full size are but for its area."""
+        return dataclasses.replace(self, crop_area_min=self.local_area_min, crop_area_max=self.local_area_max)
 
     @property
     def crop_area(self) -> tuple[float, float] | None:
@@ -124,7 +136,7 @@ class DataConfig(Checked):
 
 @dataclass(frozen=True)
 class OptimConfig(Checked):
-    """AdamW with a linear warm-up and a cosine to zero (Tables 5-8)."""
+    """The optimiser, AdamW if not said otherwise, with a linear warm-up and a cosine to zero (Tables 5-8)."""
 
     base_lr: NotNegative  # the peak learning rate is base_lr * batch_size / 256
     weight_decay: NotNegative
@@ -136,11 +148,19 @@ class OptimConfig(Checked):
     clip_norm: NotNegative = 0.0  # global gradient norm; 0: no clipping
     max_steps: CountOrZero = 0  # stop here, on the unchanged schedule, to try a run out; 0: train to the end
     accumulate: Count = 1  # encode a batch in so many parts, to save memory; negatives remain those of the whole batch
+    # LARS takes beta1 for its momentum; its trust coefficient is .001.
+    optimizer: Annotated[str, OneOf(("adamw", "lars"))] = "adamw"
+    clip_each: bool = False  # clip_norm is of each parameter's gradient by itself (Caron et al., 2021)
+    weight_decay_growth: NotNegative = 1.0  # what it is multiplied by in the end, on a cosine from 1
+    decay_vectors: bool = False  # weight decay is of biases, norms and learned tokens, too
+    last_lr: NotNegative = 0.0  # at the end of the cosine
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch_size % self.accumulate:
             raise ConfigError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+        if self.optimizer == "lars" and (self.weight_decay_growth != 1 or self.decay_vectors):
+            raise ConfigError("lars has neither weight_decay_growth nor decay_vectors: leave them, or pass adamw")
         if self.warmup_steps > self.total_steps:
             raise ConfigError(f"warmup_steps {self.warmup_steps} must lie in 0..total_steps ({self.total_steps})")
 

@@ -13,6 +13,7 @@ from jaxtyping import PRNGKeyArray
 
 Purpose = Literal[
     "initialisation",
+    "preparation",  # of what a method makes of its images before the first step
     "order",  # of the images, and their crops where the host makes them
     "training",  # augmentation, masks and noise; dropped branches
     "probe classifier",

@@ -11,7 +11,7 @@ layers. `parameter_rank` is the one place that knows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -47,6 +47,15 @@ def learning_rate_schedule(
     return schedule
 
 
+def cosine(first: float, last: float, steps: int) -> Callable[[int], float]:
+    """A half cosine from `first` at step 0 to `last` at `steps`, and `last` from then on."""
+
+    def value(step: int) -> float:
+        return last + (first - last) * 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1.0)))
+
+    return value
+
+
 def path_names(path: KeyPath) -> tuple[str, ...]:
     """The components of a parameter's path as strings, for dicts, sequences and flax.nnx states alike."""
     names = []
@@ -77,14 +86,64 @@ def decay_mask(params: Params) -> Params:
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
+def optimizer(config: OptimConfig) -> optax.GradientTransformation:
+    """What a configuration asks for, without the learning rate: `adamw`, or `lars` behind the same clip."""
+    if config.optimizer == "lars":
+        return optax.chain(_clip(config), lars(config.weight_decay, config.beta1))
+    return adamw(config)
+
+
 def adamw(config: OptimConfig) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter, 2017) without the learning rate, after a clip of the global norm if one is set."""
-    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm > 0 else optax.identity()
+    """AdamW (Loshchilov & Hutter, 2017) without the learning rate, after a clip of the gradient's norm if one is set.
+
+    A weight decay that grows is left to `decayed`.
+    """
+    grows = config.weight_decay_growth != 1
     return optax.chain(
-        clip,
+        _clip(config),
         optax.scale_by_adam(b1=config.beta1, b2=config.beta2),
-        optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
+        optax.identity() if grows else optax.add_decayed_weights(config.weight_decay, mask=_mask_of(config)),
     )
+
+
+def decayed(updates: Params, params: Params, weight_decay: float | jax.Array, config: OptimConfig) -> Params:
+    """AdamW's updates with a weight decay of this step."""
+    mask = _mask_of(config)(params)
+    return jax.tree.map(lambda u, p, decays: u + weight_decay * p if decays else u, updates, params, mask)
+
+
+def _mask_of(config: OptimConfig) -> Callable[[Params], Params]:
+    return (lambda params: jax.tree.map(lambda _: True, params)) if config.decay_vectors else decay_mask
+
+
+def _clip(config: OptimConfig) -> optax.GradientTransformation:
+    if config.clip_norm == 0:
+        return optax.identity()
+    return _clip_each(config.clip_norm) if config.clip_each else optax.clip_by_global_norm(config.clip_norm)
+
+
+def _clip_each(most: float) -> optax.GradientTransformation:
+    """Scales each parameter's gradient, of single layers, to a norm of at most `most` (Caron et al., 2021)."""
+
+    def clipped(path: KeyPath, update: jax.Array) -> jax.Array:
+        axes = tuple(range(update.ndim - parameter_rank(path, update), update.ndim))
+        norm = jnp.sqrt(jnp.sum(jnp.square(update), axes, keepdims=True))
+        return update * jnp.minimum(1.0, most / (norm + 1e-6))
+
+    return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(clipped, updates))
+
+
+def scale_parts(tree: Params, factors: Mapping[str, float | jax.Array]) -> Params:
+    """Gradients or updates times a factor where the parameter's path has that part; all others as they are."""
+    if not factors:
+        return tree
+
+    def scaled(path: KeyPath, leaf: jax.Array) -> jax.Array:
+        for name in factors.keys() & set(path_names(path)):
+            leaf = leaf * factors[name]
+        return leaf
+
+    return jax.tree_util.tree_map_with_path(scaled, tree)
 
 
 def lars(weight_decay: float, momentum: float, trust_coefficient: float = 0.001) -> optax.GradientTransformation:

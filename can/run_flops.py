@@ -8,39 +8,35 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, PRNGKeyArray
 
 from can.config import RunConfig
 from can.flops import Flops, count_flops
 from can.methods import method_class
+from can.methods.method import floats, ints
+from can.schedules import rates
 from can.train import abstract_state, make_train_step, new_method
 
 
 def forward_flops(config: RunConfig) -> Flops:
     """Of the loss of one batch of augmented views."""
-    batch, size = config.optim.batch_size, config.model.image_size
-    views = _array(method_class(config.method.name).num_views, batch, size, size, 3)
+    batch, how, method = config.optim.batch_size, config.augment, method_class(config.method.name)
+    views = {"views": floats(method.num_views, batch, config.model.image_size, config.model.image_size, 3)}
+    if how.local_crops and method.local_view is not None:
+        views["local_views"] = floats(how.local_crops, batch, how.local_size, how.local_size, 3)
     graphdef, state = nnx.split(nnx.eval_shape(partial(new_method, config)))
-    return count_flops(lambda state, *args: nnx.merge(graphdef, state).loss(*args)[0], state, {"views": views}, _key())
+
+    def loss(state: nnx.State, views: dict[str, Array], rates: dict[str, Array], key: PRNGKeyArray) -> Array:
+        return nnx.merge(graphdef, state).loss(views | {"rates": rates}, key)[0]
+
+    return count_flops(loss, state, views, _rates(config), _key())
 
 
 def module_flops(config: RunConfig) -> dict[str, Flops]:
-    """Of the forward pass of "encoder", "decoder" and "head", as far as the method has them, for one batch."""
-    model = config.model
+    """Of the forward pass of the method's large modules, such as "encoder", "decoder" and "head", for one batch."""
     method = nnx.eval_shape(partial(new_method, config))
-    rows = config.optim.batch_size * method.num_views
-    visible = getattr(method, "num_visible", model.num_patches)
-    encoded = _array(rows, visible + model.cls_token, model.width)
-    order = jax.ShapeDtypeStruct((rows, model.num_patches), jnp.int32)
-    kept = jax.ShapeDtypeStruct((rows, visible), jnp.int32)
-    sigma = _array(rows) if getattr(method, "tell_sigma", False) else None
-    arguments = {
-        "encoder": (_array(rows, visible, model.patch_size**2 * 3), kept),
-        "decoder": (encoded, order, sigma),
-        "head": (_array(rows, model.width),),
-    }
-    return {
-        name: _module_flops(getattr(method, name), *args) for name, args in arguments.items() if hasattr(method, name)
-    }
+    calls = method.calls(config.optim.batch_size * method.num_views)
+    return {name: _module_flops(module, *args) for name, (module, args) in calls.items()}
 
 
 def step_flops(config: RunConfig, num_classes: int | None = None) -> Flops:
@@ -49,8 +45,8 @@ def step_flops(config: RunConfig, num_classes: int | None = None) -> Flops:
     batch, size = config.optim.batch_size, config.model.image_size
     images = {"image": jax.ShapeDtypeStruct((batch, size, size, 3), jnp.uint8)}
     if method_class(config.method.name).needs_labels:
-        images["label"] = jax.ShapeDtypeStruct((batch,), jnp.int32)
-    return count_flops(make_train_step(graphdef, config), state, images, _array(), _key())
+        images["label"] = ints(batch)
+    return count_flops(make_train_step(graphdef, config), state, images, _rates(config), _key())
 
 
 def necessary_matmul_flops(config: RunConfig, num_classes: int | None = None) -> int:
@@ -66,8 +62,8 @@ def _module_flops(module: nnx.Module, *args: object) -> Flops:
     return count_flops(lambda state, *args: nnx.merge(graphdef, state)(*args), state, *args)
 
 
-def _array(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
+def _rates(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    return {name: floats() for name in rates(config)(0)}
 
 
 def _key() -> jax.ShapeDtypeStruct:

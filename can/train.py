@@ -26,8 +26,10 @@ from can.data.workers import FromWorkers
 from can.errors import ConfigError
 from can.gradients import gradients
 from can.methods import Batch, Method
+from can.methods.kinds import follow, gathered_kept, replaced, split_method
+from can.models import ViT
 from can.models.fingerprint import fingerprint_of
-from can.optim import adamw, descend, learning_rate_schedule
+from can.optim import decayed, descend, optimizer, scale_parts
 from can.runs import RunDir
 from can.runs.checkpoint import BESIDE, Checkpoints
 from can.runs.checkpoint_due import CheckpointDue, multiple_of
@@ -38,7 +40,8 @@ from can.runs.log import TrainLog
 from can.runs.provenance import peak_memory_mb, provenance
 from can.runs.row import Row, mean_metrics
 from can.runs.skipped import Skipped
-from can.sharding import batch_sharding, gathered, local_rows, make_mesh, put_batch, state_sharding, traced_for
+from can.schedules import rates
+from can.sharding import batch_sharding, gathered, local_rows, make_mesh, put, put_batch, state_sharding, traced_for
 from can.system.files import write_json
 from can.system.stopping import Stopped, StopRequests
 
@@ -48,7 +51,7 @@ class TrainState(NamedTuple):
 
     step: Array  # number of steps done
     params: nnx.State
-    batch_stats: nnx.State
+    batch_stats: nnx.State  # and whatever else a method holds besides parameters: see `can.methods.kinds`
     opt_state: optax.OptState
 
 
@@ -76,9 +79,19 @@ def init_state(
     shardings = None if mesh is None else state_sharding(shapes, mesh)
 
     def init(key: PRNGKeyArray) -> TrainState:  # of the key, that all seeds may share the program
-        return _first_state(config, *split_method(new_method(config, num_classes, key))[1:])
+        return _state_of(config, *split_method(new_method(config, num_classes, key))[1:])
 
     return graphdef, jax.jit(init, out_shardings=shardings)(keys.key(config.seed, "initialisation"))
+
+
+def first_state(config: RunConfig, images: ImageSet, mesh: jax.sharding.Mesh) -> TrainState:
+    """The state before the first step, with what the method prepares from the images."""
+    _, state = init_state(config, images.num_classes, mesh)
+    method = methods.method_class(config.method.name)
+    if values := method.prepare(config, images, keys.key(config.seed, "preparation")):
+        kept = replaced(state.batch_stats, values)
+        state = state._replace(batch_stats=put(kept, state_sharding(kept, mesh)))
+    return state
 
 
 def abstract_state(
@@ -98,52 +111,71 @@ def abstract_state(
 @lru_cache(maxsize=1)  # a training asks several times, and building a method takes a second
 def _shapes(config: RunConfig, num_classes: int | None) -> tuple[nnx.GraphDef, TrainState]:
     graphdef, *parts = split_method(nnx.eval_shape(partial(new_method, config, num_classes)))
-    return graphdef, jax.eval_shape(partial(_first_state, config), *parts)
+    return graphdef, jax.eval_shape(partial(_state_of, config), *parts)
 
 
-def _first_state(config: RunConfig, params: nnx.State, batch_stats: nnx.State) -> TrainState:
-    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimizer(config).init(params))
-
-
-def optimizer(config: RunConfig) -> optax.GradientTransformation:
-    """What trains a run's method; the learning rate is the training step's."""
-    return adamw(config.optim)
+def _state_of(config: RunConfig, params: nnx.State, batch_stats: nnx.State) -> TrainState:
+    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimizer(config.optim).init(params))
 
 
 def make_train_step(graphdef: nnx.GraphDef, config: RunConfig) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-    """The update: `(state, batch, learning_rate, key) -> (state, metrics)`, for the whole, global batch.
+    """The update: `(state, batch, rates, key) -> (state, metrics)`, for the whole, global batch.
 
-    `batch` holds uint8 images; augmentation is part of the step. The learning rate and the key are arguments, so that
-    runs of other lengths and seeds share one compiled program. The metrics are the method's, and two global norms: of
-    the gradients before they are clipped, and of what is added to the parameters.
+    `batch` holds uint8 images; augmentation is part of the step. `rates` are the step's values of `can.schedules`; they
+    and the key are arguments, so that runs of other lengths and seeds share one compiled program. The metrics are the
+    method's, and two global norms: of the gradients before they are clipped, and of what is added to the parameters.
     """
-    optim = optimizer(config)
-    num_views = methods.method_class(config.method.name).num_views
+    optim, update = config.optim, optimizer(config.optim).update
+    method = methods.method_class(config.method.name)
 
     def train_step(
-        state: TrainState, batch: dict[str, Array], learning_rate: Float[Array, ""], key: PRNGKeyArray
+        state: TrainState, batch: dict[str, Array], rates: dict[str, Float[Array, ""]], key: PRNGKeyArray
     ) -> tuple[TrainState, dict[str, Array]]:
         augment_key, operations_key, loss_key = jax.random.split(jax.random.fold_in(key, state.step), 3)
-        views = augment(
-            augment_key, batch["image"], config.augment, image_size=config.model.image_size, views=num_views
-        )
-        if config.augment.rand_augment_layers:
-            layers, magnitude = config.augment.rand_augment_layers, config.augment.rand_augment_magnitude
-            views = rand_augment(operations_key, views, layers, magnitude)
-        augmented = Batch(views=normalize(views))
-        if "label" in batch:
-            augmented["label"] = batch["label"]
+        augmented = _augmented(config, method, batch, augment_key, operations_key)
+        augmented["rates"] = rates
 
-        grads, metrics, batch_stats = gradients(
-            graphdef, gathered(state.params), state.batch_stats, augmented, loss_key, config.optim.accumulate
-        )
-        updates, opt_state = optim.update(grads, state.opt_state, state.params)
-        params = descend(state.params, updates, learning_rate)
+        params, kept = gathered(state.params), gathered_kept(state.batch_stats)
+        grads, metrics, kept = gradients(graphdef, params, kept, augmented, loss_key, optim.accumulate)
+        learns = dict.fromkeys(method.frozen, 0.0) | {
+            name.removeprefix("learns/"): rate for name, rate in rates.items() if name.startswith("learns/")
+        }
+        grads = scale_parts(grads, learns)
+        updates, opt_state = update(grads, state.opt_state, state.params)
+        if "weight_decay" in rates:
+            updates = decayed(updates, state.params, rates["weight_decay"], optim)
+        updates = scale_parts(updates, learns)
+        params = descend(state.params, updates, rates["learning_rate"])
+        if "momentum" in rates:
+            kept = follow(kept, params, rates["momentum"])
         metrics["grad_norm"] = optax.tree.norm(grads)
-        metrics["update_norm"] = learning_rate * optax.tree.norm(updates)
-        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+        metrics["update_norm"] = rates["learning_rate"] * optax.tree.norm(updates)
+        return TrainState(state.step + 1, params, kept, opt_state), metrics
 
     return train_step
+
+
+def _augmented(
+    config: RunConfig,
+    method: type[Method],
+    batch: dict[str, Array],
+    augment_key: PRNGKeyArray,
+    operations_key: PRNGKeyArray,
+) -> Batch:
+    """The views that a method learns from, of uint8 images."""
+    how, size = config.augment, config.model.image_size
+    views = augment(augment_key, batch["image"], how, image_size=size, views=method.num_views, kinds=method.views)
+    if how.rand_augment_layers:
+        views = rand_augment(operations_key, views, how.rand_augment_layers, how.rand_augment_magnitude)
+    augmented = Batch(views=normalize(views))
+    if how.local_crops and method.local_view is not None:
+        images, kinds = batch.get("local_image", batch["image"]), (method.local_view,) * how.local_crops
+        local_key = jax.random.fold_in(augment_key, 1)
+        crops = augment(local_key, images, how.local, image_size=how.local_size, views=how.local_crops, kinds=kinds)
+        augmented["local_views"] = normalize(crops)
+    if "label" in batch:
+        augmented["label"] = batch["label"]
+    return augmented
 
 
 def jit_train_step(
@@ -204,7 +236,7 @@ def pretrain(
     mesh = mesh or make_mesh()
     graphdef, shapes = abstract_state(config, images.num_classes, mesh)
     train_step = jit_train_step(graphdef, config, shapes, mesh)
-    schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
+    rates_at = rates(config)
     key = keys.key(config.seed, "training")
     global_norm = jax.jit(optax.tree.norm)
 
@@ -213,7 +245,7 @@ def pretrain(
     with Checkpoints(run.checkpoints, keep_every=keep_every) as checkpoints:
         # The state: the latest checkpoint's, with the row that was begun, or the first one.
         restored = checkpoints.restore(shapes)
-        state, start_step = restored or (init_state(config, images.num_classes, mesh)[1], 0)
+        state, start_step = restored or (first_state(config, images, mesh), 0)
         row = Row(log_every, start_step, checkpoints.restore_beside() if restored else {}, mesh)
 
         # The images, from that step on, and what is written of a step.
@@ -233,7 +265,7 @@ def pretrain(
             for step in range(start_step, last_step):
                 # Train. The host dispatches up to log_every steps ahead of the device, and the batch to come is there
                 # before it waits.
-                state, metrics = train_step(state, batch, np.float32(schedule(step)), key)
+                state, metrics = train_step(state, batch, jax.tree.map(np.float32, rates_at(step)), key)
                 row.add(step, metrics)
                 done = step + 1
                 ends = done == last_step
@@ -260,7 +292,8 @@ def pretrain(
                 # Log, before a checkpoint that is of this row.
                 if row_ends:
                     speed = (done - looked) * optim.batch_size / (time.perf_counter() - since)
-                    last = {"param_norm": float(param_norm), "lr": schedule(step), "images_per_second": speed}
+                    rate = rates_at(step)["learning_rate"]
+                    last = {"param_norm": float(param_norm), "lr": rate, "images_per_second": speed}
                     log.write(done, mean_metrics(steps) | last)
                     row.end(done)
 
@@ -324,13 +357,15 @@ def training_batches(
 
 def _encoder_fingerprint(graphdef: nnx.GraphDef, state: TrainState, config: RunConfig, mesh: jax.sharding.Mesh) -> str:
     """That of the encoder that `can.trained.load_encoder` will load."""
-    _, params = nnx.split(nnx.merge(graphdef, state.params, state.batch_stats).encoder)
+    _, params = nnx.split(evaluated_encoder(nnx.merge(graphdef, state.params, state.batch_stats)))
     # Parts of a parameter may be on other hosts, where this one cannot read them.
     whole = jax.jit(lambda params: params, out_shardings=jax.NamedSharding(mesh, jax.P()))(params)
     return fingerprint_of(whole, config.model, config.model.image_size)
 
 
-def split_method(method: Method) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
-    """Its structure, parameters and BatchNorm's statistics."""
-    graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # flax's stub
-    return graphdef, params, batch_stats
+def evaluated_encoder(method: Method) -> ViT:
+    """What outlives pre-training: the method's encoder, or its teacher's."""
+    module: Any = method
+    for name in method.evaluated.split("/"):
+        module = module[name] if isinstance(module, nnx.Dict) else getattr(module, name)
+    return module

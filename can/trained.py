@@ -10,21 +10,24 @@ from flax import nnx
 from can.config import RunConfig
 from can.errors import UserError
 from can.methods import Method
+from can.methods.kinds import split_method
 from can.models import ViT
 from can.models.fingerprint import fingerprint_of
 from can.runs import RunDir
 from can.runs.checkpoint import Checkpoints
-from can.train import new_method, split_method
+from can.train import evaluated_encoder, new_method
 
 
 def load_encoder(config: RunConfig, run: RunDir) -> ViT:
     """The trained run's encoder as a module. Raises UserError if its last checkpoint is not here, or damaged."""
-    encoder = nnx.eval_shape(partial(new_method, config, num_classes=2)).encoder
-    graphdef, params = nnx.split(encoder)
+    method = nnx.eval_shape(partial(new_method, config, num_classes=2))
+    graphdef, params = nnx.split(method.encoder)
     if not jax.tree.leaves(params):  # raw pixels: there is nothing to read
-        return encoder
+        return method.encoder
+    path = method.evaluated.split("/")
+    group = "params" if path == ["encoder"] else "batch_stats"  # a teacher follows the parameters
     with Checkpoints(run.checkpoints) as checkpoints:
-        restored = checkpoints.restore_part("params", "encoder", example=params, step=config.optim.last_step)
+        restored = checkpoints.restore_part(group, *path, example=params, step=config.optim.last_step)
     if restored is None:
         raise UserError(f"{run.name} has no checkpoint in {run.checkpoints}: pre-train it first")
     _check_weights(restored[0], config, run)
@@ -32,7 +35,7 @@ def load_encoder(config: RunConfig, run: RunDir) -> ViT:
 
 
 def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) -> Method:
-    """The trained run's whole method: encoder, decoder, head, batch statistics.
+    """The trained run's whole method: its modules, batch statistics, and what else it holds.
 
     `num_classes` is needed by methods that learn from labels. Raises UserError if the run's checkpoint is not on this
     machine.
@@ -47,7 +50,7 @@ def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) 
             assert statistics is not None
             batch_stats = statistics[0]
     method = nnx.merge(graphdef, restored[0], batch_stats)
-    _check_weights(nnx.split(method.encoder)[1], config, run)
+    _check_weights(nnx.split(evaluated_encoder(method))[1], config, run)
     return method
 
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from test_train import REPOSITORY, tiny_config
 
 from can import train
@@ -17,6 +16,7 @@ from can.config import OptimConfig
 from can.errors import ConfigError
 from can.gradients import gradients
 from can.methods import settings_class
+from can.methods.kinds import split_method
 from can.run_flops import module_flops, step_flops
 
 KEY = jax.random.key(5)
@@ -41,7 +41,7 @@ def relative_error(found, expected):
 
 
 def test_gradients_metrics_and_statistics_of_four_parts_are_those_of_the_whole(method):
-    graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = split_method(method)
     views = jax.random.normal(jax.random.key(1), (method.num_views, 8, 14, 14, 3))
     batch = {"views": views}
     whole, parts = (
@@ -99,7 +99,7 @@ def test_on_eight_devices_gradients_are_the_same_and_each_device_keeps_its_own_i
 
 
 def test_parts_save_memory():
-    graphdef, *state = nnx.split(train.new_method(tiny_config("can")), nnx.Param, nnx.BatchStat)
+    graphdef, *state = split_method(train.new_method(tiny_config("can")))
     batch = {"views": jax.ShapeDtypeStruct((2, 512, 14, 14, 3), jnp.float32)}
 
     def temporaries(parts):

@@ -18,7 +18,9 @@ from can.errors import ConfigError, DataError
 from can.evals import final_losses
 from can.evals.final_losses import evaluate
 from can.methods import settings_class
+from can.methods.method import Shown
 from can.runs import RunDir
+from can.views import shuffle
 
 PROTOCOL = dict(augment=AugmentConfig(crop_area_min=0.3), mask_rate=0.5, batch_size=8, seed=0)
 
@@ -67,10 +69,10 @@ def test_the_losses_are_those_of_numpy():
     subject, rng = method("can", sigma_embedding=False), np.random.default_rng(0)
     batch = jnp.asarray(rng.integers(0, 256, (5, 14, 14, 3), np.uint8))
     patches, order = final_losses.masked_views(
-        batch, PROTOCOL["augment"], subject.model.patch_size, jax.random.key(0), jax.random.key(1)
+        batch, PROTOCOL["augment"], subject.config.patch_size, jax.random.key(0), jax.random.key(1)
     )
     assert patches.shape == (10, 4, 147)
-    found = final_losses.losses_of(subject, patches, order, 2, jax.random.key(2), 0.2)
+    found = subject.comparable_losses(Shown(shuffle(patches, order), order, 2, 0.2, jax.random.key(2)))
 
     places = order[:, :2]
     tokens = subject.encoder(jnp.take_along_axis(patches, places[:, :, None], axis=1), places)

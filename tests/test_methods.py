@@ -16,6 +16,7 @@ from can.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
 from can.errors import ConfigError
 from can.evals.encoder import Encoder
 from can.methods import build, method_class, method_names, settings_class
+from can.methods.mae import MaskedView
 from can.methods.pyramid_at import PyramidAT, perturbed, pyramid_levels
 from can.models import model_config
 from can.runs.config_file import config_of
@@ -37,7 +38,7 @@ def loss_and_gradient(method, given):
 
     def loss_fn(params):
         merged = nnx.merge(graphdef, params, rest, copy=True)
-        return merged.loss(given, KEY) if "views" in given else merged.loss_of(given)
+        return merged.loss(given, KEY) if isinstance(given, dict) else merged.loss_of(given)
 
     (_, metrics), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(params)
     return metrics, grads
@@ -51,7 +52,7 @@ def test_can_without_contrast_and_noise_is_mae():
     nnx.update(mae.decoder, nnx.state(can.decoder))
     inputs = can.inputs({"views": VIEWS}, KEY)  # both see what CAN has drawn
     ours, our_gradient = loss_and_gradient(can, inputs)
-    theirs, their_gradient = loss_and_gradient(mae, inputs | {"masked": inputs["target"]})
+    theirs, their_gradient = loss_and_gradient(mae, MaskedView(inputs.visible, inputs.order, inputs.target))
     np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-6)
     for part in ("encoder", "decoder"):
         for a, b in zip(jax.tree.leaves(our_gradient[part]), jax.tree.leaves(their_gradient[part]), strict=True):
@@ -128,12 +129,12 @@ def test_simclr_is_equation_1_on_whole_views():
 
 def test_simclr_with_a_mask_rate_encodes_the_visible_patches_only():
     method = new("simclr", mask_rate=0.5)
-    inputs = method.inputs({"views": VIEWS}, KEY)
-    assert inputs["visible"].shape == (10, 8, 7 * 7 * 3)
-    assert all(len(set(row)) == 8 for row in np.asarray(inputs["places"]))
+    seen, places = method.inputs({"views": VIEWS}, KEY)
+    assert seen.shape == (10, 8, 7 * 7 * 3)
+    assert all(len(set(row)) == 8 for row in np.asarray(places))
     patches = patchify(VIEWS.reshape(10, 28, 28, 3), 7)
-    np.testing.assert_array_equal(inputs["visible"], shuffle(patches, inputs["places"]))
-    u = new("simclr").head(method.encoder.pool(method.encoder(inputs["visible"], inputs["places"]))).reshape(2, 5, -1)
+    np.testing.assert_array_equal(seen, shuffle(patches, places))
+    u = new("simclr").head(method.encoder.pool(method.encoder(seen, places))).reshape(2, 5, -1)
     np.testing.assert_allclose(method.loss({"views": VIEWS}, KEY)[0], objectives.info_nce(u, 0.1), rtol=1e-5)
 
 
@@ -241,7 +242,7 @@ def test_masking_all_is_refused_and_an_autoencoder_has_to_mask_something(name, r
 def test_can_without_a_mask_sees_all_patches_and_has_nothing_to_reconstruct(settings):
     """Figure 7's rate of 0: a reconstruction of exactly 0, and gradients that are numbers."""
     method = new("can", mask_rate=0.0, sigma_max=0.5, **settings)
-    assert method.inputs({"views": VIEWS}, KEY)["visible"].shape == (10, 16, 7 * 7 * 3)
+    assert method.inputs({"views": VIEWS}, KEY).visible.shape == (10, 16, 7 * 7 * 3)
     metrics, grads = loss_and_gradient(method, {"views": VIEWS})
     assert metrics["reconstruct"] == 0
     assert metrics["infonce"] > 0
@@ -281,8 +282,10 @@ def test_infonce_is_in_float32_whatever_the_encoder_computes_in(name):
     graphdef, state = nnx.split(method)
     pooled = jax.random.normal(jax.random.key(2), (10, 16))
 
+    none = {"reconstruct": jnp.zeros(()), "denoise": jnp.zeros(())}
+
     def loss(state, pooled):
-        return nnx.merge(graphdef, state, copy=True).batch_loss(pooled)[0]
+        return nnx.merge(graphdef, state, copy=True).whole_batch(pooled, none)[0]
 
     differentiated = jax.value_and_grad(loss, argnums=(0, 1), allow_int=True)
     found = list(dots(jax.make_jaxpr(differentiated)(state, pooled).jaxpr))
@@ -291,7 +294,7 @@ def test_infonce_is_in_float32_whatever_the_encoder_computes_in(name):
         assert {value.aval.dtype for value in (*dot.invars, *dot.outvars)} == {np.dtype("float32")}
         assert dot.params["precision"] == (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)
     exact = build(MODEL, settings_class(name)(), rngs=nnx.Rngs(0))
-    np.testing.assert_allclose(method.batch_loss(pooled)[0], exact.batch_loss(pooled)[0], rtol=1e-6)
+    np.testing.assert_allclose(method.whole_batch(pooled, none)[0], exact.whole_batch(pooled, none)[0], rtol=1e-6)
 
 
 def test_every_method_starts_from_the_same_encoder():

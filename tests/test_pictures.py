@@ -37,10 +37,10 @@ def images(tmp_path_factory):
 
 def drawn(method, images):
     """The patches, their order and the noise that an evaluation draws."""
-    shown = next(iter(data.eval_batches(images, batch_size=8, image_size=method.model.image_size)))["image"]
+    shown = next(iter(data.eval_batches(images, batch_size=8, image_size=method.config.image_size)))["image"]
     augment_key, mask_key = keys.key(0, "pictures views"), keys.key(0, "pictures masks")
     patches, order = masked_views(
-        jnp.asarray(shown), PROTOCOL["augment"], method.model.patch_size, augment_key, mask_key
+        jnp.asarray(shown), PROTOCOL["augment"], method.config.patch_size, augment_key, mask_key
     )
     shuffled = np.take_along_axis(np.asarray(patches), np.asarray(order)[:, :, None], axis=1)
     return (
@@ -89,7 +89,7 @@ def test_of_a_decoder_that_knows_everything_the_reconstruction_is_the_view_and_t
     assert np.abs(shown.predicted.astype(int) - shown.noise).max() <= 1  # a rounding
 
     # The first patch that the encoder sees of the first view of the first image, found in the picture by its place.
-    patch, row, column = method.model.patch_size, *divmod(order[0, 0], round(order.shape[1] ** 0.5))
+    patch, row, column = method.config.patch_size, *divmod(order[0, 0], round(order.shape[1] ** 0.5))
     place = np.s_[row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
     pixels = shuffled[0, 0].reshape(patch, patch, 3) * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN)
     assert np.abs(shown.views[0, 0][place] - 255.0 * np.clip(pixels, 0, 1)).max() <= 0.51

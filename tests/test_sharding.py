@@ -163,8 +163,8 @@ config = resolve(scale_named("smoke"), Spec("can", "vit_l", "in1k", 800), seed=0
 mesh = make_mesh(fsdp=8)
 graphdef, state = abstract_state(config, mesh=mesh)
 images = jax.ShapeDtypeStruct((64, 32, 32, 3), jnp.uint8)
-rate, key = jax.ShapeDtypeStruct((), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
-program = jit_train_step(graphdef, config, state, mesh).lower(state, {"image": images}, rate, key).compile()
+rates, key = {"learning_rate": jax.ShapeDtypeStruct((), jnp.float32)}, jax.eval_shape(lambda: jax.random.key(0))
+program = jit_train_step(graphdef, config, state, mesh).lower(state, {"image": images}, rates, key).compile()
 weights = 4 * sum(leaf.size for leaf in jax.tree.leaves(state.params))
 print(sum(sent.bytes for sent in collectives(program.as_text()).values()) / weights)
 """

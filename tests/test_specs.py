@@ -256,9 +256,11 @@ TOY = '''
 """The mean colour of an image, out of its encoded patches."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from can.config import MethodSettings
 from can.methods.method import Method, rows_of
@@ -271,23 +273,31 @@ class ToySettings(MethodSettings):
     toy_weight: float = 1.0
 
 
+class Views(NamedTuple):
+    patches: Float[Array, "rows tokens patch_dim"]
+    colour: Float[Array, "rows 3"]
+
+
 class Toy(Method):
     name = "toy"
     Settings = ToySettings
     augmentation = "mae"
     num_views = 1
 
-    def __init__(self, model, method, *, rngs, num_classes=0):
-        super().__init__(model, method, rngs=rngs)
-        self.colour = nnx.Linear(model.width, 3, rngs=rngs)
+    def __init__(self, config, settings, *, rngs, num_classes=0):
+        super().__init__(config, settings, rngs=rngs)
+        self.colour = nnx.Linear(config.width, 3, rngs=rngs)
 
     def inputs(self, batch, key):
         rows = rows_of(batch["views"])
-        return {"visible": patchify(rows, self.model.patch_size), "colour": rows.mean((1, 2))}
+        return Views(patchify(rows, self.config.patch_size), rows.mean((1, 2)))
 
-    def image_loss(self, tokens, inputs):
-        error = jnp.mean((self.colour(self.encoder.pool(tokens)) - inputs["colour"]) ** 2)
-        return self.method.toy_weight * error, {"colour": error}
+    def each_image(self, views):
+        pooled = self.encoder.pool(self.encoder(views.patches))
+        return None, {"colour": jnp.mean((self.colour(pooled) - views.colour) ** 2)}
+
+    def whole_batch(self, features, means):
+        return self.settings.toy_weight * means["colour"], {}
 '''
 
 

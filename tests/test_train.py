@@ -102,7 +102,7 @@ def loss_and_gradients(config, graphdef, start, mesh):
     step = jax.jit(train.make_train_step(graphdef, config))
     state = jax.device_put(start, state_sharding(start, mesh))
     batch = put_batch({{"image": images}}, mesh, len(images))
-    after, metrics = step(state, batch, np.float32(0.01), jax.random.key(1))
+    after, metrics = step(state, batch, {{"learning_rate": np.float32(0.01)}}, jax.random.key(1))
     # Not the new parameters: Adam's first update is a sign, which rounding decides where a gradient is nearly zero. Its
     # first moments are the gradients, times 1 - beta1.
     moments = optax.tree_utils.tree_get(after.opt_state, "mu")
@@ -277,7 +277,7 @@ def test_the_norms_are_those_of_gradients_and_updates():
     graphdef, before = train.init_state(config)
     images = np.random.default_rng(0).integers(0, 256, (16, 20, 20, 3), np.uint8)
     step = jax.jit(train.make_train_step(graphdef, config))
-    after, metrics = step(before, {"image": images}, np.float32(0.1), jax.random.key(1))
+    after, metrics = step(before, {"image": images}, {"learning_rate": np.float32(0.1)}, jax.random.key(1))
 
     def norm(tree):
         return np.sqrt(sum(np.sum(np.square(np.asarray(leaf, np.float64))) for leaf in jax.tree.leaves(tree)))
@@ -303,9 +303,10 @@ def test_what_is_not_finite_is_never_saved(broken, message, run, tmp_path, monke
     def breaking_step(graphdef, config):
         step = make(graphdef, config)
 
-        def train_step(state, batch, learning_rate, key):
+        def train_step(state, batch, rates, key):
             bad.append(jnp.where(state.step == 3, jnp.nan, 0.0))
-            after, metrics = step(state, batch, learning_rate + (bad[-1] if broken == "rate" else 0), key)
+            rates = {"learning_rate": rates["learning_rate"] + (bad[-1] if broken == "rate" else 0)}
+            after, metrics = step(state, batch, rates, key)
             return after, metrics | ({"loss": metrics["loss"] + bad[-1]} if broken == "loss" else {})
 
         return train_step

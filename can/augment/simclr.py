@@ -1,4 +1,4 @@
-"""SimCLR's augmentations (Chen et al., 2020, App. A), pure batched functions that run inside the jitted training step.
+"""SimCLR's augmentations (Chen et al., 2020, App. A) and BYOL's, pure batched functions of the jitted training step.
 
 Every image draws its own parameters. All functions take and return images as `[batch, height, width, 3]` but work on
 channels-first copies: XLA vectorises over the innermost axis on a CPU, and three channels are too few for that. The
@@ -7,6 +7,9 @@ pixels take about 15 ms on two cores.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +28,19 @@ CROP_RATIO = (3 / 4, 4 / 3)  # width / height
 CROP_CANDIDATES = 10  # as many draws as torchvision tries before it falls back to a central crop
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 JITTER_IDENTITY = np.array([1.0, 1.0, 1.0, 0.0])  # three factors and a share of a turn
-JITTER_RANGE = np.array([0.8, 0.8, 0.8, 0.2])  # on either side of the identity, at color_strength 1
+# On either side of the identity, at color_strength 1; those of Chen et al. (2020) and of Grill et al. (2020).
+JITTER_RANGES = {"simclr": np.array([0.8, 0.8, 0.8, 0.2]), "byol": np.array([0.4, 0.4, 0.2, 0.1])}
 BLUR_SIGMA = (0.1, 2.0)  # pixels
 
 Planar = Float[Array, "batch 3 height width"]
+Prob = float | Float[Array, " batch"]  # the same for all images, or one for each
+
+
+class View(NamedTuple):
+    """How views of a kind differ: shares of the probabilities that an AugmentConfig states."""
+
+    blur: float = 1.0
+    solarize: float = 1.0
 
 
 def augment(
@@ -38,13 +50,15 @@ def augment(
     *,
     image_size: int,
     views: int,
+    kinds: Sequence[View] = (),
 ) -> Float[Array, "views batch size size 3"]:
     """Independently augmented views of each image, in [0, 1].
 
     Five-dimensional input was cropped on the host already, one crop per view, and is not cropped again. The names of
-    `config` are "simclr" (crop, flip, colour, blur), "mae" (crop and flip, He et al., 2022) and "none" (at most a
-    resize: for it `can.data.batches` makes evaluation views of the right size). Raises ValueError if host-made crops
-    have another number of views or another size than asked for.
+    `config` are "simclr" (crop, flip, colour, blur), "byol" (the same with weaker colours, and solarisation; Grill et
+    al., 2020), "mae" (crop and flip, He et al., 2022) and "none" (at most a resize: for it `can.data.batches` makes
+    evaluation views of the right size). `kinds`: of each view, if they differ in how often they are blurred and
+    solarised. Raises ValueError if host-made crops have another number of views or another size than asked for.
     """
     crop_key, flip_key, color_key, gray_key, blur_key = jax.random.split(key, 5)
     batch = images.shape[0]
@@ -64,11 +78,19 @@ def augment(
     x = shard_rows(x)
     if config.name != "none":
         x = random_flip(flip_key, x)
-    if config.name == "simclr":
-        x = color_jitter(color_key, x, config.color_strength, config.color_prob)
+    if config.name in JITTER_RANGES:
+        x = color_jitter(color_key, x, config.color_strength, config.color_prob, JITTER_RANGES[config.name])
         x = random_gray(gray_key, x, config.gray_prob)
-        x = gaussian_blur(blur_key, x, config.blur_prob)
+        blur: Prob = config.blur_prob
+        solarize: Prob = config.solarize_prob
+        if kinds:  # views of an image are neighbours
+            blur = jnp.tile(jnp.array([kind.blur * config.blur_prob for kind in kinds]), batch)
+            solarize = jnp.tile(jnp.array([kind.solarize * config.solarize_prob for kind in kinds]), batch)
+        if config.blur_prob > 0 or not kinds:
+            x = gaussian_blur(blur_key, x, blur)
         x = jnp.clip(x, 0, 1)  # the blur's weights may sum to 1 + 1e-7
+        if config.solarize_prob > 0:
+            x = random_solarize(jax.random.fold_in(blur_key, 1), x, solarize)
     x = shard_rows(x)
     return jnp.swapaxes(x.reshape(batch, views, image_size, image_size, 3), 0, 1)
 
@@ -155,14 +177,18 @@ def random_flip(
 
 
 def color_jitter(
-    key: PRNGKeyArray, images: Float[Array, "batch height width 3"], strength: float = 1.0, prob: float = 0.8
+    key: PRNGKeyArray,
+    images: Float[Array, "batch height width 3"],
+    strength: float = 1.0,
+    prob: float = 0.8,
+    ranges: Float[np.ndarray, " 4"] = JITTER_RANGES["simclr"],
 ) -> Float[Array, "batch height width 3"]:
     """With probability `prob` changes brightness, contrast, saturation and hue in a random order.
 
-    The first three take factors of U(1 - .8 strength, 1 + .8 strength), not below 0; the hue turns by U(-.2, .2) times
-    strength, at most half a turn. The result of each is clipped to [0, 1].
+    The first three take factors of U(1 - range * strength, 1 + range * strength), not below 0; the hue turns by
+    U(-range, range) times strength, at most half a turn. The result of each is clipped to [0, 1].
     """
-    order, factors = _jitter_parameters(key, images.shape[0], strength, prob)
+    order, factors = _jitter_parameters(key, images.shape[0], strength * ranges, prob)
 
     def slot(x: Array, parameters: tuple[Array, Array]) -> tuple[Array, None]:
         return _jitter(x, *parameters), None
@@ -180,7 +206,7 @@ def random_gray(
 
 
 def gaussian_blur(
-    key: PRNGKeyArray, images: Float[Array, "batch height width 3"], prob: float = 0.5
+    key: PRNGKeyArray, images: Float[Array, "batch height width 3"], prob: Prob = 0.5
 ) -> Float[Array, "batch height width 3"]:
     """Gaussian blur of sigma U(.1, 2) pixels with probability `prob`, mirrored at the edges.
 
@@ -200,6 +226,14 @@ def gaussian_blur(
     return _channels_last(_correlate(_correlate(x, kernel, axis=2), kernel, axis=3))
 
 
+def random_solarize(
+    key: PRNGKeyArray, images: Float[Array, "batch height width 3"], prob: Prob = 0.2
+) -> Float[Array, "batch height width 3"]:
+    """Inverts values of .5 and more with probability `prob`, as Pillow's `solarize(128)` those of 128 and more."""
+    solarized = jnp.where(images >= 0.5, 1 - images, images)
+    return jnp.where(_coin(key, images, prob), solarized, images)
+
+
 def _correlate(
     x: Planar, kernel: Float[Array, "batch 1 1 taps"], axis: int
 ) -> Float[Array, "batch 3 valid_height valid_width"]:
@@ -211,11 +245,10 @@ def _correlate(
 
 
 def _jitter_parameters(
-    key: PRNGKeyArray, batch: int, strength: float, prob: float
+    key: PRNGKeyArray, batch: int, reach: Float[np.ndarray, " 4"], prob: float
 ) -> tuple[Int[Array, "4 {batch}"], Float[Array, "4 {batch}"]]:
     """Which operation each image sees first, second, third and fourth, and with which factor (or turn)."""
     apply_key, order_key, factor_key = jax.random.split(key, 3)
-    reach = strength * JITTER_RANGE
     low = np.maximum(JITTER_IDENTITY - reach, [0, 0, 0, -0.5])
     high = np.minimum(JITTER_IDENTITY + reach, [np.inf, np.inf, np.inf, 0.5])
     factors = jax.random.uniform(factor_key, (batch, 4), minval=low, maxval=high)
@@ -263,9 +296,10 @@ def _luma(x: Planar) -> Float[Array, "batch 1 height width"]:
     return red * x[:, 0:1] + green * x[:, 1:2] + blue * x[:, 2:3]
 
 
-def _coin(key: PRNGKeyArray, x: Planar, prob: float) -> Bool[Array, "batch 1 1 1"]:
+def _coin(key: PRNGKeyArray, x: Float[Array, "batch _ _ _"], prob: Prob) -> Bool[Array, "batch 1 1 1"]:
     """True with probability `prob`, for each image of its own."""
-    return jax.random.uniform(key, (x.shape[0], 1, 1, 1)) < prob
+    each = prob if isinstance(prob, float | int) else prob[:, None, None, None]
+    return jax.random.uniform(key, (x.shape[0], 1, 1, 1)) < each
 
 
 def _channels_first(images: Float[Array, "batch height width 3"]) -> Planar:

@@ -6,23 +6,21 @@ Training losses cannot be compared: each method draws its own views, masks and n
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-from can import keys, objectives
+from can import keys
 from can.augment import augment as make_views
 from can.augment import normalize
 from can.config import AugmentConfig
 from can.data import ImageSet, eval_batches
 from can.errors import DataError
 from can.methods import Method
-from can.methods.method import Metrics, rows_of
-from can.views import num_visible, patchify, random_order, random_sigma, shuffle
+from can.methods.method import Metrics, Shown, rows_of
+from can.views import num_visible, patchify, random_order, shuffle
 
 Keys = tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]  # of augmentation, masks, noise
 
@@ -66,7 +64,7 @@ def evaluate(
     size = min(batch_size, len(images))
     if size < 2:
         raise DataError(f"{images.name} {images.split}: the final losses need 2 images or more a batch, not {size}")
-    visible = num_visible(method.model.num_patches, mask_rate)
+    visible = num_visible(method.config.num_patches, mask_rate)
     graphdef, state = nnx.split(method)
     draws = (
         keys.key(seed, "final losses augmentation"),
@@ -74,7 +72,7 @@ def evaluate(
         keys.key(seed, "final losses noise"),
     )
     found = []
-    for index, batch in enumerate(eval_batches(images, batch_size=size, image_size=method.model.image_size)):
+    for index, batch in enumerate(eval_batches(images, batch_size=size, image_size=method.config.image_size)):
         if len(batch["image"]) == size:
             drawn = jax.tree.map(lambda key, index=index: jax.random.fold_in(key, index), draws)
             found.append(_losses(graphdef, augment, visible, temperature, state, batch["image"], drawn))
@@ -95,8 +93,8 @@ def _losses(
 ) -> Metrics:
     method = nnx.merge(graphdef, state, copy=True)
     augment_key, mask_key, noise_key = drawn
-    patches, order = masked_views(images, augment, method.model.patch_size, augment_key, mask_key)
-    return losses_of(method, patches, order, visible, noise_key, temperature)
+    patches, order = masked_views(images, augment, method.config.patch_size, augment_key, mask_key)
+    return method.comparable_losses(Shown(shuffle(patches, order), order, visible, temperature, noise_key))
 
 
 def masked_views(
@@ -110,39 +108,3 @@ def masked_views(
     views = normalize(make_views(augment_key, images, augment, image_size=images.shape[1], views=2))
     patches = patchify(rows_of(views), patch_size)
     return patches, random_order(mask_key, *patches.shape[:2])
-
-
-def losses_of(
-    method: Any,
-    patches: Float[Array, "rows tokens patch_dim"],
-    order: Int[Array, "rows tokens"],
-    visible: int,
-    noise_key: PRNGKeyArray,
-    temperature: float,
-) -> Metrics:
-    """The losses of one batch, of which the encoder is shown the patches `order[:, :visible]`.
-
-    `method`: a `Method`; what it has beside an encoder is found out here.
-    """
-    settings = method.method
-    found: Metrics = {}
-    shuffled, places = shuffle(patches, order), order[:, :visible]
-    shown = shuffled[:, :visible]
-    tells_sigma = getattr(method, "tell_sigma", False)
-    tokens = method.encoder(shown, places)
-    if hasattr(method, "head"):
-        u = method.head(method.encoder.pool(tokens))
-        found["infonce"] = objectives.info_nce(u.reshape(2, -1, u.shape[-1]), temperature)
-    if hasattr(method, "decoder") and not settings.norm_pix and visible < order.shape[1]:
-        no_noise = jnp.zeros(len(patches)) if tells_sigma else None
-        predicted = method.decoder(tokens, order, no_noise)[:, visible:]
-        found["reconstruct"] = objectives.reconstruction(shuffled[:, visible:], predicted)
-    if getattr(settings, "denoises", False):
-        sigma_key, epsilon_key = jax.random.split(noise_key)
-        sigma = random_sigma(sigma_key, len(patches), settings.sigma_max)
-        epsilon = jax.random.normal(epsilon_key, shown.shape)
-        noise = sigma[:, None, None] * epsilon
-        noisy_tokens = method.encoder(shown + noise, places)
-        predicted = method.decoder(noisy_tokens, order, sigma if tells_sigma else None)[:, :visible]
-        found["denoise"] = objectives.denoising(noise if settings.denoise_target == "sigma_eps" else epsilon, predicted)
-    return found

@@ -91,13 +91,13 @@ def evaluate(
     Raises:
       ConfigError: the method predicts no noise, masks nothing, or reconstructs pixels that are normalised by patch.
     """
-    settings = method.method
-    if not settings.denoises or method.num_visible == method.model.num_patches or settings.norm_pix:
+    settings = method.settings
+    if not settings.denoises or method.num_visible == method.config.num_patches or settings.norm_pix:
         raise ConfigError("pictures need noise, its loss, a mask and a reconstruction of pixels: this run lacks one")
-    size = method.model.image_size
+    size = method.config.image_size
     batch = next(iter(eval_batches(images, batch_size=min(count, len(images)), image_size=size)))["image"]
     augment_key, mask_key = keys.key(seed, "pictures views"), keys.key(seed, "pictures masks")
-    patches, order = masked_views(jnp.asarray(batch), augment, method.model.patch_size, augment_key, mask_key)
+    patches, order = masked_views(jnp.asarray(batch), augment, method.config.patch_size, augment_key, mask_key)
     graphdef, state = nnx.split(method)
     found: dict[str, float] = {}
     outputs: dict[float, np.ndarray] = {}  # by share, in the order of the patches
@@ -128,10 +128,8 @@ def _decoded(
 ) -> Float[Array, "rows tokens patch_dim"]:
     """The decoder's output, visible patches first, where the encoder is shown noise of level `sigma`."""
     method = nnx.merge(graphdef, state, copy=True)
-    places = order[:, : method.num_visible]
-    tokens = method.encoder(shuffle(patches, places) + sigma * epsilon, places)
-    told = jnp.full(len(patches), sigma) if method.tell_sigma else None
-    return method.decoder(tokens, order, told)
+    noisy = shuffle(patches, order[:, : method.num_visible]) + sigma * epsilon
+    return method.predict(noisy, order, jnp.full(len(patches), sigma))[1]
 
 
 def _pictures(
@@ -150,7 +148,7 @@ def _pictures(
 
     def image(patches: np.ndarray, row: np.ndarray) -> np.ndarray:
         in_place = np.take_along_axis(patches[row], np.argsort(order[row], axis=1)[:, :, None], axis=1)
-        return np.asarray(unpatchify(jnp.asarray(in_place), method.model.patch_size))
+        return np.asarray(unpatchify(jnp.asarray(in_place), method.config.patch_size))
 
     def both(patches: np.ndarray) -> np.ndarray:
         return np.stack([_bytes(image(patches, row)) for row in rows])
@@ -161,11 +159,11 @@ def _pictures(
         return np.clip(np.rint(image(scaled, np.array([0]))[0]), -127, 127).astype(np.int8)
 
     loud = shuffled.copy()
-    loud[:, :visible] += usual * method.method.sigma_max * epsilon
+    loud[:, :visible] += usual * method.settings.sigma_max * epsilon
     filled = np.concatenate([shuffled[:, :visible], outputs[usual][:, visible:]], axis=1)
-    scaled = method.method.denoise_target == "sigma_eps"  # as Eq. 3 has it; else the prediction is of e alone
+    scaled = method.settings.denoise_target == "sigma_eps"  # as Eq. 3 has it; else the prediction is of e alone
     in_sigmas = {
-        share: outputs[share][:, :visible] / (share * method.method.sigma_max if scaled else 1) for share in levels
+        share: outputs[share][:, :visible] / (share * method.settings.sigma_max if scaled else 1) for share in levels
     }
     hidden = np.argsort(order, axis=1) >= visible
     return Pictures(

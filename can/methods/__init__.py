@@ -52,12 +52,12 @@ def check_batch_size(name: str, batch_size: int) -> None:
         )
 
 
-def build(model: ModelConfig, method: MethodSettings, *, rngs: nnx.Rngs, num_classes: int = 0) -> Method:
+def build(config: ModelConfig, settings: MethodSettings, *, rngs: nnx.Rngs, num_classes: int = 0) -> Method:
     """A freshly initialised method. `num_classes` is needed by methods that learn from labels.
 
     Raises ConfigError for settings that this method cannot work with.
     """
-    return method_class(method.name)(model, method, rngs=rngs, num_classes=num_classes)
+    return method_class(settings.name)(config, settings, rngs=rngs, num_classes=num_classes)
 
 
 __all__ = ["Batch", "Method", "build", "check_batch_size", "method_class", "method_names", "settings_class"]

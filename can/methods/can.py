@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from can import objectives
 from can.config import ModelConfig
 from can.fields import NotNegative, OneOf, Share
 from can.methods.contrastive import Contrastive, ContrastiveSettings
-from can.methods.method import Batch, Inputs, Loss, rows_of
+from can.methods.method import Batch, Loss, Metrics, Shown, floats, ints, rows_of
 from can.models import Decoder, NoiseLevel, ProjectionHead
 from can.views import num_visible, patchify, random_order, random_sigma, shuffle
 
@@ -54,6 +54,16 @@ class CANSettings(ContrastiveSettings):
         return weights._replace(reconstruct=weights.reconstruct + more, denoise=0.0)
 
 
+class MaskedViews(NamedTuple):
+    """Both views of each image, view by view; their patches in a random order, T' visible ones first."""
+
+    visible: Float[Array, "rows visible patch_dim"]  # with noise
+    order: Int[Array, "rows tokens"]  # where the patches stand in the image
+    sigma: Float[Array, " rows"]  # noise levels
+    target: Float[Array, "rows masked patch_dim"]  # of the reconstruction
+    noise: Float[Array, "rows visible patch_dim"]  # of the denoising
+
+
 class CAN(Contrastive):
     """Both views are masked, noised and encoded; pooled tokens are contrasted, all patches are decoded.
 
@@ -62,54 +72,91 @@ class CAN(Contrastive):
 
     name = "can"
     Settings = CANSettings
-    method: CANSettings
+    settings: CANSettings
 
-    def __init__(self, model: ModelConfig, method: CANSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
-        super().__init__(model, method, rngs=rngs)
-        self.num_visible = num_visible(model.num_patches, method.mask_rate)
-        self.add_noise = method.sigma_max > 0
-        self.tell_sigma = self.add_noise and method.sigma_embedding
-        self.weights = method.weights
+    def __init__(self, config: ModelConfig, settings: CANSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
+        super().__init__(config, settings, rngs=rngs)
+        self.num_visible = num_visible(config.num_patches, settings.mask_rate)
+        self.add_noise = settings.sigma_max > 0
+        self.tell_sigma = self.add_noise and settings.sigma_embedding
         # The raw sigma in [0, 0.05] would make a sinusoid that hardly changes: it is stretched to [0, sigma_scale].
-        stretch = method.sigma_scale / method.sigma_max if self.add_noise and method.sigma_scale else 1.0
-        told = NoiseLevel(stretch, method.sigma_tokens) if self.tell_sigma else None
-        self.decoder = Decoder(model, noise_level=told, rngs=rngs)
-        self.head = ProjectionHead(model, rngs=rngs)
+        stretch = settings.sigma_scale / settings.sigma_max if self.add_noise and settings.sigma_scale else 1.0
+        told = NoiseLevel(stretch, settings.sigma_tokens) if self.tell_sigma else None
+        self.decoder = Decoder(config, noise_level=told, rngs=rngs)
+        self.head = ProjectionHead(config, rngs=rngs)
 
-    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Inputs:
-        """Both views' patches in a random order, the visible ones with noise, and what the decoder has to predict."""
-        config = self.method
-        patches = patchify(rows_of(batch["views"]), self.model.patch_size)  # [2B, T, P]
+    def inputs(self, batch: Batch, key: PRNGKeyArray) -> MaskedViews:
+        """Masks (Sec. 3.1) and noise (Sec. 3.4) of both views."""
+        x = patchify(rows_of(batch["views"]), self.config.patch_size)  # [2B, T, P]
         order_key, sigma_key, noise_key, target_key = jax.random.split(key, 4)
 
-        order = random_order(order_key, *patches.shape[:2])
-        shuffled = shuffle(patches, order)
-        visible, masked = shuffled[:, : self.num_visible], shuffled[:, self.num_visible :]
+        order = random_order(order_key, *x.shape[:2])
+        x = shuffle(x, order)
+        visible, masked = x[:, : self.num_visible], x[:, self.num_visible :]
 
-        sigma = random_sigma(sigma_key, patches.shape[0], config.sigma_max)
+        sigma = random_sigma(sigma_key, len(x), self.settings.sigma_max)
         scale = sigma[:, None, None]
-        target, noise = masked, jax.random.normal(noise_key, visible.shape)
+        target, e = masked, jax.random.normal(noise_key, visible.shape)
         if self.add_noise:
-            visible = visible + scale * noise
-            if config.reconstruct_target == "noisy":
+            visible = visible + scale * e
+            if self.settings.reconstruct_target == "noisy":
                 target = masked + scale * jax.random.normal(target_key, masked.shape)
-        if config.denoise_target == "sigma_eps":
-            noise = scale * noise
-        places = order[:, : self.num_visible]
-        return dict(visible=visible, places=places, order=order, sigma=sigma, target=target, noise=noise)
+        noise = scale * e if self.settings.denoise_target == "sigma_eps" else e
+        return MaskedViews(visible, order, sigma, target, noise)
 
-    def image_loss(self, tokens: Float[Array, "rows encoded width"], inputs: Inputs) -> Loss:
-        """Eq. 2 and 3, weighted."""
-        config = self.method
-        predicted = self.decoder(tokens, inputs["order"], inputs["sigma"] if self.tell_sigma else None)  # [2B, T, P]
-        reconstruct = objectives.reconstruction(inputs["target"], predicted[:, self.num_visible :], config.norm_pix)
-        denoise = jnp.zeros(())
-        if config.denoises:
-            denoise = objectives.denoising(inputs["noise"], predicted[:, : self.num_visible])
-        loss = self.weights.reconstruct * reconstruct + self.weights.denoise * denoise
-        return loss, {"reconstruct": reconstruct, "denoise": denoise}
+    def predict(
+        self,
+        visible: Float[Array, "rows visible patch_dim"],
+        order: Int[Array, "rows tokens"],
+        sigma: Float[Array, " rows"],
+    ) -> tuple[Float[Array, "rows encoded width"], Float[Array, "rows tokens patch_dim"]]:
+        """z, the encoder's tokens (Sec. 3.1), and the decoder's prediction of all patches, visible ones first."""
+        z = self.encoder(visible, order[:, : visible.shape[1]])
+        return z, self.decoder(z, order, sigma if self.tell_sigma else None)
 
-    def batch_loss(self, pooled: Float[Array, "rows width"]) -> Loss:
-        """Eq. 1, weighted."""
-        infonce, metrics = super().batch_loss(pooled)
-        return self.weights.infonce * infonce, metrics
+    def each_image(self, views: MaskedViews) -> tuple[Float[Array, "rows width"], Metrics]:
+        """Pooled tokens for the projection head, Eq. 2 and Eq. 3."""
+        z, predicted = self.predict(views.visible, views.order, views.sigma)
+        x_hat, noise_hat = predicted[:, self.num_visible :], predicted[:, : self.num_visible]
+        reconstruct = objectives.reconstruction(views.target, x_hat, self.settings.norm_pix)
+        denoise = objectives.denoising(views.noise, noise_hat) if self.settings.denoises else jnp.zeros(())
+        return self.encoder.pool(z), {"reconstruct": reconstruct, "denoise": denoise}
+
+    def whole_batch(self, pooled: Float[Array, "rows width"], means: Metrics) -> Loss:
+        """Eq. 1, and the sum of Sec. 3.5."""
+        u = self.project(pooled)  # [2, B, r]
+        infonce = objectives.info_nce(u, self.settings.temperature, self.settings.infonce_reduction)
+        weights = self.settings.weights
+        loss = weights.infonce * infonce + (
+            weights.reconstruct * means["reconstruct"] + weights.denoise * means["denoise"]
+        )
+        return loss, {"infonce": infonce}
+
+    def comparable_losses(self, shown: Shown) -> Metrics:
+        """All three, as far as the settings have them."""
+        found = super().comparable_losses(shown)
+        clean, rows = shown.shuffled[:, : shown.visible], len(shown.shuffled)
+        if not self.settings.norm_pix and shown.visible < shown.order.shape[1]:
+            _, predicted = self.predict(clean, shown.order, jnp.zeros(rows))
+            masked = shown.shuffled[:, shown.visible :]
+            found["reconstruct"] = objectives.reconstruction(masked, predicted[:, shown.visible :])
+        if self.settings.denoises:
+            sigma_key, e_key = jax.random.split(shown.noise_key)
+            sigma = random_sigma(sigma_key, rows, self.settings.sigma_max)
+            e = jax.random.normal(e_key, clean.shape)
+            noise = sigma[:, None, None] * e
+            _, predicted = self.predict(clean + noise, shown.order, sigma)
+            target = noise if self.settings.denoise_target == "sigma_eps" else e
+            found["denoise"] = objectives.denoising(target, predicted[:, : shown.visible])
+        return found
+
+    def calls(self, rows: int) -> dict[str, tuple[nnx.Module, tuple[Any, ...]]]:
+        """Encoder, decoder and head."""
+        config, visible = self.config, self.num_visible
+        encoded = floats(rows, visible + config.cls_token, config.width)
+        sigma = floats(rows) if self.tell_sigma else None
+        return {
+            "encoder": (self.encoder, (floats(rows, visible, config.patch_size**2 * 3), ints(rows, visible))),
+            "decoder": (self.decoder, (encoded, ints(rows, config.num_patches), sigma)),
+            "head": (self.head, (floats(rows, config.width),)),
+        }

@@ -1,4 +1,4 @@
-"""What CAN and SimCLR share: two views of each image, told from those of all others after a projection (Eq. 1)."""
+"""What CAN and SimCLR share: the settings of Eq. 1, and its value on held-out views."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from can import objectives
 from can.config import MethodSettings
 from can.fields import OneOf, Within
-from can.methods.method import Loss, Method
+from can.methods.method import Method, Metrics, Shown
 from can.models import ProjectionHead
 
 
@@ -29,11 +29,15 @@ class Contrastive(Method):
     num_views = 2
     min_batch = 2
 
-    method: ContrastiveSettings
+    settings: ContrastiveSettings
     head: ProjectionHead
 
-    def batch_loss(self, pooled: Float[Array, "rows width"]) -> Loss:
-        """Eq. 1 of the projections, with the batch statistics of all rows."""
-        u = self.head(pooled).reshape(self.num_views, -1, self.model.head_out)  # [2, B, r]
-        infonce = objectives.info_nce(u, self.method.temperature, self.method.infonce_reduction)
-        return infonce, {"infonce": infonce}
+    def comparable_losses(self, shown: Shown) -> Metrics:
+        """Eq. 1, of clean patches."""
+        tokens = self.encoder(shown.shuffled[:, : shown.visible], shown.order[:, : shown.visible])
+        u = self.project(self.encoder.pool(tokens))
+        return {"infonce": objectives.info_nce(u, shown.temperature)}
+
+    def project(self, pooled: Float[Array, "rows width"]) -> Float[Array, "views images out"]:
+        """u: the projections of both views, with the batch statistics of all rows (Sec. 3.2)."""
+        return self.head(pooled).reshape(self.num_views, -1, self.config.head_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -11,7 +12,7 @@ from can import objectives
 from can.config import MethodSettings, ModelConfig
 from can.errors import ConfigError
 from can.fields import Share
-from can.methods.method import Batch, Inputs, Loss, Method, rows_of
+from can.methods.method import Batch, Loss, Method, Metrics, Shown, floats, ints, rows_of
 from can.models import Decoder
 from can.views import num_visible, patchify, random_order, shuffle
 
@@ -25,6 +26,14 @@ class MAESettings(MethodSettings):
     norm_pix: bool = False  # reconstruct per-patch normalised pixels; He et al.'s default, the paper's Table 4 has not
 
 
+class MaskedView(NamedTuple):
+    """A view of each image; its patches in a random order, T' visible ones first."""
+
+    visible: Float[Array, "rows visible patch_dim"]
+    order: Int[Array, "rows tokens"]  # where the patches stand in the image
+    masked: Float[Array, "rows masked patch_dim"]
+
+
 class MAE(Method):
     """Encodes the visible patches, decodes all, is scored on the masked ones."""
 
@@ -32,42 +41,54 @@ class MAE(Method):
     Settings = MAESettings
     augmentation = "mae"  # the paper says that it takes He et al.'s settings
     num_views = 1
-    method: MAESettings
+    settings: MAESettings
 
-    def __init__(self, model: ModelConfig, method: MAESettings, *, rngs: nnx.Rngs, num_classes: int = 0):
-        super().__init__(model, method, rngs=rngs)
-        tokens = model.num_patches
-        self.num_visible = num_visible(tokens, method.mask_rate)
+    def __init__(self, config: ModelConfig, settings: MAESettings, *, rngs: nnx.Rngs, num_classes: int = 0):
+        super().__init__(config, settings, rngs=rngs)
+        tokens = config.num_patches
+        self.num_visible = num_visible(tokens, settings.mask_rate)
         if self.num_visible == tokens:
             raise ConfigError(
-                f"mask_rate {method.mask_rate:g} hides none of {tokens} patches, and mae learns from nothing else: "
+                f"mask_rate {settings.mask_rate:g} hides none of {tokens} patches, and mae learns from nothing else: "
                 f"pass a --mask_rate between {1 / tokens:.3g} and {1 - 1 / tokens:.3g}"
             )
-        self.decoder = Decoder(model, rngs=rngs)
+        self.decoder = Decoder(config, rngs=rngs)
 
-    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Inputs:
+    def inputs(self, batch: Batch, key: PRNGKeyArray) -> MaskedView:
         """Patches in a random order, of however many views are given."""
-        patches = patchify(rows_of(batch["views"]), self.model.patch_size)  # [B, T, P]
+        patches = patchify(rows_of(batch["views"]), self.config.patch_size)  # [B, T, P]
         return self.inputs_in_order(patches, random_order(key, *patches.shape[:2]))
 
     def inputs_in_order(
         self, patches: Float[Array, "rows tokens patch_dim"], order: Int[Array, "rows tokens"]
-    ) -> Inputs:
+    ) -> MaskedView:
         """The inputs for a given order of the patches, the first T' of which are visible."""
         shuffled = shuffle(patches, order)
-        return {
-            "visible": shuffled[:, : self.num_visible],
-            "places": order[:, : self.num_visible],
-            "masked": shuffled[:, self.num_visible :],
-            "order": order,
-        }
+        return MaskedView(shuffled[:, : self.num_visible], order, shuffled[:, self.num_visible :])
 
-    def loss_in_order(self, patches: Float[Array, "rows tokens patch_dim"], order: Int[Array, "rows tokens"]) -> Loss:
-        """The loss for a given order of the patches."""
-        return self.loss_of(self.inputs_in_order(patches, order))
-
-    def image_loss(self, tokens: Float[Array, "rows encoded width"], inputs: Inputs) -> Loss:
+    def each_image(self, view: MaskedView) -> tuple[None, Metrics]:
         """Eq. 2."""
-        predicted = self.decoder(tokens, inputs["order"])[:, self.num_visible :]
-        loss = objectives.reconstruction(inputs["masked"], predicted, self.method.norm_pix)
-        return loss, {"reconstruct": loss}
+        predicted = self.decoder(self.encoder(view.visible, view.order[:, : self.num_visible]), view.order)
+        x_hat = predicted[:, self.num_visible :]
+        return None, {"reconstruct": objectives.reconstruction(view.masked, x_hat, self.settings.norm_pix)}
+
+    def whole_batch(self, features: None, means: Metrics) -> Loss:
+        """The reconstruction alone."""
+        return means["reconstruct"], {}
+
+    def comparable_losses(self, shown: Shown) -> Metrics:
+        """The reconstruction, unless it is of normalised patches."""
+        if self.settings.norm_pix or shown.visible == shown.order.shape[1]:
+            return {}
+        tokens = self.encoder(shown.shuffled[:, : shown.visible], shown.order[:, : shown.visible])
+        predicted = self.decoder(tokens, shown.order)[:, shown.visible :]
+        return {"reconstruct": objectives.reconstruction(shown.shuffled[:, shown.visible :], predicted)}
+
+    def calls(self, rows: int) -> dict[str, tuple[nnx.Module, tuple[Any, ...]]]:
+        """Encoder and decoder."""
+        config, visible = self.config, self.num_visible
+        encoded = floats(rows, visible + config.cls_token, config.width)
+        return {
+            "encoder": (self.encoder, (floats(rows, visible, config.patch_size**2 * 3), ints(rows, visible))),
+            "decoder": (self.decoder, (encoded, ints(rows, config.num_patches))),
+        }

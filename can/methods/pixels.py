@@ -41,6 +41,6 @@ class Pixels(Method):
 
     encoder: RawPixels  # type: ignore[assignment]  # all that evaluations ask of an encoder
 
-    def __init__(self, model: ModelConfig, method: PixelsSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
-        self.model, self.method = model, method
-        self.encoder = RawPixels(model.image_size)
+    def __init__(self, config: ModelConfig, settings: PixelsSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
+        self.config, self.settings = config, settings
+        self.encoder = RawPixels(config.image_size)

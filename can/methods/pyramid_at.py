@@ -8,6 +8,7 @@ the attack and in both forward passes: the authors' "matched" dropout.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from can.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
 from can.config import ModelConfig
 from can.errors import ConfigError
 from can.fields import CountOrZero, NotNegative
-from can.methods.method import Batch, Metrics
+from can.methods.method import Batch, Loss, Metrics
 from can.methods.supervised import Supervised, SupervisedSettings, accuracy
 
 MULTIPLIERS = (20.0, 10.0, 1.0)  # of the perturbation of half the patch grid, of the patch grid, of the pixels
@@ -37,28 +38,42 @@ class PyramidATSettings(SupervisedSettings):
     attack_steps: CountOrZero = 5
 
 
+class Attacked(NamedTuple):
+    """One view of each image, mixed with another's, and what is drawn for it."""
+
+    views: Float[Array, "batch size size 3"]
+    targets: Float[Array, "batch classes"]  # smoothed, mixed
+    drop_key: PRNGKeyArray  # of what is dropped, in the attack and in both forward passes
+    target_key: PRNGKeyArray  # of the classes that the attack aims at
+
+
 class PyramidAT(Supervised):
     """Supervised training whose loss is that of the clean images plus that of their attacked selves."""
 
     name = "pyramid_at"
     Settings = PyramidATSettings
-    method: PyramidATSettings
+    settings: PyramidATSettings
 
-    def __init__(self, model: ModelConfig, method: PyramidATSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
-        super().__init__(model, method, rngs=rngs, num_classes=num_classes)
-        self.levels = pyramid_levels(model)
+    def __init__(self, config: ModelConfig, settings: PyramidATSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
+        super().__init__(config, settings, rngs=rngs, num_classes=num_classes)
+        self.levels = pyramid_levels(config)
 
-    def loss(self, batch: Batch, key: PRNGKeyArray) -> tuple[Float[Array, ""], Metrics]:
-        """The sum of both cross-entropies, with the same targets and the same dropped entries and branches."""
+    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Attacked:
+        """As supervised training has it, and what the attack draws."""
         mix_key, drop_key, target_key = jax.random.split(key, 3)
-        views, targets = self.mixed(batch, mix_key)
-        attacked = self.attack(views, drop_key, target_key)
-        clean_logits, attacked_logits = self.logits(views, drop_key), self.logits(attacked, drop_key)
-        clean = objectives.soft_cross_entropy(clean_logits, targets)
-        adversarial = objectives.soft_cross_entropy(attacked_logits, targets)
-        loss = clean + adversarial
-        metrics = {"loss": loss, "clean": clean, "adversarial": adversarial}
-        return loss, metrics | {"accuracy": accuracy(clean_logits, targets)}
+        return Attacked(*self.mixed(batch, mix_key), drop_key, target_key)
+
+    def each_image(self, given: Attacked) -> tuple[None, Metrics]:
+        """Both cross-entropies, with the same targets and the same dropped entries and branches."""
+        attacked = self.attack(given.views, given.drop_key, given.target_key)
+        clean_logits, attacked_logits = self.logits(given.views, given.drop_key), self.logits(attacked, given.drop_key)
+        clean = objectives.soft_cross_entropy(clean_logits, given.targets)
+        adversarial = objectives.soft_cross_entropy(attacked_logits, given.targets)
+        return None, {"clean": clean, "adversarial": adversarial, "accuracy": accuracy(clean_logits, given.targets)}
+
+    def whole_batch(self, features: None, means: Metrics) -> Loss:
+        """Their sum."""
+        return means["clean"] + means["adversarial"], {}
 
     def attack(
         self, views: Float[Array, "batch size size 3"], drop_key: PRNGKeyArray, target_key: PRNGKeyArray
@@ -72,7 +87,7 @@ class PyramidAT(Supervised):
         model = nnx.merge(graphdef, jax.lax.stop_gradient(state))
         views = jax.lax.stop_gradient(views)
         goal: Int[Array, " batch"] = jax.random.randint(target_key, (len(views),), 0, self.num_classes)
-        epsilon, size = self.method.attack_epsilon, self.method.attack_step
+        epsilon, size = self.settings.attack_epsilon, self.settings.attack_step
 
         def distance(pyramid: Pyramid) -> Array:
             return objectives.cross_entropy(model.logits(perturbed(views, pyramid), drop_key), goal)
@@ -82,7 +97,7 @@ class PyramidAT(Supervised):
             return jax.tree.map(lambda d, g: jnp.clip(d - size * jnp.sign(g), -epsilon, epsilon), pyramid, gradients)
 
         flat = tuple(jnp.zeros((len(views), level, level, 3)) for level in self.levels)
-        return perturbed(views, jax.lax.fori_loop(0, self.method.attack_steps, step, flat))
+        return perturbed(views, jax.lax.fori_loop(0, self.settings.attack_steps, step, flat))
 
 
 def pyramid_levels(model: ModelConfig) -> tuple[int, int, int]:

@@ -24,5 +24,5 @@ class RandomInit(Method):
     Settings = RandomInitSettings
     num_views = 1
 
-    def __init__(self, model: ModelConfig, method: RandomInitSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
-        super().__init__(model, method, rngs=rngs)
+    def __init__(self, config: ModelConfig, settings: RandomInitSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
+        super().__init__(config, settings, rngs=rngs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from can.augment.mixup import mix
 from can.config import MethodSettings, ModelConfig
 from can.errors import ConfigError
 from can.fields import NotNegative, ShareBelowOne
-from can.methods.method import Batch, Method, Metrics
+from can.methods.method import Batch, Loss, Method, Metrics
 from can.models.transformer import dense
 
 
@@ -29,6 +30,14 @@ class SupervisedSettings(MethodSettings):
     mixup: NotNegative = 0.0  # alpha of the Beta distribution (Zhang et al., 2018); 0: none
 
 
+class Labelled(NamedTuple):
+    """One view of each image, mixed with another's, and what is drawn for it."""
+
+    views: Float[Array, "batch size size 3"]
+    targets: Float[Array, "batch classes"]  # smoothed, mixed
+    drop_key: PRNGKeyArray  # of what is dropped
+
+
 class Supervised(Method):
     """The encoder and a linear classifier; mixup, label smoothing and stochastic depth where they are asked for."""
 
@@ -37,16 +46,16 @@ class Supervised(Method):
     augmentation = "mae"
     num_views = 1
     needs_labels = True
-    divisible = False  # mixup pairs images, and stochastic depth is drawn inside the encoder
+    divisible = False  # stochastic depth is drawn inside the encoder, for the whole batch
 
-    method: SupervisedSettings
+    settings: SupervisedSettings
 
-    def __init__(self, model: ModelConfig, method: SupervisedSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
-        super().__init__(model, method, rngs=rngs)
+    def __init__(self, config: ModelConfig, settings: SupervisedSettings, *, rngs: nnx.Rngs, num_classes: int = 0):
+        super().__init__(config, settings, rngs=rngs)
         if num_classes < 2:
-            raise ConfigError(f"{method.name} needs labelled data: pass a --data with class labels")
+            raise ConfigError(f"{settings.name} needs labelled data: pass a --data with class labels")
         self.num_classes = num_classes
-        self.classifier = dense(model.width, num_classes, dtype=model.dtype, rngs=rngs)
+        self.classifier = dense(config.width, num_classes, dtype=config.dtype, rngs=rngs)
 
     def logits(
         self, views: Float[Array, "batch size size 3"], key: PRNGKeyArray | None = None
@@ -55,23 +64,30 @@ class Supervised(Method):
 
         Without it nothing is dropped, as in a test.
         """
-        drop_path, dropout = (self.method.drop_path, self.method.dropout) if key is not None else (0.0, 0.0)
+        drop_path, dropout = (self.settings.drop_path, self.settings.dropout) if key is not None else (0.0, 0.0)
         return self.classifier(self.encoder.features(views, drop_path=drop_path, dropout=dropout, key=key))
 
     def mixed(
         self, batch: Batch, key: PRNGKeyArray
     ) -> tuple[Float[Array, "batch size size 3"], Float[Array, "batch classes"]]:
         """The views and their targets, smoothed and mixed."""
-        targets = objectives.smoothed_targets(batch["label"], self.num_classes, self.method.label_smoothing)
-        return mix(key, batch["views"][0], targets, self.method.mixup, 0.0)
+        targets = objectives.smoothed_targets(batch["label"], self.num_classes, self.settings.label_smoothing)
+        return mix(key, batch["views"][0], targets, self.settings.mixup, 0.0)
 
-    def loss(self, batch: Batch, key: PRNGKeyArray) -> tuple[Float[Array, ""], Metrics]:
-        """Cross-entropy of one augmented view an image."""
+    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Labelled:
+        """One augmented view an image."""
         mix_key, drop_key = jax.random.split(key)
-        views, targets = self.mixed(batch, mix_key)
-        logits = self.logits(views, drop_key)
-        loss = objectives.soft_cross_entropy(logits, targets)
-        return loss, {"loss": loss, "accuracy": accuracy(logits, targets)}
+        return Labelled(*self.mixed(batch, mix_key), drop_key)
+
+    def each_image(self, given: Labelled) -> tuple[None, Metrics]:
+        """Cross-entropy."""
+        logits = self.logits(given.views, given.drop_key)
+        cross_entropy = objectives.soft_cross_entropy(logits, given.targets)
+        return None, {"loss": cross_entropy, "accuracy": accuracy(logits, given.targets)}
+
+    def whole_batch(self, features: None, means: Metrics) -> Loss:
+        """The cross-entropy alone."""
+        return means["loss"], {}
 
 
 def accuracy(logits: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]) -> Float[Array, ""]:

@@ -12,12 +12,12 @@ import optax
 from can import keys, methods
 from can.config import RunConfig
 from can.data import ImageSet
-from can.optim import learning_rate_schedule
 from can.runs import RunDir
 from can.runs.checkpoint import Checkpoints
 from can.runs.failure import Failure
+from can.schedules import rates
 from can.sharding import make_mesh, put_batch
-from can.train import abstract_state, init_state, jit_train_step, training_batches
+from can.train import abstract_state, first_state, jit_train_step, training_batches
 
 
 def replay(
@@ -32,14 +32,14 @@ def replay(
     mesh, optim = mesh or make_mesh(), config.optim
     graphdef, shapes = abstract_state(config, images.num_classes, mesh)
     with Checkpoints(run.checkpoints) as checkpoints:
-        state, start = checkpoints.restore(shapes) or (init_state(config, images.num_classes, mesh)[1], 0)
+        state, start = checkpoints.restore(shapes) or (first_state(config, images, mesh), 0)
     train_step = jit_train_step(graphdef, config, shapes, mesh)
-    schedule = learning_rate_schedule(optim.peak_lr, optim.warmup_steps, optim.total_steps)
+    rates_at = rates(config)
     source = training_batches(config, images, mesh, start, workers=workers)
     key, global_norm = keys.key(config.seed, "training"), jax.jit(optax.tree.norm)
     with contextlib.closing(source):
         for step in range(start, failed):
             batch = put_batch(next(source), mesh, optim.batch_size)
-            state, metrics = train_step(state, batch, np.float32(schedule(step)), key)
+            state, metrics = train_step(state, batch, jax.tree.map(np.float32, rates_at(step)), key)
             metrics["param_norm"] = global_norm(state.params)
             yield step + 1, {name: float(value) for name, value in jax.device_get(metrics).items()}

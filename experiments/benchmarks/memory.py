@@ -105,9 +105,9 @@ def compiled(layout: Layout) -> jax.stages.Compiled:
     graphdef, state = abstract_state(config)
     size = config.model.image_size
     views = jax.ShapeDtypeStruct((layout.batch_size, 2, size, size, 3), jnp.uint8)  # cropped on the host
-    rate, key = jax.ShapeDtypeStruct((), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
+    rates, key = {"learning_rate": jax.ShapeDtypeStruct((), jnp.float32)}, jax.eval_shape(lambda: jax.random.key(0))
     step = jit_train_step(graphdef, config, state, mesh)
-    return step.lower(state, {"image": views}, rate, key).compile()
+    return step.lower(state, {"image": views}, rates, key).compile()
 
 
 def measure(program: jax.stages.Compiled) -> Memory:

@@ -17,6 +17,7 @@ from can.augment import augment, normalize
 from can.config import RunConfig
 from can.methods import method_class
 from can.runs.log import NORMS
+from can.schedules import rates
 from can.train import init_state, make_train_step
 from experiments.harness.timing import Program
 
@@ -47,7 +48,7 @@ class TrainingStep:
         batch = {"image": jnp.asarray(rng.integers(0, 256, shape, np.uint8))}
         if method.needs_labels:
             batch["label"] = jnp.asarray(rng.integers(0, NUM_CLASSES, shape[:1]))
-        self._arguments = (batch, jnp.float32(LEARNING_RATE), jax.random.key(0))
+        self._arguments = (batch, {name: jnp.float32(LEARNING_RATE) for name in rates(config)(0)}, jax.random.key(0))
 
         with _nothing_cached():
             start = time.perf_counter()

@@ -14,6 +14,7 @@ from flax import nnx
 from can import train
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import ConfigError
+from can.methods.kinds import split_method
 from can.methods.random_init import RandomInitSettings
 from can.models.fingerprint import fingerprint_of
 from can.runs import RunDir
@@ -61,10 +62,10 @@ def run_of_weights(setting: Setting, path: Path, name: str, seed: int, given: Ma
         run.folder.claim(config)
         if not (run.folder.pretrained and run.folder.has_weights):
             _, state = train.init_state(config)
-            graphdef, method_params, batch_stats = train.split_method(train.new_method(config))
+            graphdef, method_params, batch_stats = split_method(train.new_method(config))
             method = nnx.merge(graphdef, method_params, batch_stats)
             method.encoder = encoder
-            state = state._replace(params=train.split_method(method)[1])
+            state = state._replace(params=split_method(method)[1])
             with Checkpoints(run.folder.checkpoints) as checkpoints:
                 checkpoints.clear()
                 checkpoints.save(0, state._replace(step=jnp.zeros((), jnp.int32)), wait=True)
