@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from can.recipes.make_web_images import main, make_web_images
 from can.recipes.perceptual_hash import perceptual_hash
 from can.recipes.web_images.duplicates import Place, first_and_count
 from can.recipes.web_images.looks import Limits, Look, look_at, reason_to_drop, scaled_down
-from can.recipes.web_images.shards import CutShard, name_shards, read_shard
+from can.recipes.web_images.shards import CutShard, endings_of, name_shards, read_shard
 from can.recipes.web_images.tally import shown, tally
 
 
@@ -67,6 +68,37 @@ def test_an_archives_images_come_in_its_order_and_other_files_do_not():
     assert not cut
 
 
+def test_what_is_called_as_an_image_and_is_none_is_told_apart():
+    """`0.seg.png` became a training image, and `._0.jpg` was counted as damaged."""
+    files = {"x/._0.jpg": b"mac", "x/0.depth.png": b"d", "x/0.jpg": b"0", "x/0.seg.png": b"s", "x/0.txt": b"caption"}
+    files |= {"a.1.jpg": b"1", "a.2.jpg": b"2", ".hidden.png": b"h", "y/0.png": b"other folder"}
+    expected = [("x/._0.jpg", "hidden file"), ("x/0.depth.png", "annotation"), ("x/0.jpg", b"0")]
+    expected += [("x/0.seg.png", "annotation"), ("a.1.jpg", b"1"), ("a.2.jpg", b"2"), (".hidden.png", "hidden file")]
+    expected += [("y/0.png", b"other folder")]
+    assert read_to_the_cut(archive(files)) == (expected, False)
+    assert [reason_to_drop(look_at(name, data), Limits(1), frozenset()) for name, data in expected[:3]] == [
+        *("hidden file", "annotation"),
+        "damaged",
+    ]
+
+
+@pytest.mark.parametrize("ending", [".tar.gz", ".tgz"])
+def test_a_packed_archive_is_read_and_so_is_what_is_before_a_cut(ending):
+    files = {f"{index}.jpg": np.random.default_rng(index).bytes(20_000) for index in range(5)}
+    packed = gzip.compress(archive(files))
+    assert read_to_the_cut(packed, f"0{ending}") == ([*files.items()], False)
+    found, cut = read_to_the_cut(packed[: len(packed) // 2], f"0{ending}")
+    assert cut and found == [*files.items()][: len(found)] and len(found) >= 1
+    assert read_to_the_cut(b"no archive", f"0{ending}") == ([], True)
+    shards = name_shards((f"/d/{name}", 1, 0.0) for name in (f"0{ending}", "0.parquet", "1.tar", "2.parquet"))
+    assert [shard.name for shard in shards] == [f"0{ending}", "1.tar", "2.parquet"]
+
+
+def test_the_kind_of_a_file_that_is_no_shard():
+    names = ("/d/0_stats.json", "gs://b/a.tar.bz2", "b.v1.zip", "README", ".hidden")
+    assert [endings_of(name) for name in names] == [".json", ".tar.bz2", ".zip", "without suffix", "without suffix"]
+
+
 def test_a_cut_archive_gives_what_is_before_the_cut_and_says_that_it_is_cut():
     content = archive({f"{index}.jpg": bytes([index]) * 700 for index in range(3)})
     end = 3 * (512 + 1024)  # a header and two blocks each
@@ -92,6 +124,10 @@ def test_a_parquet_files_images_come_with_their_keys_and_what_was_not_fetched_is
     assert read_to_the_cut(content, "0.parquet") == ([("k0", b"0"), ("k2", b"2")], False)
     nested = written({"image": [{"bytes": b"0", "path": "a"}, {"bytes": b"1", "path": "b"}]})
     assert read_to_the_cut(nested, "0.parquet") == ([("0", b"0"), ("1", b"1")], False)
+    texts = written({"key": ["k0", "k1"], "jpg": ["aGVsbG8=", None]})  # a traceback
+    assert read_to_the_cut(texts, "0.parquet") == ([("k0", "no bytes")], False)
+    paths = written({"image": [{"bytes": None, "path": "a.jpg"}, {"bytes": b"1", "path": "b"}]})
+    assert read_to_the_cut(paths, "0.parquet") == ([("0", "no bytes"), ("1", b"1")], False)
     assert read_to_the_cut(content[:-9], "0.parquet") == ([], True)
     assert read_to_the_cut(written({"url": ["x"]}), "0.parquet") == ([], True)
 

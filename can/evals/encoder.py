@@ -19,11 +19,13 @@ from jaxtyping import Array, Float, Float32, Int32, UInt8
 from can.augment import eval_view
 from can.config import ModelConfig
 from can.data import ArrayImages, ImageSet
+from can.data.image_set import sha256_of
 from can.errors import DataError, UserError
 from can.evals.on_mesh import eval_batches_on, on_all_hosts
 from can.methods.pixels import RawPixels
 from can.models import ViT
 from can.models.fingerprint import fingerprint_of
+from can.runs.numerics import method_of_numbers
 from can.sharding import make_mesh, put_copies
 from can.system import hosts
 from can.system.files import write_atomic
@@ -96,7 +98,9 @@ def extract_features(
     """
     if image_set.num_classes is None:
         raise DataError(f"{image_set.name} {image_set.split} has no labels to evaluate with: pass a labelled data set")
-    key = f"{encoder.fingerprint[:16]}-{image_set.fingerprint[:16]}" + (f"-{resize}" if resize else "")
+    method = method_of_numbers()
+    made_by = sha256_of(encoder.fingerprint, sorted(method.items())) if method else encoder.fingerprint
+    key = f"{made_by[:16]}-{image_set.fingerprint[:16]}" + (f"-{resize}" if resize else "")
     worth_keeping = bool(jax.tree.leaves(encoder.params))  # raw pixels are on disk already
     cache = cache_dir / f"{key}.npz" if cache_dir and worth_keeping else None
     if cache and (cached := hosts.decided(_read_cache, cache, encoder, image_set)):

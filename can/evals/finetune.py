@@ -36,6 +36,7 @@ from can.models import ViT
 from can.optim import adamw, learning_rate_schedule
 from can.runs.checkpoint import Checkpoints
 from can.runs.log import TrainLog
+from can.runs.numerics import numerics
 from can.sharding import batch_sharding, local_rows, make_mesh, put, put_batch, state_sharding, traced_for
 from can.system import hosts
 from can.system.files import read_json, write_json
@@ -214,6 +215,7 @@ def claim(
     asked: dict[str, Any] = {
         **dataclasses.asdict(config),
         "seed": seed,
+        "numerics": numerics(),
         "last_step": last_step,
         "encoder": Encoder.from_model(model).fingerprint,
         "train": train.fingerprint,
@@ -232,7 +234,8 @@ def claim(
         Checkpoints(work_dir / "state").clear()
         write_json(path, asked)
         return
-    there = dataclasses.asdict(FinetuneConfig()) | there  # a field that came later counts as its default
+    # A field that came later counts as its default.
+    there = dataclasses.asdict(FinetuneConfig()) | {"numerics": asked["numerics"]} | there
     different = [
         f"{name}: {there.get(name)} there, {asked[name]} now" for name in asked if there.get(name) != asked[name]
     ]

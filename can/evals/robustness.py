@@ -21,6 +21,7 @@ from can.errors import DataError, UserError
 from can.evals.class_subsets import argmax_of
 from can.evals.on_mesh import eval_batches_on, on_all_hosts
 from can.runs.evaluation import check_correct, pack_correct, unpack_correct
+from can.runs.numerics import method_of_numbers
 from can.sharding import make_mesh
 from can.system import hosts
 from can.system.files import read_json, write_json
@@ -97,7 +98,7 @@ def evaluate(
     """
     found: dict[str, dict[str, Any]] = {}
     for shifted in sets:
-        key = sha256_of(model_fingerprint, shifted.fingerprint, image_size)[:16]
+        key = sha256_of(model_fingerprint, shifted.fingerprint, image_size, *sorted(method_of_numbers().items()))[:16]
         cache = cache_dir and cache_dir / f"{shifted.name.replace('/', '-')}-{key}.json"
         if cache and (cached := hosts.decided(_read_cache, cache, shifted)):
             found[shifted.name] = cached

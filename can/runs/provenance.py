@@ -19,6 +19,7 @@ from typing import Any
 import jax
 
 from can.data.image_set import ImageSet
+from can.runs.numerics import numerics
 from can.system.machine import usable_cpus
 
 LIBRARIES = (
@@ -73,6 +74,7 @@ def _made_by() -> dict[str, Any]:
     """Code, libraries and machine."""
     return {
         "git": LOADED,
+        "numerics": numerics(),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
         "device": {
             "platform": jax.default_backend(),

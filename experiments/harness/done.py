@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from can import data
 from can.data import ImageSet
 from can.errors import ConfigError, check_choice
+from can.runs import numerics
 from can.runs.name import differences
 from can.runs.provenance import described
 from experiments.harness.evaluations import EVALS
@@ -72,11 +73,26 @@ def fingerprints_of(images: Mapping[str, Fingerprinted]) -> dict[str, str]:
     return {name: entry.fingerprint for name, entry in images.items()}
 
 
+def protocol_of(setting: Setting, run: Run, name: str) -> dict[str, Any]:
+    """What an evaluation's numbers depend on, with the settings of JAX that would make others, where there are some."""
+    method = numerics.method_of_numbers()
+    return EVALS[name].protocol(setting, run) | ({"numerics": method} if method else {})
+
+
 def _check_trained_on(setting: Setting, run: Run) -> None:
-    """Raises ConfigError, with the difference, if a finished run saw other images than its data set has now."""
+    """Raises ConfigError, with the difference, if a finished run saw other images than its data set has now.
+
+    Or if it was made under settings of JAX that make other numbers.
+    """
     if not run.config.optim.total_steps:
         return
-    if lines := differences(run.folder.provenance["data"], described(images_of(setting, run))):
+    made = run.folder.provenance
+    if lines := differences(numerics.of_method(made.get("numerics", {})), numerics.method_of_numbers()):
+        raise ConfigError(
+            f"{run.folder.name} was trained under settings that make other numbers:\n{lines}\n"
+            "set them as they were, or pass --force=train,evals to make it anew"
+        )
+    if lines := differences(made["data"], described(images_of(setting, run))):
         raise ConfigError(
             f"{run.folder.name} was trained on other images than its data set has now:\n{lines}\n"
             "pass --force=train,evals to make it anew, or another --results_dir and --workdir to keep both"
@@ -85,7 +101,7 @@ def _check_trained_on(setting: Setting, run: Run) -> None:
 
 def _check_made_so(setting: Setting, run: Run, name: str, of_these_weights: bool) -> None:
     """Raises ConfigError, with the differences, if an evaluation is there that was made otherwise."""
-    protocol, path = EVALS[name].protocol(setting, run), run.folder.eval_path(name)
+    protocol, path = protocol_of(setting, run, name), run.folder.eval_path(name)
     there = run.folder.read_eval(name)
     there.check_is(name, path, protocol, None)
     # Its images were at hand when it was made, and are read here to see that they are the same.

@@ -64,7 +64,11 @@ if _missing:
     _go_on_in_venv(_missing)
 os.environ.pop(_TRIED, None)
 
-from can.system.machine import usable_cpus, user_cache  # noqa: E402  behind the check
+from can.system import surroundings  # noqa: E402  behind the check
+from can.system.machine import usable_cpus, user_cache  # noqa: E402
+
+if _others := surroundings.fix():
+    print(f"left out, as it would make other numbers: {', '.join(_others)}", file=sys.stderr, flush=True)
 
 HAS_ACCELERATOR = os.environ.get("JAX_PLATFORMS") != "cpu" and any(
     importlib.util.find_spec(plugin) for plugin in ("jax_plugins", "libtpu")

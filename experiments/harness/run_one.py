@@ -11,14 +11,14 @@ from absl import logging
 from can import train
 from can.data import ImageSet
 from can.errors import ConfigError
-from can.runs import Evaluated
+from can.runs import Evaluated, numerics
 from can.runs import replay as replaying
 from can.runs.checkpoint import Checkpoints
 from can.runs.images import ImageHistory
 from can.runs.provenance import described, provenance_of_evaluation
 from can.sharding import make_mesh
 from can.system import hosts
-from experiments.harness.done import Done, fingerprints_of, images_of, look
+from experiments.harness.done import Done, fingerprints_of, images_of, look, protocol_of
 from experiments.harness.evaluations import EVALS
 from experiments.harness.setting import Run, Setting
 
@@ -114,6 +114,7 @@ def _begin(setting: Setting, run: Run, images: ImageSet) -> None:
                 f"step {step or 0} with the images of now, which provenance.json then tells"
             )
         logging.warning("%s goes on from step %d with other images:\n%s", run.folder.name, step or 0, different)
+    numerics.check_same(run.folder.work / "numerics.json", begun=step is not None)
     history.note(described(images), step or 0)
 
 
@@ -124,7 +125,7 @@ def _evaluate(setting: Setting, run: Run, evals: Iterable[str], done: Done) -> N
             logging.info("%s has its %s already", run.folder.name, name)
             continue
         evaluation, started = EVALS[name], time.time()
-        protocol, images = evaluation.protocol(setting, run), evaluation.images(setting)
+        protocol, images = protocol_of(setting, run, name), evaluation.images(setting)
         if name in done.to_forget:
             hosts.decided(run.folder.forget_eval, name)
         hosts.check_equal({f"set of images ({of})": entry.fingerprint for of, entry in images.items()})

@@ -12,8 +12,11 @@ from can.data.decode import decode_rgb
 from can.errors import ConfigError, DataError
 from can.recipes.perceptual_hash import perceptual_hash
 
+# What is called as images are and is none: a hidden file, one that belongs to an image, a row without bytes.
+NO_IMAGES = HIDDEN, ANNOTATION, NO_BYTES = "hidden file", "annotation", "no bytes"
 # Why an image is left out: the first of these that holds.
 REASONS = (
+    *NO_IMAGES,
     *("damaged", "too small", "too long", "flat", "excluded"),
     *("duplicate", "near duplicate"),  # of an image that is before it
 )
@@ -28,7 +31,8 @@ class Look(NamedTuple):
       height: in pixels; 0 if it cannot be decoded.
       width: likewise.
       contrast: the largest standard deviation of a channel, of 255.
-      pixels: sha256 of the size and the decoded pixels, shortened to 128 bits, in hexadecimal.
+      pixels: sha256 of the size and the decoded pixels, shortened to 128 bits, in hexadecimal; what it is instead, one
+        of NO_IMAGES, if it is no image.
       likeness: the perceptual hash.
     """
 
@@ -67,8 +71,13 @@ class Limits:
             raise ConfigError(f"max_side must be 0 or at least min_side {self.min_side}, not {self.max_side}")
 
 
-def look_at(name: str, data: bytes) -> Look:
-    """Decodes an image; one that is damaged, or has more pixels than are ever decoded, has a height of 0."""
+def look_at(name: str, data: bytes | str) -> Look:
+    """Decodes an image; one that is damaged, or has more pixels than are ever decoded, has a height of 0.
+
+    `data`: its bytes, or one of NO_IMAGES.
+    """
+    if isinstance(data, str):
+        return Look(name, 0, 0, 0.0, data, 0)
     try:
         pixels = decode_rgb(data, name)
     except DataError:
@@ -90,7 +99,7 @@ def reason_to_drop(look: Look, limits: Limits, excluded: frozenset[int]) -> str 
     """
     shorter, longer = sorted((look.height, look.width))
     if not shorter:
-        return "damaged"
+        return look.pixels or "damaged"
     if shorter < limits.min_side:
         return "too small"
     if longer > limits.max_aspect * shorter:

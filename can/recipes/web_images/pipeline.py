@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import cv2
+from absl import logging
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
@@ -21,7 +22,7 @@ from can.errors import DataError
 from can.recipes.web_images import beam_files
 from can.recipes.web_images.duplicates import Place, first_and_count
 from can.recipes.web_images.looks import Limits, Look, look_at, reason_to_drop, scaled_down
-from can.recipes.web_images.shards import ENDINGS, CutShard, Shard, name_shards, no_shards, read_shard
+from can.recipes.web_images.shards import ENDINGS, CutShard, Shard, endings_of, name_shards, no_shards, read_shard
 from can.recipes.web_images.tally import FILE, tally
 
 Example = tuple[str, dict[str, Any]]
@@ -38,15 +39,10 @@ class Looked(NamedTuple):
 def find_shards(sources: Sequence[str]) -> list[Shard]:
     """The shards in these folders and of these patterns, on any file system that Beam reads.
 
-    Raises DataError if there are none, or a place cannot be read.
+    Other files that lie in these folders are counted in a line. Raises DataError if there are none, or a place cannot
+    be read.
     """
-    patterns = [
-        pattern
-        for source in sources
-        for pattern in (
-            [source] if source.endswith(ENDINGS) else [FileSystems.join(source, f"*{ending}") for ending in ENDINGS]
-        )
-    ]
+    patterns = [source if source.endswith(ENDINGS) else FileSystems.join(source, "*") for source in sources]
     try:
         matches = FileSystems.match(patterns)
     except BeamIOError as error:
@@ -56,6 +52,10 @@ def find_shards(sources: Sequence[str]) -> list[Shard]:
     ]
     if not (shards := name_shards(files)):
         raise no_shards(sources)
+    taken = {shard.path for shard in shards}
+    if left_out := Counter(endings_of(path) for path, _, _ in files if path not in taken):
+        counts = ", ".join(f"{count} {ending}" for ending, count in sorted(left_out.items()))
+        logging.warning("left out of %s, as they are no shards: %s", ", ".join(sources), counts)
     return shards
 
 
@@ -164,7 +164,7 @@ def _copy(wanted: tuple[tuple[str, str], Iterable[int]], max_side: int, told: st
     left = set(indices)
     with contextlib.suppress(CutShard), beam_files.opened(path) as file:
         for index, (member, data) in enumerate(read_shard(file, name)):
-            if index in left:
+            if index in left and isinstance(data, bytes):
                 left.remove(index)
                 key = f"{name}/{member}"
                 yield f"{name}/{index}", {"image": scaled_down(data, max_side, key), "key": key}
