@@ -87,11 +87,10 @@ def _write(store: Path, hashes: dict[bytes, bytes]) -> None:
     if not hashes:
         return
     buffer = io.BytesIO()
-    rows = {
-        name: np.frombuffer(b"".join(part), np.uint8).reshape(-1, _BYTES)
-        for name, part in (("keys", hashes), ("hashes", hashes.values()))
-    }
-    np.savez(buffer, **rows)
+    keys, values = (
+        np.frombuffer(b"".join(part), np.uint8).reshape(-1, _BYTES) for part in (hashes.keys(), hashes.values())
+    )
+    np.savez(buffer, keys=keys, hashes=values)
     with contextlib.suppress(OSError, UserError):  # a set may be read where nothing can be written
         store.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(store, buffer.getvalue())

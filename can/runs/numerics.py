@@ -9,6 +9,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -32,7 +33,7 @@ def numerics() -> dict[str, str]:
 
 def method_of_numbers() -> dict[str, str]:
     """Those of JAX's own settings that are not as usual: they give other numbers, not only other roundings."""
-    usual = {name.lower(): _USUAL.get(value, value) for name, value in FIXED.items()}
+    usual: dict[str, Any] = {name.lower(): _USUAL.get(value, value) for name, value in FIXED.items()}
     usual |= {"jax_random_seed_offset": 0, "jax_default_matmul_precision": None}
     now = {name: getattr(jax.config, name) for name in usual}
     return {name: str(value) for name, value in now.items() if value != usual[name]}
