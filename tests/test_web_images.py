@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from absl import logging
 
 from analysis.lib.benchmarks.web_images import TABLES as WEB_TABLES
 from can.data import EncodedImages, load
@@ -386,6 +387,28 @@ def test_parquet_files_are_shards_too_and_large_images_are_scaled_down(beam, sha
     assert sorted(decoded(image).shape for image in images) == [(72, 90, 3), (100, 150, 3)]
 
 
+def test_all_that_lies_beside_images_and_shards_is_read_or_counted_by_name(beam, tmp_path, monkeypatch):
+    """`.tar.gz` beside `.tar` was left out without a word, and `0.seg.png` became a training image."""
+    told = []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: told.append(text % values))
+    (tmp_path / "shards").mkdir()
+    images = {f"{index}.jpg": jpeg(scene(index)) for index in range(6)}
+    first = {name: images[name] for name in ("0.jpg", "1.jpg")} | {"._0.jpg": b"mac"}
+    second = {"2.jpg": images["2.jpg"], "2.seg.png": png(scene(99)), "3.jpg": images["3.jpg"]}
+    written = {"0.tar": archive(first), "1.tar.gz": gzip.compress(archive(second)), "0_stats.json": b"{}", "x.zip": b""}
+    written |= {"2.tgz": gzip.compress(archive({name: images[name] for name in ("4.jpg", "5.jpg")})), "y.zip": b""}
+    for name, content in written.items():
+        (tmp_path / "shards" / name).write_bytes(content)
+    found = make(tmp_path / "shards", tmp_path / "data")
+    dropped = {reason: count for reason, count in found["dropped"].items() if count}
+    assert (found["read"], found["kept"], found["shards"], found["cut_shards"]) == (8, 6, 3, {})
+    assert dropped == {"hidden file": 1, "annotation": 1}
+    assert sorted(contents(tmp_path / "data")) == sorted(images.values())
+    assert [line for line in told if "no shards" in line] == [
+        f"left out of {tmp_path / 'shards'}, as they are no shards: 1 .json, 2 .zip"
+    ]
+
+
 def test_places_without_shards_are_an_error(beam, tmp_path):
-    with pytest.raises(UserError, match="no .tar or .parquet file"):
+    with pytest.raises(UserError, match=r"no \.tar, \.tar\.gz, \.tgz or \.parquet file"):
         make(tmp_path, tmp_path / "data")

@@ -4,9 +4,10 @@
     python -m can.recipes.make_web_images --source=SHARDS --data_dir=~/.cache/can
     python experiments/pretrain.py --uncurated=web_images
 
-SHARDS is img2dataset's output: a folder of .tar or .parquet files, or a pattern such as 'SHARDS/0*.tar'; several are
-separated by commas. An image is kept as it is unless --max_side is given. It is left out, for the first of these
-reasons that holds, if it is damaged, too small, too long, flat, like an image of a set in --exclude, equal to an
+SHARDS is img2dataset's output: a folder of .tar (or .tar.gz, .tgz) or .parquet files, or a pattern such as
+'SHARDS/0*.tar'; several are separated by commas. An image is kept as it is unless --max_side is given. It is left out,
+for the first of these reasons that holds, if it is no image of its own (hidden, `0.seg.png` beside `0.jpg`, a row
+without bytes), damaged, too small, too long, flat, like an image of a set in --exclude, equal to an
 earlier image in all pixels, or equal to an earlier one in its perceptual hash. What was left out and why is printed and
 lies beside the set, in dropped.json.
 

@@ -158,6 +158,6 @@ def endings_of(path: str) -> str:
 def no_shards(sources: Iterable[str]) -> DataError:
     """The error for places that have no shards."""
     return DataError(
-        f"there is no {' or '.join(ENDINGS)} file in {', '.join(sources)}: pass --source with img2dataset's output, "
-        "folders or patterns such as 'FOLDER/*.tar'"
+        f"there is no {', '.join(TARS)} or .parquet file in {', '.join(sources)}: pass --source with img2dataset's "
+        "output, folders or patterns such as 'FOLDER/*.tar'"
     )
