@@ -130,7 +130,9 @@ def trials(stage: Stage, there: Runs, setting: Setting) -> pd.DataFrame:
                 optim = run.config.optim
                 values = [record["value"] for record in evaluated.records if record["metric"] == METRIC]
                 if not values or "test" not in evaluated.protocol:
-                    raise DataError(f"{run.eval_path(judge)} is damaged (it has no {METRIC} of a test set): delete it")
+                    raise DataError(
+                        f"{run.eval_path(judge)} is damaged (it has no {METRIC} of a test set): restore or delete it"
+                    )
                 lines.append(
                     dict(
                         choice=choice,

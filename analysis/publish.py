@@ -28,6 +28,7 @@ from analysis import make_all, make_claims, make_tuning, publish_pages
 from analysis.lib.results import YOURS, Results, read
 from can.errors import ConfigError, DataError
 from can.runs import RunDir
+from can.system.checksums import checksum_of
 from can.system.files import read_json
 from experiments import tune_laptop
 from experiments.harness import cli
@@ -143,6 +144,9 @@ def _files(pretraining: RunDir, evals: Mapping[str, RunDir]) -> list[Path]:
     """What of a run is published: what pre-training left, and its evaluations with their curves and pictures."""
     if not pretraining.pretrained:
         raise DataError(f"{pretraining.name} is not pre-trained to its end: start its table again")
+    log, noted = pretraining.results / "train.csv", pretraining.provenance.get("log")
+    if noted not in (None, checksum_of(log)):  # None: of an earlier version
+        raise DataError(f"{log} is not the log that its training wrote: restore it, or train with --force=train")
     beside = [folder.results / f"{name}{ending}" for name, folder in evals.items() for ending in (".csv", ".npz")]
     files = [folder.eval_path(name) for name, folder in evals.items()]
     return [*(pretraining.results / name for name in OF_EACH_RUN), *files, *(path for path in beside if path.exists())]

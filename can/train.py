@@ -31,19 +31,25 @@ from can.models import ViT
 from can.models.fingerprint import fingerprint_of
 from can.optim import decayed, descend, optimizer, scale_parts
 from can.runs import RunDir
+from can.runs.belonging import files_in
 from can.runs.checkpoint import BESIDE, Checkpoints
 from can.runs.checkpoint_due import CheckpointDue, multiple_of
 from can.runs.clock import Clock
 from can.runs.failure import Failure, NotFinite, check_finite
+from can.runs.images import FILE as IMAGES
 from can.runs.images import ImageHistory
-from can.runs.log import TrainLog
+from can.runs.log import TrainLog, check_whole
 from can.runs.provenance import peak_memory_mb, provenance
 from can.runs.row import Row, mean_metrics
 from can.runs.skipped import Skipped
 from can.schedules import rates
 from can.sharding import batch_sharding, gathered, local_rows, make_mesh, put, put_batch, state_sharding, traced_for
+from can.system import hosts
+from can.system.checksums import checksum_of
 from can.system.files import write_json
 from can.system.stopping import Stopped, StopRequests
+
+BROUGHT_BACK = ("train.csv", "clock.json", "skipped.json")  # into the working folder, with a checkpoint
 
 
 class TrainState(NamedTuple):
@@ -242,11 +248,14 @@ def pretrain(
 
     keep_every = None if keep_every is None else multiple_of(log_every, keep_every)
     due = CheckpointDue(multiple_of(log_every, checkpoint_every), checkpoint_seconds, keep_every)
-    with Checkpoints(run.checkpoints, keep_every=keep_every) as checkpoints:
+    with Checkpoints(run.checkpoints, keep_every=keep_every, owner=run.owner(config)) as checkpoints:
         # The state: the latest checkpoint's, with the row that was begun, or the first one.
         restored = checkpoints.restore(shapes)
         state, start_step = restored or (first_state(config, images, mesh), 0)
         row = Row(log_every, start_step, checkpoints.restore_beside() if restored else {}, mesh)
+
+        if restored and not checkpoints.bring_back(run.work, *BROUGHT_BACK):
+            hosts.decided(check_whole, run.work / "train.csv", start_step, log_every)
 
         # The images, from that step on, and what is written of a step.
         source = training_batches(config, images, mesh, start_step, workers=workers, skip_bad=skip_bad)
@@ -301,7 +310,8 @@ def pretrain(
                 if ends or stop or (row_ends and due.at(done)):
                     clock.save()
                     skipped.save(done)
-                    checkpoints.save(done, {**state._asdict(), BESIDE: row.to_save(values, done)})
+                    files = files_in(run.work, (*BROUGHT_BACK, IMAGES)) | {"train.csv": log.written_through()}
+                    checkpoints.save(done, {**state._asdict(), BESIDE: row.to_save(values, done)}, files=files)
                 if stop and not ends:
                     checkpoints.wait()
                     raise Stopped(stop, f"{run.name} is saved at step {done} of {last_step}")
@@ -320,8 +330,10 @@ def pretrain(
         last_step * optim.batch_size / elapsed,
         _encoder_fingerprint(graphdef, state, config, mesh),
     )
-    if len(seen := ImageHistory(run.work / "images.json").entries) > 1:
+    if len(seen := ImageHistory(run.work / IMAGES).entries) > 1:
         record["data_history"] = seen
+    if hosts.is_first():
+        record["log"] = checksum_of(run.results / log.path.name)
     if skipped.count:
         record["skipped_images"] = skipped.count
     write_json(run.results / "provenance.json", record)

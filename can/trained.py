@@ -26,7 +26,7 @@ def load_encoder(config: RunConfig, run: RunDir) -> ViT:
         return method.encoder
     path = method.evaluated.split("/")
     group = "params" if path == ["encoder"] else "batch_stats"  # a teacher follows the parameters
-    with Checkpoints(run.checkpoints) as checkpoints:
+    with Checkpoints(run.checkpoints, owner=run.owner(config)) as checkpoints:
         restored = checkpoints.restore_part(group, *path, example=params, step=config.optim.last_step)
     if restored is None:
         raise UserError(f"{run.name} has no checkpoint in {run.checkpoints}: pre-train it first")
@@ -41,7 +41,7 @@ def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) 
     machine.
     """
     graphdef, params, batch_stats = split_method(nnx.eval_shape(partial(new_method, config, num_classes)))
-    with Checkpoints(run.checkpoints) as checkpoints:
+    with Checkpoints(run.checkpoints, owner=run.owner(config)) as checkpoints:
         restored = checkpoints.restore_part("params", example=params, step=config.optim.last_step)
         if restored is None:
             raise UserError(f"{run.name} has no checkpoint in {run.checkpoints}: pre-train it first")

@@ -65,14 +65,14 @@ def add(
     )
     run.folder.claim(asked)
     (run.folder.results / "train.csv").write_text(f"step,loss\n{asked.optim.last_step},2.5\n")
-    write_json(run.folder.results / "provenance.json", {"git": dict(git), "weights": "w"})
+    write_json(run.folder.results / "provenance.json", {"git": dict(git), "weights": f"w{seed}"})
     values = {metric: value / 100 for metric, value in top.items()} | dict(metrics or {})
     records = [EvalRecord(metric=metric, value=value, n=n, seed=seed) for metric, value in values.items()]
     if correct is not None:
         records[0]["correct"] = pack_correct(correct)
     Evaluated(
         EVALS[evaluation].protocol(own, run) | dict(protocol or {}),
-        {"weights": "w", "images test": "i"} | dict(fingerprints or {}),
+        {"weights": f"w{seed}", "images test": "i"} | dict(fingerprints or {}),
         {"git": dict(git)},
         records,
     ).write(run.folder.eval_path(evaluation))

@@ -73,3 +73,12 @@ def test_what_was_never_timed_is_assumed_or_named_and_what_is_done_costs_nothing
     assert "of this machine's" in plan and "an assumption" in plan
     assert "never timed: linear_probe (1 runs), robustness (1 runs)" in plan
     assert cost.plan_table([], at_once=1).endswith("missing: about 0 minutes, 1 runs at a time")
+
+
+@pytest.mark.parametrize("nonsense", [-86_389.0, "long", None])
+def test_times_that_cannot_be_foretell_nothing(here: Setting, nonsense: object) -> None:
+    """Earlier versions went by a clock that may be set back while a run trains."""
+    took(here, "can/vit_l/800", seconds=nonsense, probe=nonsense)  # type: ignore[arg-type]
+    config = here.run(spec("can/vit_l/800"), 1).config
+    speeds = measured_speed.Speeds(here, lambda config: 1e9)
+    assert speeds.training(config) is None and speeds.evaluation("linear_probe", config) is None

@@ -318,3 +318,35 @@ def test_names_that_are_no_unicode_are_read(tmp_path: Path) -> None:
     images = photos(tmp_path / "p")
     assert images.num_classes == 2
     assert {images[index][0] for index in range(2)} == {png(80, 80)}
+
+
+def names_in(root: Path) -> list[str]:
+    return sorted(file.name for file in listing.list_folder(root))
+
+
+def test_what_several_links_lead_to_counts_once_under_the_same_name_everywhere(tmp_path: Path) -> None:
+    root, outside = tmp_path / "p", tmp_path / "outside"
+    own = ["a/1.png", "a/2.png", "a/3.png", "b/4.png", "b/5.png", "b/6.png"]
+    write(root, dict.fromkeys(own, b"an image"))
+    (root / "a" / "to_b").symlink_to(root / "b")  # two folders that link to each other
+    (root / "b" / "to_a").symlink_to(root / "a")
+    assert names_in(root) == own
+    (root / "a" / "0.png").symlink_to(root / "b" / "4.png")  # an image by another name
+    os.link(root / "a" / "1.png", root / "b" / "7.png")  # of hard links, none is the other's
+    assert names_in(root) == [*own, "b/7.png"]
+    write(outside, {"deep/8.png": b"an image"})
+    for name in ("z", "y"):
+        (root / name).symlink_to(outside)
+    (root / "x.png").symlink_to(outside / "deep" / "8.png")
+    assert names_in(root) == [*own, "b/7.png", "x.png"]
+    (root / "x.png").unlink()
+    assert names_in(root) == [*own, "b/7.png", "y/deep/8.png"]
+
+
+def test_links_that_double_at_each_of_sixteen_levels_are_followed_once(tmp_path: Path) -> None:
+    for level in range(16):
+        write(tmp_path, {f"p/{level}/1.png": b"an image"})
+        for link in ("left", "right"):
+            (tmp_path / "p" / str(level) / link).symlink_to(tmp_path / "p" / str(level + 1), target_is_directory=True)
+    (tmp_path / "p" / "16").mkdir()
+    assert len(names_in(tmp_path / "p" / "0")) == 16

@@ -123,6 +123,41 @@ def test_a_finished_finetuning_is_read_and_not_repeated(trained):
     assert logged == []
 
 
+@pytest.mark.parametrize("harm", ["a digit", "lost", "an earlier row", "nobody vouches"])
+def test_a_curve_that_was_changed_after_it_was_measured_is_not_what_numbers_are_made_of(trained, tmp_path, harm):
+    whole, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    curve = copy / "curve.csv"
+    text = curve.read_text()
+    if harm == "lost":
+        curve.unlink()
+    elif harm == "an earlier row":
+        header, first, *rest = text.splitlines(keepends=True)
+        curve.write_text("".join([header, first.rpartition(",")[0] + ",1\n", *rest]))
+    else:
+        curve.write_text(text[:-2] + str((int(text[-2]) + 1) % 10) + "\n")
+    if harm == "nobody vouches":  # as in a checkpoint of an earlier version: made anew
+        for step in (copy / "state").iterdir():
+            sums = step / "SHA256SUMS"
+            sums.write_text("".join(line for line in sums.read_text().splitlines(True) if "  run/" not in line))
+            shutil.rmtree(step / "run")
+    logged = []
+    sets = stripes(96, 0), stripes(23, 1)
+    again = evaluate(encoder(), *sets, FULL, seed=1, work_dir=copy, log=lambda step, row: logged.append(step))
+    assert_same(again, whole)
+    assert curve.read_text() == text
+    assert logged == ([3, 6, 9] if harm == "nobody vouches" else [])
+
+
+def test_the_weights_of_another_finetuning_are_refused(trained, tmp_path):
+    _, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    settings = copy / "finetune.json"
+    settings.write_text(settings.read_text().replace('"seed": 1', '"seed": 2'))
+    with pytest.raises(UserError, match="9 is not this run's .seed is 1 there and 2 here"):
+        load_finetuned(encoder(), 2, copy)
+
+
 def test_other_settings_in_the_same_folder_are_refused(trained):
     _, folder = trained
     with pytest.raises(ConfigError, match=r"base_lr: 0\.001 there, 0\.002 now"):

@@ -18,6 +18,7 @@ import analysis
 import experiments
 from analysis import make_all, make_table2, publish, verify
 from can.errors import DataError
+from can.system.checksums import checksum_of
 from can.system.files import read_json, write_json
 from experiments import table1_denoising, table2_jft
 from experiments.harness.declared import all_needs
@@ -80,8 +81,10 @@ def test_of_other_weights_nothing_stays_published(here: Setting) -> None:
         add(published(here), "can/vit_b/800", seed, top1=10)
         add(published(here), ROW, seed, top1=10)
         add(published(here), ROW, seed, "few_shot", top1=10)
-        run = add(here, ROW, seed, top1=80, fingerprints={"weights": "new"})
-        write_json(run.results / "provenance.json", read_json(run.results / "provenance.json") | {"weights": "new"})
+        run = add(here, ROW, seed, top1=80, fingerprints={"weights": f"new{seed}"})
+        write_json(
+            run.results / "provenance.json", read_json(run.results / "provenance.json") | {"weights": f"new{seed}"}
+        )
     publish.publish_runs(here)
     assert "laptop/can-vitb-jft-e800-s0/config.json" in names(here)
     assert not any("few_shot" in name for name in names(here))
@@ -302,3 +305,15 @@ def test_the_toy_is_gone_and_published_results_are_not_ignored_by_git() -> None:
         ["git", "check-ignore", "-q", str(path)], cwd=PUBLISHED.parents[1], capture_output=True, check=False
     )
     assert ignored.returncode == 1
+
+
+def test_a_log_with_holes_is_not_published(here: Setting) -> None:
+    for seed in range(3):
+        run = add(here, ROW, seed, top1=80)
+        made = run.results / "provenance.json"
+        write_json(made, read_json(made) | {"log": checksum_of(run.results / "train.csv")})
+    publish.publish_runs(here)
+    log = run.results / "train.csv"
+    log.write_text(log.read_text().splitlines()[0] + "\n")
+    with pytest.raises(DataError, match=r"train\.csv is not the log that its training wrote: restore it"):
+        publish.publish_runs(here)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,58 @@ def test_a_provenance_that_names_no_weights_is_an_error_with_its_file(here: Sett
     write_json(made, read_json(made) | {"weights": None})
     with pytest.raises(DataError, match="provenance.json is damaged .it names no weights"):
         read((Need(spec("can/vit_l/800")),), here)
+
+
+def test_a_run_that_cannot_be_counted_is_named(here: Setting) -> None:
+    """Without a line, a row would be of two seeds where three were made, and nobody would know."""
+    folders = [add(here, ROW, seed, top1=80).results for seed in range(6)]
+    (folders[1] / "config.json").unlink()
+    (folders[2] / "config.json").unlink()
+    (folders[2] / "config.json").symlink_to("nowhere")
+    shutil.rmtree(folders[3])
+    folders[3].symlink_to("nowhere")
+    (folders[4] / "eval-linear_probe.json").unlink()
+    (folders[4] / "eval-linear_probe.json").symlink_to("nowhere")
+    (folders[0].parent / "can-vitl-jft-e800-s7").mkdir()  # of a run that begins
+    found = read(NEEDS, here)
+    assert numbers(found) == [(YOURS, 0, 0.8), (YOURS, 5, 0.8)]
+    no_config = "has no config.json, which says what it is: restore that file"
+    nowhere = "is a link to nothing: mend the link, or"
+    assert found.left_out == [
+        f"yours can-vitl-jft-e800-s1 {no_config}",
+        f"yours can-vitl-jft-e800-s2 {no_config}",
+        f"yours can-vitl-jft-e800-s3 {nowhere} remove it",
+        f"yours can-vitl-jft-e800-s4/eval-linear_probe.json {nowhere} evaluate again",
+    ]
+
+
+def test_an_evaluation_without_its_metric_is_named(here: Setting) -> None:
+    add(here, ROW, 0, metrics={"top1": 0.8, "top5": 0.9})
+    add(here, ROW, 1, metrics={"top5": 0.9})
+    add(here, "mae/vit_l/800", 0, metrics={"top5": 0.9})  # nobody of its row has it either
+    needs = (Need(spec(ROW), ("linear_probe", "few_shot")), Need(spec("mae/vit_l/800")))
+    add(here, ROW, 0, "few_shot", metrics={"digits/1shot": 0.3, "digits/5shot": 0.4})
+    add(here, ROW, 1, "few_shot", metrics={"digits/1shot": 0.3})
+    assert read(needs, here).left_out == [
+        "linear_probe of yours can-vitl-jft-e800-s1 has no top1: make it anew with --force=linear_probe",
+        "few_shot of yours can-vitl-jft-e800-s1 has no digits/5shot: make it anew with --force=few_shot",
+        "linear_probe of yours mae-vitl-jft-e800-s0 has no top1: make it anew with --force=linear_probe",
+    ]
+
+
+def test_the_weights_of_one_seed_under_the_name_of_another_count_once(here: Setting) -> None:
+    """A copy whose files were all edited to another seed; of raw pixels, there are no weights to tell seeds apart."""
+    pixels = "pixels/vit_l/0"
+    for row in (ROW, pixels):
+        for seed in (0, 1, 2):
+            weights = "w0" if row == pixels or seed == 2 else f"w{seed}"
+            made = add(here, row, seed, top1=80 + seed, fingerprints={"weights": weights}).results / "provenance.json"
+            write_json(made, read_json(made) | {"weights": weights})
+    add(published(here), ROW, 0, top1=80)  # the reader's run, made again to the bit, is no copy
+    found = read((*NEEDS, Need(spec(pixels))), here)
+    assert found.left_out == [
+        "yours can-vitl-jft-e800-s2 has the weights of can-vitl-jft-e800-s0: it is a copy, and is not counted as a seed"
+    ]
+    assert numbers(found) == [(YOURS, 0, 0.8), (YOURS, 1, 0.81), (PUBLISHED, 0, 0.8)] + [
+        (YOURS, seed, (80 + seed) / 100) for seed in (0, 1, 2)
+    ]

@@ -162,6 +162,7 @@ def test_a_set_that_changed_while_a_run_was_stopped_is_said_and_recorded(command
     record.unlink()  # as a run that was stopped after step 4
     shutil.rmtree(tmp_path / "work/smoke/run/state/6")
     (root / "a" / "0.png").unlink()
+    (tmp_path / "work/smoke/run/images.json").unlink()  # the checkpoint has it, too
     refused = commands("experiments/pretrain.py", *flags)
     assert refused.returncode == 1
     assert "run was begun on other images than its data set has now" in refused.stderr
@@ -196,6 +197,14 @@ def test_the_same_name_of_another_folder_is_another_set(
     assert "was trained on other images than its data set has now" in refused.stderr
 
 
+@pytest.mark.parametrize("flag", ["--nonorm_pix=true", "--noremat=0", "--seed=", "--seed=1.5", "--flagfile=/nowhere"])
+def test_a_flag_that_cannot_be_is_one_line(commands: Commands, flag: str) -> None:
+    done = commands("experiments/pretrain.py", "--scale=smoke", flag)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.endswith("(--help lists the flags)\n")
+    assert done.stderr.count("\n") == 1 and flag.partition("=")[0].strip("-") in done.stderr
+
+
 def test_the_advice_after_a_loss_that_is_not_finite_works(commands: Commands, tmp_path: Path) -> None:
     named = asked(tmp_path, "--total_steps=6", "--checkpoint_every=1", "--name=run")
     failed = commands("experiments/pretrain.py", *named, "--base_lr=1e25")
@@ -215,7 +224,7 @@ def test_the_advice_after_a_loss_that_is_not_finite_works(commands: Commands, tm
     assert commands("experiments/pretrain.py", *other).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["x [v2]", "a\\b", "gs:"])
+@pytest.mark.parametrize("name", ["x [v2]", "a\\b", "gs:", os.fsdecode(b"w\xff")])
 def test_a_folder_that_checkpoints_cannot_be_read_from_is_refused(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name / ("x" if name == "gs:" else "")
     with pytest.raises(UserError, match="checkpoints cannot be kept in .* pass another --workdir"):

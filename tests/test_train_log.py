@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import resource
@@ -127,7 +128,7 @@ def test_tensorboard_gets_the_scalars_and_is_told_what_a_resumed_run_makes_again
 
 
 def test_publishing_copies_the_log_into_the_results(tmp_path: Path) -> None:
-    with TrainLog(tmp_path / "work" / "train.csv", None, 20, 0) as log:
+    with TrainLog(tmp_path / "work" / "train.csv", None, 1, 0) as log:
         log.write(1, metrics(1))
         log.publish(tmp_path / "results")
     assert (tmp_path / "results" / "train.csv").read_text() == (tmp_path / "work" / "train.csv").read_text()
@@ -188,3 +189,48 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.Mon
     ]
     assert lines[1] == "step 31/100, loss 0.03226 infonce 2, 812 images/s, 01:09 left"
     assert "left" not in lines[0] + lines[-1]
+
+
+def test_what_happens_to_the_file_while_it_is_written_changes_no_row_that_is_kept_or_published(tmp_path: Path) -> None:
+    path = tmp_path / "work" / "train.csv"
+    log_steps(tmp_path / "whole.csv", 0, 3, total=3)
+    whole = (tmp_path / "whole.csv").read_bytes()
+    for harm in (Path.unlink, lambda path: path.write_text(""), lambda path: path.write_text("step,loss\n1,7\n")):
+        with TrainLog(path, None, 3, 0) as log:
+            for step in (1, 2, 3):
+                log.write(step, metrics(step))
+            harm(path)
+            assert log.written_through() == whole
+            log.publish(tmp_path / "results")
+        assert (tmp_path / "results" / "train.csv").read_bytes() == whole
+
+
+def test_a_log_without_its_end_is_not_published(tmp_path: Path) -> None:
+    with TrainLog(tmp_path / "train.csv", None, 20, 0) as log:
+        log.write(10, metrics(10))
+        with pytest.raises(DataError, match="ends at step 10 of 20: restore it, or start the run anew"):
+            log.publish(tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("steps", "hole"),
+    [
+        ([2, 4, 6, 8], None),
+        ([2, 4, 6], None),  # stopped between two rows
+        ([5, 10, 12], None),  # with other intervals in an earlier process
+        ([], "no rows from step 1 to 8"),
+        ([2], "no rows from step 3 to 8"),
+        ([6, 8], "no rows from step 1 to 6"),
+        ([2, 4, 8], "no rows from step 5 to 8"),
+    ],
+)
+def test_a_log_that_no_checkpoint_vouches_for_is_used_only_without_holes(
+    tmp_path: Path, steps: list[int], hole: str | None
+) -> None:
+    path = tmp_path / "train.csv"
+    if steps:
+        path.write_text("step,loss\n" + "".join(f"{step},1\n" for step in steps))
+    reached = 13 if steps == [5, 10, 12] else 8 if hole else steps[-1] + 1
+    with pytest.raises(DataError, match=hole) if hole else contextlib.nullcontext():
+        train_log.check_whole(path, reached, log_every=2)

@@ -133,6 +133,27 @@ def test_a_parquet_files_images_come_with_their_keys_and_what_was_not_fetched_is
     assert read_to_the_cut(written({"url": ["x"]}), "0.parquet") == ([], True)
 
 
+def test_a_parquet_file_that_unpacks_to_gigabytes_takes_no_more_memory_than_one_of_its_images():
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    def written(images, **options):
+        buffer = io.BytesIO()
+        parquet.write_table(pyarrow.table({"jpg": images}), buffer, compression="zstd", **options)
+        return buffer.getvalue()
+
+    shared = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 64, pyarrow.int32()), [bytes(1 << 22)])
+    small = written(shared, dictionary_pagesize_limit=1 << 25)
+    assert len(small) < 2000
+    most = 0
+    for count, (_, data) in enumerate(read_shard(io.BytesIO(small), "0.parquet"), 1):  # noqa: B007  their number
+        most = max(most, pyarrow.total_allocated_bytes())
+        assert len(data) == 1 << 22
+    assert count == 64 and most < 10 * (1 << 22)  # not all 64 at a time
+    huge = written([bytes(300 << 20)], use_dictionary=False)
+    assert len(huge) < 100_000 and read_to_the_cut(huge, "0.parquet") == ([], True)
+
+
 def test_shards_are_named_alike_wherever_they_lie_and_metadata_is_no_shard():
     def names(root):
         files = ["b/1.tar", "b/1.parquet", "a/2.parquet", "a/notes.json"]
@@ -407,6 +428,17 @@ def test_all_that_lies_beside_images_and_shards_is_read_or_counted_by_name(beam,
     assert [line for line in told if "no shards" in line] == [
         f"left out of {tmp_path / 'shards'}, as they are no shards: 1 .json, 2 .zip"
     ]
+
+
+def test_a_pipe_with_the_name_of_a_shard_is_left_out(beam, tmp_path):
+    """To read it would take for ever."""
+    from can.recipes.web_images.pipeline import find_shards
+
+    os.mkfifo(tmp_path / "0.tar")
+    with pytest.raises(UserError, match="file in"):
+        find_shards([str(tmp_path)])
+    (tmp_path / "1.tar").write_bytes(archive({}))
+    assert [shard.name for shard in find_shards([str(tmp_path)])] == ["1.tar"]
 
 
 def test_places_without_shards_are_an_error(beam, tmp_path):

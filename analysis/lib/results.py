@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.lib.markup import code, literal
+from analysis.lib.uncounted import Seeds, lacking, lost, without_config
 from can.errors import DataError, first_line
 from can.runs import EvalRecord, RunDir, correct_of
 from can.runs.name import differences
@@ -88,11 +89,19 @@ def read(needs: Iterable[Need], setting: Setting) -> Results:
     runs: list[tuple[str, Run]] = []
     left_out: dict[tuple[str, str], list[Owned]] = {}  # (what, how it differs) -> of which runs
     images: dict[str, dict[str, list[Owned]]] = {}  # data set -> fingerprint -> of which runs
+    uncounted: dict[str, None] = {}  # items, in order
     for need, own in setting.for_table(tuple(needs)):
+        seeds = Seeds()
+        for first, source in _folders(need.spec, own):
+            uncounted |= dict.fromkeys(without_config(first, source))
         for source, run in _runs(need.spec, own):
             name = source, run.folder.name
             if different := differences(run.folder.config.to_dict(), run.config.to_dict()):
                 left_out.setdefault(("pre-training", different), []).append(name)
+                continue
+            uncounted |= dict.fromkeys(lost(run, source, need.evals))
+            if copied := seeds.copied(run, source):
+                uncounted[copied] = None
                 continue
             found = False
             for evaluation in filter(run.folder.has_eval, need.evals):
@@ -112,7 +121,8 @@ def read(needs: Iterable[Need], setting: Setting) -> Results:
                         images.setdefault(data, {}).setdefault(fingerprint, []).append(name)
             if found:
                 runs.append((source, run))
-    return Results(pd.DataFrame(lines, columns=COLUMNS), runs, _left_out(left_out), _mixed(images))
+    items = [*_left_out(left_out), *uncounted, *lacking(lines)]
+    return Results(pd.DataFrame(lines, columns=COLUMNS), runs, items, _mixed(images))
 
 
 def per_cent(runs: pd.DataFrame) -> pd.DataFrame:
@@ -172,12 +182,10 @@ def differing(configs: Sequence[dict[str, Any]], ignore: Iterable[str]) -> str:
 
 def _runs(spec: Spec, setting: Setting) -> Iterator[tuple[str, Run]]:
     """The runs of a spec on disk, by their seeds."""
-    # Where the published results are remade, both folders are one.
-    folders = {setting.results_dir.resolve(): YOURS, setting.published_dir.resolve(): PUBLISHED}
-    for results_dir, source in folders.items():
+    for first, source in _folders(spec, setting):
+        results_dir = first.results.parents[1]
         here = dataclasses.replace(setting, results_dir=results_dir)
         found = []
-        first = here.run(spec, 0).folder
         for path in _candidates(first):
             seed = RunDir(results_dir, setting.workdir, setting.scale.name, path.name).config.seed
             run = here.run(spec, seed)
@@ -186,9 +194,17 @@ def _runs(spec: Spec, setting: Setting) -> Iterator[tuple[str, Run]]:
             elif re.fullmatch(r"\d+", path.name.removeprefix(first.name.removesuffix("0"))):
                 raise DataError(
                     f"{path / 'config.json'} is of the run {run.folder.name}, its folder is called {path.name}: "
-                    "is it a copy? delete it, or give it its name"
+                    "is it a copy? give it its name, or delete it"
                 )
         yield from sorted(found, key=lambda entry: entry[1].config.seed)
+
+
+def _folders(spec: Spec, setting: Setting) -> Iterator[tuple[RunDir, str]]:
+    """The folder of seed 0 in each place of results, whether it is there or not, and whose that place is."""
+    # Where the published results are remade, both places are one.
+    places = {setting.results_dir.resolve(): YOURS, setting.published_dir.resolve(): PUBLISHED}
+    for results_dir, source in places.items():
+        yield dataclasses.replace(setting, results_dir=results_dir).run(spec, 0).folder, source
 
 
 def _candidates(first: RunDir) -> Iterable[Path]:
@@ -202,7 +218,7 @@ def _records(source: str, run: Run, evaluation: str, records: Iterable[EvalRecor
     for record in records:
         if record["seed"] != run.config.seed:
             path = run.folder.eval_path(evaluation)
-            raise DataError(f"{path} is of seed {record['seed']}: delete it, evaluate again")
+            raise DataError(f"{path} is of seed {record['seed']}: restore it, or delete it and evaluate again")
         values = (
             source,
             run.spec,

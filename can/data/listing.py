@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import heapq
 import lzma
 import os
 import stat
@@ -60,46 +61,62 @@ class ImageFile(NamedTuple):
 
 
 def list_folder(root: Path) -> list[ImageFile]:
-    """The image files below `root`, in no order; symbolic links are followed, once.
+    """The image files below `root`, in no order. Symbolic links are followed, and what they lead to counts once.
+
+    A folder or a file that lies below `root` under its own name counts under that; of several links to another one, the
+    first in the order of their names.
 
     Raises DataError for a folder or a link that cannot be read, and for a file of more than `MOST_BYTES`.
     """
     found: list[ImageFile] = []
     left_out: Counter[str] = Counter()
-    above = {str(root): frozenset([_identity(root)])}  # the folders that a folder is in, by device and inode
+    folders: set[tuple[int, int]] = set()  # whose files are listed, by device and inode
+    files: set[tuple[int, int]] = set()  # likewise
+    links: list[str] = []  # to folders and files, as a heap
 
-    def unreadable(error: OSError) -> None:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    def take(path: str, *, linked: bool) -> None:
+        about = _stat(path)
+        if linked and _identity(about) in files:  # of hard links, both are files like any other
+            left_out["links to images that are there already"] += 1
+            return
+        if not stat.S_ISREG(about.st_mode):  # a pipe would never end
+            left_out["no regular files"] += 1
+            return
+        _check_size(about.st_size, path)
+        name = os.path.relpath(path, root).replace(os.sep, "/")
+        found.append(ImageFile(name, root, name, state_of(about)))
+        files.add(_identity(about))
 
-    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=True):
-        here, kept = above.pop(folder, frozenset()), []
-        for sub in subfolders:
-            path = os.path.join(folder, sub)
-            if _is_hidden(sub):
+    def walk(top: str, *, linked: bool) -> None:
+        for folder, subfolders, names in os.walk(top, onerror=_unreadable):
+            identity = _identity(_stat(folder))
+            if identity in folders:
+                left_out["folders that are there already"] += 1
+                subfolders.clear()
                 continue
-            if (identity := _identity(path)) in here:
-                left_out["links to a folder that they are in"] += 1
-                continue
-            above[path] = here | {identity}
-            kept.append(sub)
-        subfolders[:] = kept
-        for file in files:
-            if _is_hidden(file):
-                continue
-            path = os.path.join(folder, file)
-            if not file.lower().endswith(SUFFIXES):
-                left_out[_suffix_of(file)] += 1
-                continue
-            try:
-                about = os.stat(path)
-            except OSError as error:
-                raise DataError(f"{path} cannot be read ({error.strerror}): restore or remove it") from error
-            if not stat.S_ISREG(about.st_mode):  # a pipe would never end
-                left_out["no regular files"] += 1
-                continue
-            _check_size(about.st_size, path)
-            name = os.path.relpath(path, root).replace(os.sep, "/")
-            found.append(ImageFile(name, root, name, state_of(about)))
+            folders.add(identity)
+            subfolders[:] = [sub for sub in subfolders if not _is_hidden(sub)]
+            for sub in subfolders:
+                if os.path.islink(path := os.path.join(folder, sub)):
+                    heapq.heappush(links, path)
+            for name in names:
+                path = os.path.join(folder, name)
+                if _is_hidden(name):
+                    continue
+                if not name.lower().endswith(SUFFIXES):
+                    left_out[_suffix_of(name)] += 1
+                elif os.path.islink(path):
+                    heapq.heappush(links, path)
+                else:
+                    take(path, linked=linked)
+
+    walk(str(root), linked=False)
+    while links:
+        path = heapq.heappop(links)
+        if stat.S_ISDIR(_stat(path).st_mode):
+            walk(path, linked=True)
+        else:
+            take(path, linked=True)
     _say(str(root), tuple(sorted(left_out.items())))
     return found
 
@@ -159,11 +176,19 @@ def _check_size(size: int, what: str) -> None:
         )
 
 
-def _identity(path: str | Path) -> tuple[int, int]:
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _stat(path: str) -> os.stat_result:
+    """Of what a path leads to."""
     try:
-        about = os.stat(path)
+        return os.stat(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}): restore or remove it") from error
+
+
+def _identity(about: os.stat_result) -> tuple[int, int]:
     return about.st_dev, about.st_ino
 
 

@@ -153,7 +153,9 @@ def _find_builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
 
 def _prepare_again(name: str, place: object, reason: str) -> DataError:
     first = (reason.strip().splitlines() or ["its files cannot be read"])[0][:200]
-    return DataError(f"TFDS set {name!r} in {place} is damaged ({first}): delete that folder and prepare it again")
+    return DataError(
+        f"TFDS set {name!r} in {place} is damaged ({first}): restore it, or delete that folder and prepare it again"
+    )
 
 
 class _Writer(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]

@@ -90,7 +90,7 @@ def evaluate(
     mesh = mesh or make_mesh()
     optim, steps_per_epoch = resolve_optim(config, len(train))
     last_step = optim.last_step
-    hosts.decided(claim, work_dir, model, train, test, config, seed, last_step)
+    owner = hosts.decided(claim, work_dir, model, train, test, config, seed, last_step)
     encoder = nnx.clone(model)
     graphdef, params = nnx.split(
         FinetunedViT(
@@ -113,10 +113,14 @@ def evaluate(
     key = keys.key(seed, "finetuning")
     curve_path = work_dir / "curve.csv"
 
-    with Checkpoints(work_dir / "state") as checkpoints:
+    with Checkpoints(work_dir / "state", owner=owner) as checkpoints:
         restored = checkpoints.restore(state)
-        if restored is not None and not hosts.decided(_has_curve, curve_path, restored[1], steps_per_epoch):
-            logging.warning("%s is not whole: this finetuning starts anew", curve_path)
+        # The curve beside the checkpoints may have been changed: the one in the checkpoint is what was measured.
+        if restored is not None and not (
+            checkpoints.bring_back(work_dir, curve_path.name)
+            and hosts.decided(_has_curve, curve_path, restored[1], steps_per_epoch)
+        ):
+            logging.warning("nothing vouches for the numbers in %s: this finetuning starts anew", curve_path)
             checkpoints.clear()
             restored = None
         state, start_step = restored or (state, 0)
@@ -150,9 +154,10 @@ def evaluate(
                     row |= found
                     losses.clear()
                     curve.write(done, row)
-                    checkpoints.save(done, state)
+                    checkpoints.save(done, state, files={curve_path.name: curve.written_through()})
                     if log:
                         log(done, row)
+        curve.publish(work_dir)
     found = hosts.decided(read_curve, curve_path) | {"n": len(test)}
     if correct is None:  # the training was finished: its weights are there, and the curve has shares alone
         correct = accuracy(graphdef, state.params, test, model.config.image_size, mesh)["correct"]
@@ -210,8 +215,8 @@ def read_curve(path: Path) -> dict[str, float]:
 
 def claim(
     work_dir: Path, model: ViT, train: ImageSet, test: ImageSet, config: FinetuneConfig, seed: int, last_step: int
-) -> None:
-    """Writes down what `work_dir` is about; raises ConfigError if it is about something else already."""
+) -> dict[str, Any]:
+    """Writes down what `work_dir` is about and returns it; raises ConfigError if it is about something else already."""
     asked: dict[str, Any] = {
         **dataclasses.asdict(config),
         "seed": seed,
@@ -224,7 +229,7 @@ def claim(
     path = work_dir / "finetune.json"
     if not path.exists():
         write_json(path, asked)
-        return
+        return asked
     try:
         there = read_json(path)
         if not isinstance(there, dict):
@@ -233,7 +238,7 @@ def claim(
         logging.warning("%s is damaged: this finetuning starts anew", path)
         Checkpoints(work_dir / "state").clear()
         write_json(path, asked)
-        return
+        return asked
     # A field that came later counts as its default.
     there = dataclasses.asdict(FinetuneConfig()) | {"numerics": asked["numerics"]} | there
     different = [
@@ -242,8 +247,9 @@ def claim(
     if different:
         raise ConfigError(
             f"{work_dir} holds a finetuning with other settings ({'; '.join(different)}): "
-            "delete that folder, or pass --force with the name of this evaluation"
+            "pass --force with the name of this evaluation, or delete that folder"
         )
+    return asked
 
 
 def load_finetuned(model: ViT, num_classes: int, work_dir: Path) -> FinetunedViT:
@@ -252,7 +258,7 @@ def load_finetuned(model: ViT, num_classes: int, work_dir: Path) -> FinetunedViT
     Raises UserError if there is none, if it is not trained to its end, or if its last checkpoint is damaged.
     """
     settings = work_dir / "finetune.json"
-    with Checkpoints(work_dir / "state") as checkpoints:
+    with Checkpoints(work_dir / "state", owner=read_json(settings) if settings.exists() else None) as checkpoints:
         step = checkpoints.latest_step
         if step is None or not settings.exists():
             raise UserError(f"there is no finetuned model in {work_dir}: run --eval=finetune on this machine first")

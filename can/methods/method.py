@@ -61,6 +61,7 @@ class Method(nnx.Module):
     local_view: ClassVar[View | None] = None  # how local crops are made; None: the method takes none
     needs_labels: ClassVar[bool] = False
     divisible: ClassVar[bool] = True  # whether `inputs` are rows and `each_image` means over them, to be taken in parts
+    has_parameters: ClassVar[bool] = True  # its encoder, so that its seeds have other weights
     min_batch: ClassVar[int] = 1  # images; contrastive losses need negatives
     evaluated: ClassVar[str] = "encoder"  # what outlives pre-training; "target/encoder": the teacher's
     frozen: ClassVar[tuple[str, ...]] = ()  # parts of parameters' paths: those stay as they were initialised

@@ -38,6 +38,7 @@ class Pixels(Method):
     name = "pixels"
     Settings = PixelsSettings
     num_views = 1
+    has_parameters = False
 
     encoder: RawPixels  # type: ignore[assignment]  # all that evaluations ask of an encoder
 

@@ -8,7 +8,8 @@ renames it to its step once it is whole; in a bucket, it marks it so with a last
 - Every file has a checksum, which is compared before reading. Orbax reads a flipped byte of the weights as another
   weight, without a word, with either of its formats. Process 0 compares them: about a second for each GB and core,
   once each time that a checkpoint is read (ViT-L with Adam's moments: 4 GB). So all files are compared even for a part.
-- When the latest checkpoint is damaged, the one before is used.
+- Each says whose it is (`can.runs.belonging`), and its reader compares.
+- When the latest checkpoint is damaged, or another's, the one before is used.
 - A full disk becomes a UserError, and so does a bucket that cannot be used; on one of several hosts too, where orbax
   would wait for the others, and they for it.
 """
@@ -18,6 +19,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -27,11 +30,25 @@ import orbax.checkpoint.experimental.v1 as ocp
 from absl import logging as absl_logging
 
 from can.errors import UserError, first_line
+from can.runs import belonging
+from can.runs.belonging import Owner
+from can.runs.flaws import Flaw, flaw_of, none_is_left
 from can.runs.orbax_errors import orbax_errors, wait_or_fail
 from can.system import hosts
-from can.system.checksums import find_damage, write_checksums
+from can.system.checksums import write_checksums
 from can.system.files import write_error
-from can.system.places import Place, access_error, failures, place, reached, remove, steps_in
+from can.system.places import (
+    Place,
+    access_error,
+    failures,
+    is_in_the_way,
+    place,
+    reached,
+    remove,
+    replace_link,
+    set_aside,
+    steps_in,
+)
 from can.system.stopping import Stopped
 
 PyTree = Any
@@ -45,17 +62,24 @@ class Checkpoints:
     `directory` is a folder, or a place in a bucket. What is said below of a full disk holds of a bucket that is out of
     reach, too. The state is any pytree of arrays and plain numbers. Reading never changes the folder, so that a run can
     be evaluated while it trains. The first `save` clears away what a killed process left half-written, and the damaged
-    checkpoints that `restore` passed over.
+    checkpoints that `restore` passed over; those of others, it sets aside.
+
+    `owner`: whose they are, as plain JSON values: written into each, and compared when one is read. None compares
+    nothing.
     """
 
-    def __init__(self, directory: Place, keep: int = 2, keep_every: int | None = None) -> None:
+    def __init__(
+        self, directory: Place, keep: int = 2, keep_every: int | None = None, owner: Owner | None = None
+    ) -> None:
         self.directory = place(directory)
         _check_path(self.directory)
         kept_for_good = [] if keep_every is None else [policies.EveryNSteps(keep_every)]
         self._kept = policies.AnyPreservationPolicy([policies.LatestN(keep), *kept_for_good])
         self._writer: ocp.training.Checkpointer | None = None
         self._last_step: int | None = None  # saved or restored by this object
-        self._damaged: set[int] = set()  # passed over by `restore`
+        self._owner = owner
+        self._passed_over: dict[int, Flaw] = {}  # by `restore`
+        self._files: Mapping[str, bytes] = {}  # that go with what is being saved
         self._unverified: dict[str, str] | None = None  # the leaves of what was saved last
 
     @property
@@ -68,21 +92,25 @@ class Checkpoints:
         """The last of `steps`, or None."""
         return max(self.steps, default=None)
 
-    def save(self, step: int, state: PyTree, wait: bool = False) -> None:
+    def save(self, step: int, state: PyTree, wait: bool = False, *, files: Mapping[str, bytes] | None = None) -> None:
         """Saves `state` as of `step` while training goes on (its buffers may be donated at once), or waits for the end.
+
+        `files`: small ones that go with it, by name; see `bring_back`. Of several processes, the first one's count.
 
         Saving the step that was restored or saved last does nothing. Raises UserError if the disk is full: here or,
         when saving in the background, at the next call; the checkpoint before is then intact. Raises ValueError if the
         folder holds this or a later step of another training: restore it, or `clear` the folder first.
         """
         self.wait()
-        latest = max(set(self.steps) - self._damaged, default=-1)
+        latest = max(set(self.steps) - set(self._passed_over), default=-1)
         if step <= latest:
             if step == self._last_step:
                 return
             raise ValueError(f"{self.directory} has step {latest} already: step {step} would not be kept")
-        self._remove_damaged()
-        self._last_step, self._unverified = step, _forms(state)
+        self._clear_passed_over()
+        if hosts.is_first() and is_in_the_way(path := self.directory / str(step)):
+            set_aside(path)
+        self._last_step, self._unverified, self._files = step, _forms(state), files or {}
         try:
             self._open().save_async(step, state, force=True)
         except failures(self.directory) as error:
@@ -94,10 +122,10 @@ class Checkpoints:
     def restore(self, example: PyTree) -> tuple[PyTree, int] | None:
         """The latest sound checkpoint as (state, step), or None if there is none at all.
 
-        Warns of each later one that is damaged, with a line. `example` is a state or its `jax.ShapeDtypeStruct`s: the
-        result has its structure and is laid out over devices as its shardings say, on however many devices it was
-        saved; a leaf without a sharding goes to the first device. Raises UserError if all checkpoints are damaged, or,
-        naming the first leaf that differs, if the latest sound one is of another model.
+        Warns of each later one that is damaged or another's, with a line. `example` is a state or its
+        `jax.ShapeDtypeStruct`s: the result has its structure and is laid out over devices as its shardings say, on
+        however many devices it was saved; a leaf without a sharding goes to the first device. Raises UserError if no
+        checkpoint can be used, or, naming the first leaf that differs, if the latest sound one is of another model.
         """
         return self._restore((), example, None)
 
@@ -113,9 +141,20 @@ class Checkpoints:
     def restore_part(self, *path: str, example: PyTree, step: int | None = None) -> tuple[PyTree, int] | None:
         """As `restore`, but reads only the part of the state under `path`, such as `"params", "encoder"`.
 
-        With `step`, of that checkpoint and no other: None if it is not there, UserError if it is damaged.
+        With `step`, of that checkpoint and no other: None if it is not there, UserError if it is damaged or another's.
         """
         return self._restore(path, example, step)
+
+    def bring_back(self, to: Path, *names: str) -> bool:
+        """Writes the files of these names that go with the checkpoint that was restored last into the folder `to`.
+
+        Returns whether there are any: earlier versions kept none.
+        """
+        folder = self.directory / str(self._last_step)
+        with reached(folder):
+            found = hosts.decided(belonging.bring_back, folder, to, names)
+        hosts.wait_for_all("files of the checkpoint are back")
+        return found
 
     def clear(self) -> None:
         """Deletes all checkpoints, for a training that starts anew."""
@@ -175,6 +214,9 @@ class Checkpoints:
     def _open(self) -> ocp.training.Checkpointer:
         if self._writer is None:
             orbax_errors.begin()
+            if hosts.is_first():
+                for step in self.steps:
+                    replace_link(self.directory / str(step))  # orbax could not delete it
             context = ocp.Context()
             # Not the method itself: orbax copies what it is given, and with a method its object.
             context.asynchronous.post_finalization_callback = lambda: self._write_checksums()
@@ -209,67 +251,66 @@ class Checkpoints:
         """
         to_rename = list(self.directory.glob(f"{self._last_step}.orbax-checkpoint-tmp*"))
         (folder,) = to_rename or [self.directory / str(self._last_step)]
+        assert self._last_step is not None
+        belonging.write(folder, self._owner or {}, self._last_step, self._files)
         write_checksums(folder)
 
-    def _remove_damaged(self) -> None:
-        """Deletes the damaged checkpoints: they would count among the latest, and stand in the way of new ones."""
-        if not self._damaged:
+    def _clear_passed_over(self) -> None:
+        """Deletes damaged checkpoints, sets others' aside: they would count among the latest, and stand in the way."""
+        if not self._passed_over:
             return
         self.close()  # what orbax knows of the folder is out of date
         if hosts.is_first():
-            for step in self._damaged:
-                remove(self.directory / str(step))
-        hosts.wait_for_all("damaged checkpoints are removed")
-        self._damaged.clear()
+            for step, flaw in self._passed_over.items():
+                (set_aside if flaw.strange else remove)(self.directory / str(step))
+        hosts.wait_for_all("checkpoints that cannot be used are out of the way")
+        self._passed_over.clear()
 
     def _restore(self, path: tuple[str, ...], example: PyTree, only: int | None) -> tuple[PyTree, int] | None:
         self.wait()
         for key in reversed(path):
             example = {key: example}
-        damaged: dict[int, str] = {}
-        while (candidate := self._latest(set(damaged), only)) is not None:
-            step, damage = candidate
+        flaws: dict[int, Flaw] = {}
+        while (candidate := self._latest(set(flaws), only)) is not None:
+            step, flaw = candidate
             folder = self.directory / str(step)
             try:
-                if damage is None:
+                if flaw is None:
                     state = _load(folder, example, "".join(f"{key}/" for key in path))
                     break
             # Each process reads the same files, and so finds the same.
             except failures(folder) + (KeyError, TypeError, AttributeError) as error:
                 if told := access_error(folder, error, found=True):
                     raise told from error
-                damage = first_line(error)
-            damaged[step] = damage
+                flaw = Flaw(first_line(error))
+            flaws[step] = flaw
         else:
-            if damaged:
-                raise _all_damaged(self.directory, damaged)
+            if flaws:
+                raise none_is_left(self.directory, flaws)
             return None
         if hosts.is_first():
-            for later, damage in damaged.items():
+            for later, flaw in flaws.items():
                 absl_logging.warning(
-                    "the checkpoint %s is damaged (%s): going on from step %d",
-                    self.directory / str(later),
-                    damage,
-                    step,
+                    "the checkpoint %s %s: going on from step %d", self.directory / str(later), flaw.told, step
                 )
-        self._last_step, self._damaged = step, set(damaged)
+        self._last_step, self._passed_over = step, flaws
         for key in path:
             state = state[key]
         return state, step
 
-    def _latest(self, besides: set[int], only: int | None) -> tuple[int, str | None] | None:
-        """The latest step, or `only`, that is not among `besides`, and what its checksums say is damaged.
+    def _latest(self, besides: set[int], only: int | None) -> tuple[int, Flaw | None] | None:
+        """The latest step, or `only`, that is not among `besides`, and what is wrong with it.
 
         Process 0 looks, for all must read the same. A checkpoint without checksums counts as sound if it can be read:
         it was made by a version of this code that wrote none.
         """
 
-        def look() -> tuple[int, str | None] | None:
+        def look() -> tuple[int, Flaw | None] | None:
             step = max((step for step in self.steps if step not in besides and only in (None, step)), default=None)
             if step is None:
                 return None
             with reached(self.directory):
-                return step, find_damage(self.directory / str(step))
+                return step, flaw_of(self.directory / str(step), self._owner, step)
 
         return hosts.decided(look)
 
@@ -277,6 +318,8 @@ class Checkpoints:
 def _check_path(directory: Place) -> None:
     """Raises UserError for a folder in which orbax writes what it cannot find again: it takes paths for patterns."""
     path = str(directory).removeprefix("gs://")
+    if (shown := path.encode(errors="backslashreplace").decode()) != path:
+        raise UserError(f"checkpoints cannot be kept in {shown}, whose name is not UTF-8: pass another --workdir")
     if found := next((text for text in ("[", "\\", ":/") if text in path), None):
         raise UserError(f"checkpoints cannot be kept in {directory}, whose path has {found!r}: pass another --workdir")
 
@@ -287,16 +330,6 @@ def _load(folder: Place, example: PyTree, part: str) -> PyTree:
     context.pytree.loading.partial_load = True  # `example` alone says what is read, and its structure
     with context:
         return ocp.load(folder, jax.tree.map(_abstract, example))
-
-
-def _all_damaged(directory: Place, damaged: dict[int, str]) -> UserError:
-    if len(damaged) == 1:
-        ((step, damage),) = damaged.items()
-        return UserError(
-            f"the checkpoint {directory / str(step)} is damaged ({damage}): delete that folder and start again"
-        )
-    details = ", ".join(f"{step}: {damage}" for step, damage in damaged.items())
-    return UserError(f"every checkpoint in {directory} is damaged ({details}): delete that folder and start again")
 
 
 def _check_same_leaves(folder: Place, example: PyTree, part: str) -> None:

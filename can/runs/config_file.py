@@ -18,7 +18,7 @@ def read_config(path: Place) -> RunConfig:
     try:
         return config_of(values)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}: delete that folder, or use the version that wrote it") from error
+        raise ConfigError(f"{path}: {error}: use the version that wrote it, or delete that folder") from error
 
 
 def config_of(values: dict[str, Any]) -> RunConfig:

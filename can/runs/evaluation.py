@@ -68,7 +68,7 @@ class Evaluated:
                 raise ValueError("fingerprints must be texts")
             check_records(evaluated.records)
         except (TypeError, ValueError) as error:
-            raise DataError(f"{path} is damaged ({error}): delete it and evaluate again") from error
+            raise DataError(f"{path} is damaged ({error}): restore it, or delete it and evaluate again") from error
         return evaluated
 
     def differs(self, protocol: dict[str, Any], fingerprints: dict[str, str] | None = None) -> str:

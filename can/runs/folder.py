@@ -60,6 +60,10 @@ class RunDir:
         """Where the run's checkpoints lie: the directory for `can.runs.checkpoint.Checkpoints`."""
         return (self._elsewhere or self.work) / "state"
 
+    def owner(self, config: RunConfig) -> dict[str, Any]:
+        """What the run's checkpoints say of themselves, and are compared with."""
+        return {"run": self.name, "seed": config.seed, "config": config.to_dict()}
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Holds both folders, so that one process works on the run at a time.
@@ -104,7 +108,7 @@ class RunDir:
         """The configuration that the results are of. Raises DataError if it is damaged or missing."""
         path = self.results / "config.json"
         if not path.exists():
-            raise DataError(f"{path} is missing: nobody can say what this run is; delete {self.results}")
+            raise DataError(f"{path} is missing: nobody can say what this run is: restore it, or delete {self.results}")
         return read_config(path)
 
     @property

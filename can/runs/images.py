@@ -9,6 +9,7 @@ from can.errors import DataError
 from can.runs.name import differences
 from can.system.files import read_json, write_json
 
+FILE = "images.json"  # in a run's working folder
 Fingerprints = dict[str, str]  # by the set's name and split
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 
@@ -25,7 +28,8 @@ class TrainLog:
 
     Rows reach the operating system at once, so that a killed process loses none. `resume_step` is the step of the
     checkpoint that training goes on from, 0 if it starts anew: later rows, which training is about to make again, are
-    dropped, as is a last row torn by a kill. So write a step's row before saving its checkpoint. Of several processes
+    dropped, as is a last row torn by a kill. So write a step's row before saving its checkpoint, and keep
+    `written_through` in it: what happens to the file meanwhile changes no row that is published. Of several processes
     that train together, the first has the log, and for the others nothing happens.
 
     Raises UserError if the disk is full, ConfigError if an earlier row has other columns, DataError if the earlier log
@@ -41,11 +45,14 @@ class TrainLog:
     ) -> None:
         self.path = path
         self._file = None
+        self._content = b""  # what the file should hold
+        self._total_steps, self._last_step = total_steps, 0
         if not hosts.is_first():
             return
         kept = _rows_until(path, resume_step)
-        write_atomic(path, _to_csv(kept))
-        self._columns = kept[0] if kept else []
+        self._content = _to_csv(kept).encode()
+        write_atomic(path, self._content)
+        self._columns, self._last_step = (kept[0], int(kept[-1][0])) if kept else ([], 0)
         self._file = path.open("ab", buffering=0)  # a buffer would raise once more when closed on a full disk
         self._events = None
         if tensorboard_dir is not None:
@@ -72,14 +79,30 @@ class TrainLog:
                 "another version of the code began it; start the run anew with --force=train"
             )
         self._append([str(step), *(_number(name, row[name]) for name in self._columns[1:])])
+        self._last_step = step
         if self._events is not None:
             self._events.write(step, row)
         self._progress.show(step, row)
 
-    def publish(self, to: Path) -> None:
-        """Copies `train.csv` into the folder `to`, whole or not at all."""
+    def written_through(self) -> bytes:
+        """The whole log, when the disk has it: what goes into a checkpoint."""
         if self._file is not None:
-            write_atomic(to / self.path.name, self.path.read_bytes())
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise write_error(self.path, error) from error
+        return self._content
+
+    def publish(self, to: Path) -> None:
+        """Writes `train.csv` into the folder `to`, whole or not at all. Raises DataError if its end is missing."""
+        if self._file is None:
+            return
+        if self._last_step != self._total_steps:
+            raise DataError(
+                f"{self.path} ends at step {self._last_step} of {self._total_steps}: restore it, or start the run anew "
+                "with --force=train"
+            )
+        write_atomic(to / self.path.name, self._content)
 
     def close(self) -> None:
         """Ends the log; a second call does nothing."""
@@ -101,9 +124,10 @@ class TrainLog:
     def _append(self, cells: list[str]) -> None:
         assert self._file is not None
         try:
-            data = _to_csv([cells]).encode()
+            data = row = _to_csv([cells]).encode()
             while data:
                 data = data[self._file.write(data) :]
+            self._content += row
         except OSError as error:
             raise write_error(self.path, error) from error
 
@@ -163,6 +187,22 @@ def _to_csv(rows: list[list[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def check_whole(path: Path, step: int, log_every: int) -> None:
+    """Raises DataError if a log that no checkpoint vouches for lacks rows up to `step`.
+
+    The steps between rows may have been more than `log_every` in an earlier process: as many as they were twice.
+    """
+    steps = [0, *(int(row[0]) for row in _rows_until(path, step)[1:]), step]
+    gaps = Counter(after - before for before, after in itertools.pairwise(steps))
+    usual = max([log_every, *(gap for gap, count in gaps.items() if count > 1)])
+    for before, after in itertools.pairwise(steps):
+        if after - before > usual:
+            raise DataError(
+                f"{path} has no rows from step {before + 1} to {after}: restore it, or start the run anew with "
+                "--force=train"
+            )
 
 
 def _rows_until(path: Path, step: int) -> list[list[str]]:

@@ -64,10 +64,10 @@ def provenance(
     }
 
 
-def provenance_of_evaluation(started: float) -> dict[str, Any]:
-    """What an evaluation's file says of its making; `started` in seconds since the epoch."""
-    now = time.time()
-    return _made_by() | {"started": _utc(started), "finished": _utc(now), "wall_time_s": round(now - started, 1)}
+def provenance_of_evaluation(begun: float) -> dict[str, Any]:
+    """What an evaluation's file says of its making, which began at `begun` of `time.monotonic()`: nobody sets that."""
+    now, seconds = time.time(), time.monotonic() - begun
+    return _made_by() | {"started": _utc(now - seconds), "finished": _utc(now), "wall_time_s": round(seconds, 1)}
 
 
 def _made_by() -> dict[str, Any]:

@@ -31,7 +31,7 @@ def replay(
     images = images if methods.method_class(config.method.name).needs_labels else images.without_labels()
     mesh, optim = mesh or make_mesh(), config.optim
     graphdef, shapes = abstract_state(config, images.num_classes, mesh)
-    with Checkpoints(run.checkpoints) as checkpoints:
+    with Checkpoints(run.checkpoints, owner=run.owner(config)) as checkpoints:
         state, start = checkpoints.restore(shapes) or (first_state(config, images, mesh), 0)
     train_step = jit_train_step(graphdef, config, shapes, mesh)
     rates_at = rates(config)

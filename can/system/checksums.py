@@ -12,6 +12,8 @@ from can.system.places import Place, files_in_folders_of
 
 FILE = "SHA256SUMS"
 
+_LITTER = frozenset({".ds_store", ".directory", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+_LITTER_STARTS = ("._", ".nfs", ".fuse_hidden", ".goutputstream", ".smbdelete")
 _THREADS = 4  # each hashes about 1 GB a second; the interpreter's lock is free meanwhile
 
 
@@ -37,7 +39,7 @@ def find_damage(folder: Place) -> str | None:
     except ValueError:
         return f"{FILE} cannot be read"
     expected = {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
-    found = _checksums(folder)
+    found = {name: sum_ for name, sum_ in _checksums(folder).items() if name in expected or not is_litter(name)}
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
             return f"{name} is missing"
@@ -46,6 +48,12 @@ def find_damage(folder: Place) -> str | None:
         if found[name] != expected[name]:
             return f"{name} is not what was written"
     return None
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file, by its path, is one that file managers and file systems leave anywhere: it says nothing."""
+    last = name.rpartition("/")[2]
+    return last.startswith(_LITTER_STARTS) or last.lower() in _LITTER
 
 
 def _checksums(folder: Place) -> dict[str, str]:

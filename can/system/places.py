@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import logging
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -18,7 +20,7 @@ import fsspec
 from etils import epath
 
 from can.errors import ConfigError, UserError, first_line
-from can.system.files import write_atomic
+from can.system.files import write_atomic, write_error
 
 Place: TypeAlias = Path | epath.Path
 
@@ -90,7 +92,7 @@ def steps_in(where: Place) -> list[int]:
         if is_bucket(where):
             names = [path.parent.name for path in where.glob(f"*/{_WHOLE}")]
         else:
-            names = [path.name for path in where.iterdir()] if where.is_dir() else []
+            names = [path.name for path in where.iterdir() if path.is_dir()] if where.is_dir() else []
     return sorted(int(name) for name in names if name.isdecimal())
 
 
@@ -107,7 +109,36 @@ def files_in_folders_of(where: Place) -> list[str]:
 def remove(where: Place) -> None:
     """Deletes what is in a place, and the place; harmless if it is not there."""
     with reached(where):
-        epath.Path(where).rmtree(missing_ok=True)
+        if isinstance(where, Path) and (where.is_symlink() or where.is_file()):
+            where.unlink()  # of a link, what it leads to stays
+        else:
+            epath.Path(where).rmtree(missing_ok=True)
+
+
+def is_in_the_way(where: Place) -> bool:
+    """Whether something other than a folder has a folder's place: a file, or a link that leads nowhere."""
+    return isinstance(where, Path) and (where.is_symlink() or where.exists()) and not where.is_dir()
+
+
+def replace_link(where: Place) -> None:
+    """Puts a copy of what a link to a folder leads to in its place; other places stay as they are."""
+    if not (isinstance(where, Path) and where.is_symlink()):
+        return
+    part = where.with_name(f".{where.name}.copy")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(where, part)
+        where.unlink()
+        part.rename(where)
+    except OSError as error:
+        raise write_error(where, error) from error
+
+
+def set_aside(where: Place) -> None:
+    """Gives a place another name beside its own, under which nobody looks for it."""
+    others = (where.parent / f"{where.name}.other{number}" for number in itertools.count())
+    with reached(where):
+        where.rename(next(other for other in others if not other.exists()))
 
 
 def write_text(where: Place, text: str) -> None:

@@ -69,7 +69,7 @@ def run(main: Callable[[], None]) -> None:
     def parse(arguments: list[str]) -> list[str]:
         try:
             return flags.FLAGS(arguments)
-        except flags.Error as error:
+        except (flags.Error, ValueError) as error:  # ValueError: --noX=true, of a flag that takes no value so
             print(f"error: {error} (--help lists the flags)", file=sys.stderr)
             sys.exit(2)
 

@@ -36,7 +36,7 @@ def run_of_weights(setting: Setting, path: Path, name: str, seed: int, given: Ma
 
     Raises ConfigError for weights that cannot be ours, and if the name belongs to others.
     """
-    started = time.time()
+    begun = time.monotonic()
     weights, described = read_weights(path)
     encoder = encoder_from(weights, described.but(**given))
     config = RunConfig(
@@ -66,12 +66,12 @@ def run_of_weights(setting: Setting, path: Path, name: str, seed: int, given: Ma
             method = nnx.merge(graphdef, method_params, batch_stats)
             method.encoder = encoder
             state = state._replace(params=split_method(method)[1])
-            with Checkpoints(run.folder.checkpoints) as checkpoints:
+            with Checkpoints(run.folder.checkpoints, owner=run.folder.owner(config)) as checkpoints:
                 checkpoints.clear()
                 checkpoints.save(0, state._replace(step=jnp.zeros((), jnp.int32)), wait=True)
             write_atomic(run.folder.results / "train.csv", "step\n")
             source = {"file": file_of(path).name, "sha256": checksum_of(file_of(path))}
-            record = provenance_of_evaluation(started) | {"data": {}, "weights": fingerprint, "source": source}
+            record = provenance_of_evaluation(begun) | {"data": {}, "weights": fingerprint, "source": source}
             write_json(run.folder.results / "provenance.json", record)
             logging.info("%s has the weights of %s", name, path)
     return run

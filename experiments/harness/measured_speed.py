@@ -43,9 +43,9 @@ class Speeds:
         for where, folder in ((HERE, setting.results_dir), (PUBLISHED, setting.published_dir)):
             for config, provenance, evals in _finished(folder / setting.scale.name, setting.workdir):
                 seconds = provenance.get("wall_time_s", 0)
-                if config.optim.total_steps and seconds and provenance.get("steps") == config.optim.last_step:
+                if config.optim.total_steps and _is_time(seconds) and provenance.get("steps") == config.optim.last_step:
                     self._training[where, config.method.name, config.model.size].append((config, seconds))
-                for name, taken in evals.items():
+                for name, taken in filter(lambda of: _is_time(of[1]), evals.items()):
                     self._evaluation[where, name, config.model.size].append(taken)
 
     def training(self, config: RunConfig) -> Speed | None:
@@ -59,6 +59,11 @@ class Speeds:
         named = {key: values for key, values in self._evaluation.items() if key[1] == name}
         where, seconds = _nearest(named, name, config.model.size)
         return Speed(median(seconds), where) if seconds else None
+
+
+def _is_time(seconds: Any) -> bool:
+    """Whether it can be how long something took: a clock that is set back made others, in earlier versions."""
+    return isinstance(seconds, int | float) and 0 < seconds < math.inf
 
 
 def _nearest(groups: Groups[Value], name: str, size: str) -> tuple[str, list[Value]]:

@@ -13,7 +13,9 @@ from can.data import ImageSet
 from can.errors import ConfigError
 from can.runs import Evaluated, numerics
 from can.runs import replay as replaying
+from can.runs.belonging import bring_back
 from can.runs.checkpoint import Checkpoints
+from can.runs.images import FILE as IMAGES
 from can.runs.images import ImageHistory
 from can.runs.provenance import described, provenance_of_evaluation
 from can.sharding import make_mesh
@@ -104,8 +106,10 @@ def _begin(setting: Setting, run: Run, images: ImageSet) -> None:
     if "train" in setting.force:
         run.folder.forget_training()
     run.folder.claim(run.config)
-    history = ImageHistory(run.folder.work / "images.json")
-    step = Checkpoints(run.folder.checkpoints).latest_step
+    step, noted = Checkpoints(run.folder.checkpoints).latest_step, run.folder.work / IMAGES
+    if step is not None and not noted.exists():  # without it, nobody would see that the images are others now
+        bring_back(run.folder.checkpoints / str(step), noted.parent, [IMAGES])
+    history = ImageHistory(noted)
     if different := history.changed(described(images)):
         if "images" not in setting.force:
             raise ConfigError(
@@ -124,13 +128,13 @@ def _evaluate(setting: Setting, run: Run, evals: Iterable[str], done: Done) -> N
         if name not in done.missing:
             logging.info("%s has its %s already", run.folder.name, name)
             continue
-        evaluation, started = EVALS[name], time.time()
+        evaluation, begun = EVALS[name], time.monotonic()
         protocol, images = protocol_of(setting, run, name), evaluation.images(setting)
         if name in done.to_forget:
             hosts.decided(run.folder.forget_eval, name)
         hosts.check_equal({f"set of images ({of})": entry.fingerprint for of, entry in images.items()})
         records = evaluation.measure(setting, run, images)
         fingerprints = {"weights": run.folder.weights} | fingerprints_of(images)
-        made = Evaluated(protocol, fingerprints, provenance_of_evaluation(started), records)
+        made = Evaluated(protocol, fingerprints, provenance_of_evaluation(begun), records)
         made.write(run.folder.eval_path(name))
         hosts.wait_for_all(f"{name} is written")

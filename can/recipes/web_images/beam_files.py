@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -14,6 +15,11 @@ from apache_beam.io.filesystems import FileSystems
 def opened(path: str) -> Any:
     """The file, open for reading, as it is, whatever its ending says. Raises OSError or BeamIOError."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def is_odd(path: str) -> bool:
+    """Whether a path of this machine is no regular file: a pipe would never end."""
+    return "://" not in path and Path(path).exists() and not Path(path).is_file()
 
 
 def read_json(path: str) -> Any:

@@ -50,7 +50,10 @@ def find_shards(sources: Sequence[str]) -> list[Shard]:
     files = [
         (file.path, file.size_in_bytes, file.last_updated_in_seconds) for one in matches for file in one.metadata_list
     ]
-    if not (shards := name_shards(files)):
+    odd = [path for path, _, _ in files if beam_files.is_odd(path)]
+    if odd:
+        logging.warning("left out, since they are no regular files: %s", ", ".join(odd))
+    if not (shards := name_shards(file for file in files if file[0] not in odd)):
         raise no_shards(sources)
     taken = {shard.path for shard in shards}
     if left_out := Counter(endings_of(path) for path, _, _ in files if path not in taken):

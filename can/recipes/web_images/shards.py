@@ -18,7 +18,9 @@ ENDINGS = (*TARS, ".parquet")
 IMAGE_COLUMNS = ("jpg", "png", "webp", "image")
 _BLOCK = 512  # bytes; two blocks of zeros end a tar archive
 _DAMAGE = (tarfile.TarError, OSError, EOFError, ValueError, zlib.error)  # what reading a cut or damaged archive raises
-_ROWS = 256  # of a parquet file that are in memory at a time
+# A column of images takes about as much in memory as in the file. One that takes more than this and so many times as
+# much is a bomb.
+_MOST_EXPANDED, _MOST_TIMES = 1 << 28, 32
 
 
 class Shard(NamedTuple):
@@ -133,8 +135,10 @@ def _read_parquet(file: Any) -> Iterator[tuple[str, bytes | str]]:
         if image is None:
             raise CutShard(f"it has no column {', '.join(IMAGE_COLUMNS)}")
         wanted = [image, *(["key"] if "key" in columns else [])]
+        _check_expansion(table.metadata, image)
         row = 0
-        for batch in table.iter_batches(batch_size=_ROWS, columns=wanted):
+        # A row at a time: many rows may share one large image of the file's dictionary, and each would get a copy.
+        for batch in table.iter_batches(batch_size=1, columns=wanted):
             for values in batch.to_pylist():
                 content = values[image]
                 if isinstance(content, dict):  # of Hugging Face's sets: bytes and path, of which one may be all
@@ -153,6 +157,15 @@ def endings_of(path: str) -> str:
     if not dot or not stem:
         return "without suffix"
     return f".tar.{last}" if stem.endswith(".tar") else f".{last}"
+
+
+def _check_expansion(metadata: Any, image: str) -> None:
+    """Raises CutShard if the images of a parquet file promise to be far larger than the file."""
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            unpacked, packed = chunk.total_uncompressed_size, chunk.total_compressed_size
+            if chunk.path_in_schema.partition(".")[0] == image and unpacked > max(_MOST_EXPANDED, _MOST_TIMES * packed):
+                raise CutShard(f"{packed} bytes of it would take {unpacked / 1e6:.0f} MB unpacked")
 
 
 def no_shards(sources: Iterable[str]) -> DataError:
