@@ -70,6 +70,10 @@ class Encoder:
         """Pooled features of un-augmented images. One program is compiled for each batch size it is called with."""
         return _features(self.graphdef, self.params, images)
 
+    def __call__(self, images: UInt8[Array | np.ndarray, "batch size size 3"]) -> Float[Array, "batch features"]:
+        """`features`."""
+        return self.features(images)
+
     def encode(self, views: Float[Array, "batch size size 3"]) -> Float[Array, "batch features"]:
         """Pooled features of normalised views, for training on augmented images."""
         return _encode(self.graphdef, self.params, views)

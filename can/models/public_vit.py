@@ -46,7 +46,6 @@ class PublicViTConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("pixel_mean", "pixel_std"):
-            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))  # JSON has lists
             if len(getattr(self, name)) != 3:
                 raise ConfigError(f"{name} has {len(getattr(self, name))} numbers: pass one for each of three channels")
         if min(self.pixel_std) <= 0:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
+from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import ConfigError, first_line
 from can.methods import settings_class
-from can.models import PublicViTConfig
+from can.models import model_from
 from can.system.files import read_json
 from can.system.places import Place
 
@@ -30,7 +30,7 @@ def config_of(values: dict[str, Any]) -> RunConfig:
             scale=values["scale"],
             epochs=values["epochs"],
             seed=values["seed"],
-            model=_model(values["model"]),
+            model=model_from(values["model"]),
             method=settings(**method),
             augment=AugmentConfig(**values["augment"]),
             data=DataConfig(**values["data"]),
@@ -39,8 +39,3 @@ def config_of(values: dict[str, Any]) -> RunConfig:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         first = first_line(error)
         raise ConfigError(f"this config.json was written by another version of the code: {first}") from error
-
-
-def _model(values: dict[str, Any]) -> ModelConfig:
-    """Ours, or an encoder that others trained, which has more fields."""
-    return PublicViTConfig(**values) if "prefix_tokens" in values else ModelConfig(**values)

@@ -105,11 +105,11 @@ def _of_timm(config: Mapping[str, Any]) -> Described:
     trained = config.get("pretrained_cfg", config)
     name, arguments = str(config["architecture"]), config.get("model_args", {})
     pool = arguments.get("global_pool", config.get("global_pool"))
-    clip = "_clip_" in name
+    clip = "_clip_" in name or arguments.get("norm_layer") == "layernorm"
     return Described(
         heads=arguments.get("num_heads"),
         eps=1e-5 if clip else None,
-        activation="quick_gelu" if "quickgelu" in name else None,
+        activation="quick_gelu" if "quickgelu" in name else arguments.get("act_layer"),
         image_size=arguments.get("img_size") or (trained.get("input_size") or [None])[-1],
         pool=_TIMM_POOLS.get(str(pool)),
         pixel_mean=_numbers(trained.get("mean")),

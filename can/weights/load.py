@@ -45,7 +45,7 @@ def encoder_from(weights: Mapping[str, Any], described: Described | None = None)
     check_known(arrays)
     if isinstance(config, PublicViTConfig):
         arrays = plain(arrays, config)
-    return _filled(lambda: encoder_of(config, rngs=nnx.Rngs(0)), lambda names: _encoder(names, arrays, config))
+    return filled(lambda: encoder_of(config, rngs=nnx.Rngs(0)), lambda names: _encoder(names, arrays, config))
 
 
 def mae_config(config: Any) -> tuple[ModelConfig, MAESettings]:
@@ -96,7 +96,7 @@ def mae_from(config: Any, weights: Mapping[str, Any]) -> MAE:
         inner = names[1:]
         return _encoder(inner, arrays, model) if names[0] == "encoder" else _decoder(inner, arrays, model)
 
-    return _filled(lambda: MAE(model, settings, rngs=nnx.Rngs(0)), value)
+    return filled(lambda: MAE(model, settings, rngs=nnx.Rngs(0)), value)
 
 
 def _check_eps(eps: float | None) -> None:
@@ -120,8 +120,11 @@ def _check_positions(table: np.ndarray, cls_token: bool, where: str) -> int:
     return grid
 
 
-def _filled(make: Callable[[], Any], value_of: Callable[[tuple[str, ...]], np.ndarray]) -> Any:
-    """A module that is never initialised, with the values of each parameter's path."""
+def filled(make: Callable[[], Any], value_of: Callable[[tuple[str, ...]], np.ndarray]) -> Any:
+    """A module that is never initialised, with the values of each parameter's path.
+
+    Raises ConfigError for a value of another shape.
+    """
     graphdef, params = nnx.split(nnx.eval_shape(make))
     filled = {}
     for path, variable in dict(nnx.to_flat_state(params)).items():
