@@ -91,7 +91,7 @@ class AugmentConfig(Checked):
     """How a view is made of an image (Chen et al., 2020); the strengths are those of Table 5."""
 
     # "simclr": crop, flip, colour, blur; "byol": the same, weaker, and solarisation; "mae": crop and flip; "none"
-    name: Annotated[str, OneOf(("simclr", "byol", "mae", "none"))] = "simclr"
+    name: Annotated[str, OneOf(("simclr", "byol", "beit", "mae", "none"))] = "simclr"
     crop_area_min: CropArea = 0.08
     crop_area_max: CropArea = 1.0
     color_strength: Annotated[float, Within(0, 2)] = 1.0

@@ -1,4 +1,4 @@
-"""Eq. 1-3 of the paper and their weighting, as pure functions of arrays."""
+"""Eq. 1-3 of the paper and their weighting, and the losses of other methods, as pure functions of arrays."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from can.sharding import shard_rows
 
@@ -92,3 +92,60 @@ def cross_entropy(
 ) -> Float[Array, ""]:
     """Softmax cross-entropy of labels, smoothed if asked for, in nats."""
     return soft_cross_entropy(logits, smoothed_targets(labels, logits.shape[-1], label_smoothing))
+
+
+def masked_pixels(
+    masked: Float[Array, "batch masked patch_dim"], predicted: Float[Array, "batch masked patch_dim"]
+) -> Float[Array, ""]:
+    """SimMIM's loss (Xie et al., 2022, Sec. 3.3): absolute error of the masked patches, as a mean over their values."""
+    return jnp.mean(jnp.abs(masked - predicted))
+
+
+def token_prediction(
+    logits: Float[Array, "batch masked codes"], tokens: Int[Array, "batch masked"]
+) -> Float[Array, ""]:
+    """BEiT's loss (Bao et al., 2022, Eq. 2): cross-entropy of the masked patches' tokens, in nats."""
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    return -jnp.mean(jnp.take_along_axis(log_p, tokens[..., None], axis=-1))
+
+
+def alignment(
+    predicted: Float[Array, "batch masked width"], encoded: Float[Array, "batch masked width"]
+) -> Float[Array, ""]:
+    """CAE's second loss (Chen et al., 2024): squared error of predicted tokens, as a mean; `encoded` is a constant."""
+    encoded = jax.lax.stop_gradient(encoded.astype(jnp.float32))
+    return jnp.mean((predicted.astype(jnp.float32) - encoded) ** 2)
+
+
+def replaced_detection(logits: Float[Array, "batch tokens"], replaced: Bool[Array, "batch tokens"]) -> Float[Array, ""]:
+    """CIM's RevDet (Fang et al., 2022): binary cross-entropy of which patches the generator replaced, in nats."""
+    logits = logits.astype(jnp.float32)
+    return jnp.mean(jax.nn.softplus(jnp.where(replaced, -logits, logits)))
+
+
+def window_normalised(images: Float[Array, "batch size size 3"], window: int) -> Float[Array, "batch size size 3"]:
+    """The target of CIM's ResPix: each value, less the mean of its window in its channel, over the window's deviation.
+
+    The window is of `window` x `window` pixels around it; at the edges the image is mirrored.
+    """
+    before = window // 2
+    padding = ((0, 0), (before, window - 1 - before), (before, window - 1 - before), (0, 0))
+
+    def mean(x: Float[Array, "batch size size 3"]) -> Float[Array, "batch size size 3"]:
+        x = jnp.pad(x, padding, mode="reflect")
+        return jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, window, window, 1), (1, 1, 1, 1), "VALID") / window**2
+
+    centre = mean(images)
+    variance = jnp.maximum(mean(images**2) - centre**2, 0)
+    return (images - centre) / jnp.sqrt(variance + 1e-6)
+
+
+def hit_rate(logits: Float[Array, "*rows codes"], tokens: Int[Array, "*rows"]) -> Float[Array, ""]:
+    """The share of tokens that are the most probable code."""
+    return jnp.mean(jnp.argmax(logits, axis=-1) == tokens)
+
+
+def perplexity(tokens: Int[Array, "*rows"], codes: int) -> Float[Array, ""]:
+    """How many codes of equal frequency have the entropy of these tokens: 1 where there is nothing to predict."""
+    share = jnp.bincount(tokens.reshape(-1), length=codes) / tokens.size
+    return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))

@@ -44,6 +44,20 @@ def num_visible(tokens: int, mask_rate: float) -> int:
     return visible
 
 
+def num_masked(tokens: int, mask_rate: float, of: str = "patches") -> int:
+    """How many of `tokens` a method masks that learns from them alone: the nearest whole number to the share.
+
+    Raises ConfigError if that hides none, or leaves none visible.
+    """
+    masked = math.floor(tokens * mask_rate + 0.5)
+    if not 0 < masked < tokens:
+        raise ConfigError(
+            f"mask_rate {mask_rate:g} hides {masked} of {tokens} {of}, and there must be hidden and visible ones: pass "
+            f"a --mask_rate between {1 / tokens:.3g} and {1 - 1 / tokens:.3g}"
+        )
+    return masked
+
+
 def random_order(key: PRNGKeyArray, batch: int, tokens: int) -> Int[Array, "batch tokens"]:
     """A random order of each image's patches: its first T' are visible, the rest masked (He et al., 2022).
 

@@ -30,6 +30,7 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 JITTER_IDENTITY = np.array([1.0, 1.0, 1.0, 0.0])  # three factors and a share of a turn
 # On either side of the identity, at color_strength 1; those of Chen et al. (2020) and of Grill et al. (2020).
 JITTER_RANGES = {"simclr": np.array([0.8, 0.8, 0.8, 0.2]), "byol": np.array([0.4, 0.4, 0.2, 0.1])}
+JITTER_ALWAYS = np.array([0.4, 0.4, 0.4, 0.0])  # of "beit"
 BLUR_SIGMA = (0.1, 2.0)  # pixels
 
 Planar = Float[Array, "batch 3 height width"]
@@ -56,9 +57,10 @@ def augment(
 
     Five-dimensional input was cropped on the host already, one crop per view, and is not cropped again. The names of
     `config` are "simclr" (crop, flip, colour, blur), "byol" (the same with weaker colours, and solarisation; Grill et
-    al., 2020), "mae" (crop and flip, He et al., 2022) and "none" (at most a resize: for it `can.data.batches` makes
-    evaluation views of the right size). `kinds`: of each view, if they differ in how often they are blurred and
-    solarised. Raises ValueError if host-made crops have another number of views or another size than asked for.
+    al., 2020), "beit" (crop, flip, and colours but for the hue, always; Bao et al., 2022), "mae" (crop and flip, He et
+    al., 2022) and "none" (at most a resize: for it `can.data.batches` makes evaluation views of the right size).
+    `kinds`: of each view, if they differ in how often they are blurred and solarised. Raises ValueError if host-made
+    crops have another number of views or another size than asked for.
     """
     crop_key, flip_key, color_key, gray_key, blur_key = jax.random.split(key, 5)
     batch = images.shape[0]
@@ -91,6 +93,8 @@ def augment(
         x = jnp.clip(x, 0, 1)  # the blur's weights may sum to 1 + 1e-7
         if config.solarize_prob > 0:
             x = random_solarize(jax.random.fold_in(blur_key, 1), x, solarize)
+    elif config.name == "beit":
+        x = color_jitter(color_key, x, config.color_strength, 1.0, JITTER_ALWAYS)
     x = shard_rows(x)
     return jnp.swapaxes(x.reshape(batch, views, image_size, image_size, 3), 0, 1)
 

@@ -88,6 +88,7 @@ class ViT(nnx.Module):
         batch, kept, patch_dim = patches.shape
         x = self.patch_embed(patches.reshape(-1, patch_dim)).reshape(batch, kept, -1)
         if hidden is not None:
+            assert mask_token is not None, "what takes the place of hidden patches?"
             x = jnp.where(hidden[:, :, None], mask_token.astype(x.dtype), x)
         grid, trained_grid = (size // self.config.patch_size for size in (self.image_size, self.config.image_size))
         positions = jnp.asarray(sincos_positions(grid, x.shape[-1], trained_grid))

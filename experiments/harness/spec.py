@@ -93,11 +93,13 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
     augmentation = {"name": length.get("augmentation", method.augmentation)}
     augment = AugmentConfig(**augmentation | crop | scale.augment | chosen.augment | given["augment"])
 
-    batch_size = length.get("batch_size", scale.batch_size)
+    rates = _rates(scale, spec, chosen, size)
+    batch_size = length.get("batch_size", rates.pop("batch_size", scale.batch_size))
+    share = rates.pop("warmup_share", None)  # of the run; None: the scale's
     check_value("batch_size", batch_size, Count)
     total_steps = _total_steps(scale, spec, chosen, batch_size, length.get("total_steps"))
-    warmup_steps = _warmup_steps(scale, spec, batch_size, total_steps, length.get("warmup_epochs"))
-    rates = _rates(scale, spec, chosen, size)
+    warmup_epochs = length.get("warmup_epochs", None if share is None else share * spec.epochs)
+    warmup_steps = _warmup_steps(scale, spec, batch_size, total_steps, warmup_epochs)
     optim = dict(batch_size=batch_size, total_steps=total_steps, warmup_steps=warmup_steps, **rates)
 
     settings = chosen.settings | chosen.tuned.get(scale.name, {}) | given["method"]  # mask_rate, lambda_infonce, ...
@@ -159,11 +161,16 @@ def _warmup_steps(scale: Scale, spec: Spec, batch_size: int, total_steps: int, e
     return min(round(total_steps * epochs / spec.epochs), total_steps) if spec.epochs else 0
 
 
-def _rates(scale: Scale, spec: Spec, chosen: MethodPreset, size: str) -> dict[str, float]:
-    """Base learning rate and weight decay. A size takes those of the role that it plays at `paper`."""
+def _rates(scale: Scale, spec: Spec, chosen: MethodPreset, size: str) -> dict[str, Any]:
+    """Base learning rate, weight decay, and what else a method has of its own.
+
+    A size takes those of the role that it plays at `paper`.
+    """
     if chosen.base_lr is None:
         return dict(base_lr=0.0, weight_decay=scale.weight_decay)
     if scale.name == "paper" and chosen.paper_optim is not None:
         large = spec.model == "vit_l" or size == scale.models["vit_l"]
-        return chosen.paper_optim(large, spec.data == "jft")
-    return dict(base_lr=chosen.base_lr[scale.name], weight_decay=scale.weight_decay)
+        rates = chosen.paper_optim(large, spec.data == "jft")
+    else:
+        rates = dict(base_lr=chosen.base_lr[scale.name], weight_decay=scale.weight_decay)
+    return rates | chosen.optim.get(scale.name, {})
