@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +78,7 @@ def _origin(images: ImageSet, index: int) -> str:
     return images.describe(index) if isinstance(images, EncodedImages) else f"{images.name} {images.split} {index}"
 
 
-def _write_npz(path: Path, parts: Iterable[Part], count: int, width: int) -> None:
+def _write_npz(path: Path, parts: tqdm, count: int, width: int) -> None:
     files: list[str] = []
     labels = []
     with zipfile.ZipFile(path, "w") as archive:  # the members of a .npz are .npy files
@@ -94,7 +94,7 @@ def _write_npz(path: Path, parts: Iterable[Part], count: int, width: int) -> Non
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _write_parquet(path: Path, parts: Iterable[Part], count: int, width: int) -> None:
+def _write_parquet(path: Path, parts: tqdm, count: int, width: int) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
