@@ -12,17 +12,16 @@ from itertools import combinations
 
 import pandas as pd
 
-from analysis.lib import captions, orderings, paper_table, significance
+from analysis.lib import orderings, paper_table, significance
 from analysis.lib.command import run
-from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering
 from analysis.lib.paper import PaperValue, paper_values, printed_at
-from analysis.lib.results import Results, per_cent, read
+from analysis.lib.paper_table import PaperTable
+from analysis.lib.results import Results, per_cent
 from experiments.harness.scales import MODEL_ROLES
 from experiments.harness.setting import Setting
 from experiments.table1_denoising import FULL, NEEDS, VARIANTS
 
-COMMAND = "table1_denoising"  # of experiments/
 EVAL, METRIC = "linear_probe", "top1"
 PARTS = {  # what each variant has
     "None": "no noise",
@@ -32,27 +31,19 @@ PARTS = {  # what each variant has
 }
 
 
-def render(setting: Setting, *, brief: bool = False) -> str:
-    """Writes the three files of Table 1 and returns the Markdown, or of it the table alone if `brief`.
-
-    Raises DataError if a file of the results is damaged.
-    """
-    found = read(NEEDS, setting)
-    table = frame(found)
-    claims, judged = judge(found)
-    page = Page(captions.title("Table 1: linear probe without parts of the denoising", setting))
+def what(found: Results) -> str:
+    """What the table's numbers are."""
     tested_on = paper_table.tested_on(found, EVAL, METRIC)
-    what = f"Top-1 accuracy in %, mean ± standard deviation (seeds). {tested_on}".strip()
-    page.add(what)
-    page.add(
+    return f"Top-1 accuracy in %, mean ± standard deviation (seeds). {tested_on}".strip()
+
+
+def introduction(found: Results, setting: Setting, whose: str) -> list[str]:
+    """What the rows are, and whose numbers stand where."""
+    return [
+        what(found),
         f"CAN on {MODEL_ROLES[FULL.model]}, {FULL.epochs:g} epochs of IN-1K. Paper: on IN-1K, as printed; it does not "
-        f"name the evaluation. {captions.whose(found, setting, COMMAND)}"
-    )
-    paper_table.add_table(page, table, found, setting, what)
-    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
-    paper_table.add_claims(page, claims, judged, in_words)
-    page.write(setting, "table1", numbers(found))
-    return to_markdown(table) if brief else page.text
+        f"name the evaluation. {whose}",
+    ]
 
 
 def printed() -> dict[str, PaperValue]:
@@ -118,6 +109,21 @@ def in_words(verdicts: pd.DataFrame) -> str:
             significance.in_words(verdicts[against_none]["verdict"], "comparisons with no denoising"),
         )
     )
+
+
+TABLE = PaperTable(
+    "table1",
+    "table1_denoising",
+    NEEDS,
+    "Table 1: linear probe without parts of the denoising",
+    what,
+    introduction,
+    frame,
+    numbers,
+    judge,
+    in_words,
+)
+render = TABLE.render
 
 
 if __name__ == "__main__":

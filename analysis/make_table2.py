@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.lib import captions, orderings, paper_table, significance
+from analysis.lib import orderings, paper_table, significance
 from analysis.lib.command import run
-from analysis.lib.documents import Page, to_markdown
+from analysis.lib.documents import Page
 from analysis.lib.markup import code
 from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import OWN, PaperValue, contradictions, paper_values, printed_at
+from analysis.lib.paper_table import PaperTable
 from analysis.lib.results import PUBLISHED, Results, per_cent, read
 from experiments.harness.methods import preset
 from experiments.harness.scales import MODEL_ROLES
@@ -26,7 +27,6 @@ from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
 from experiments.table2_jft import NEEDS, PIXELS, RUNS, UNTRAINED
 
-COMMAND = "table2_jft"  # of experiments/
 EVAL, METRIC = "linear_probe", "top1"
 
 
@@ -37,32 +37,24 @@ class Row(NamedTuple):
     spec: Spec | None  # None: quoted by the paper, not run here
 
 
-def render(setting: Setting, *, brief: bool = False) -> str:
-    """Writes the three files of Table 2 and returns the Markdown, or of it the table alone if `brief`.
-
-    Raises DataError if a file of the results is damaged.
-    """
-    rows, found = table_rows(paper_values()), read(NEEDS, setting)
-    table = frame(rows, found)
-    claims, judged = judge(rows, found)
-    page = Page(captions.title("Table 2: linear probe after pre-training on uncurated images", setting))
-    what = "Top-1 accuracy in %, mean ± standard deviation (seeds)."
+def what(found: Results) -> str:
+    """What the table's numbers are."""
     tested_on = paper_table.tested_on(found, EVAL, METRIC)
-    page.add(f"{what} {tested_on}".strip())
-    page.add(
-        f"Paper: on IN-1K, as printed. {captions.whose(found, setting, COMMAND)} "
-        "Rows with a citation are the paper's quotations and are not run here."
-    )
-    own = next(place for place, row in enumerate(rows) if row.spec)
-    paper_table.add_table(
-        page, table, found, setting, f"{what} {tested_on}".strip(), [own, len(rows) - len(UNTRAINED) - 1]
-    )
-    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
-    paper_table.add_claims(page, claims, judged, in_words)
+    return f"Top-1 accuracy in %, mean ± standard deviation (seeds). {tested_on}".strip()
+
+
+def introduction(found: Results, setting: Setting, whose: str) -> list[str]:
+    """Whose numbers stand where."""
+    return [
+        what(found),
+        f"Paper: on IN-1K, as printed. {whose} Rows with a citation are the paper's quotations and are not run here.",
+    ]
+
+
+def closing(page: Page, found: Results) -> None:
+    """Where the paper contradicts itself."""
     page.add("## The paper's own contradictions")
-    page.bullets(caveats(rows))
-    page.write(setting, "table2", numbers(rows, found))
-    return to_markdown(table) if brief else page.text
+    page.bullets(caveats(ROWS))
 
 
 def table_rows(values: Sequence[PaperValue]) -> list[Row]:
@@ -177,6 +169,24 @@ def _method(row: Row) -> str:
         assert row.spec is not None
         return preset(row.spec.method).title
     return row.printed.method if row.spec else f"{row.printed.method}, {row.printed.source}"
+
+
+ROWS = table_rows(paper_values())
+TABLE = PaperTable(
+    "table2",
+    "table2_jft",
+    NEEDS,
+    "Table 2: linear probe after pre-training on uncurated images",
+    what,
+    introduction,
+    lambda found: frame(ROWS, found),
+    lambda found: numbers(ROWS, found),
+    lambda found: judge(ROWS, found),
+    in_words,
+    rules_before=[next(place for place, row in enumerate(ROWS) if row.spec), len(ROWS) - len(UNTRAINED) - 1],
+    closing=closing,
+)
+render = TABLE.render
 
 
 if __name__ == "__main__":

@@ -12,19 +12,18 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.lib import captions, orderings, paper_table, significance
+from analysis.lib import orderings, paper_table, significance
 from analysis.lib.command import run
-from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import OWN, PaperValue, paper_values, printed_at
-from analysis.lib.results import Results, per_cent, read
+from analysis.lib.paper_table import PaperTable
+from analysis.lib.results import Results, per_cent
 from experiments.harness.methods import preset
 from experiments.harness.scales import MODEL_ROLES
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
 from experiments.table3_in1k import NEEDS, TRAINED, UNTRAINED
 
-COMMAND = "table3_in1k"  # of experiments/
 METRIC = "top1"
 SCRATCH = "from scratch"  # the paper's name of the row that nothing was pre-trained for
 MEASURES = {  # a title, and the metric of `paper_values.csv`
@@ -46,30 +45,21 @@ class Row(NamedTuple):
     printed: dict[str, PaperValue]  # by evaluation
 
 
-def render(setting: Setting, *, brief: bool = False) -> str:
-    """Writes the three files of Table 3 and returns the Markdown, or of it the table alone if `brief`.
-
-    Raises DataError if a file of the results is damaged.
-    """
-    rows, found = table_rows(), read(NEEDS, setting)
-    table = frame(rows, found)
-    claims, judged = judge(rows, found)
-    page = Page(captions.title("Table 3: pre-training on IN-1K", setting))
+def what(found: Results) -> str:
+    """What the table's numbers are."""
     tested_on = paper_table.tested_on(found, "linear_probe", METRIC)
-    what = f"Top-1 accuracy in %, mean ± standard deviation (seeds). {tested_on}".strip()
-    page.add(what)
-    page.add(
-        f"Paper: on IN-1K, as printed. {captions.whose(found, setting, COMMAND)} Rows with a citation are the paper's "
+    return f"Top-1 accuracy in %, mean ± standard deviation (seeds). {tested_on}".strip()
+
+
+def introduction(found: Results, setting: Setting, whose: str) -> list[str]:
+    """What the rows are, and whose numbers stand where."""
+    return [
+        what(found),
+        f"Paper: on IN-1K, as printed. {whose} Rows with a citation are the paper's "
         "quotations; of these, MAE on ViT-B is run here. From scratch nothing is pre-trained, and the probe is of the "
         f"untrained encoder. {MARK} is not in the paper's Table 3: the abstract of its other version puts CAN "
-        f"{_above_simclr().value} above SimCLR, and does not say after how many epochs."
-    )
-    by_encoder = [place for place in range(1, len(rows)) if rows[place].encoder != rows[place - 1].encoder]
-    paper_table.add_table(page, table, found, setting, what, by_encoder)
-    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
-    paper_table.add_claims(page, claims, judged, in_words)
-    page.write(setting, "table3", numbers(rows, found))
-    return to_markdown(table) if brief else page.text
+        f"{_above_simclr().value} above SimCLR, and does not say after how many epochs.",
+    ]
 
 
 def table_rows() -> list[Row]:
@@ -198,6 +188,23 @@ def _paper(row: Row, evaluation: str) -> str | None:
 def _above_simclr() -> PaperValue:
     (value,) = printed_at(paper_values(), OTHER_VERSION, "linear_probe_top1_above_simclr")
     return value
+
+
+ROWS = table_rows()
+TABLE = PaperTable(
+    "table3",
+    "table3_in1k",
+    NEEDS,
+    "Table 3: pre-training on IN-1K",
+    what,
+    introduction,
+    lambda found: frame(ROWS, found),
+    lambda found: numbers(ROWS, found),
+    lambda found: judge(ROWS, found),
+    in_words,
+    rules_before=[place for place in range(1, len(ROWS)) if ROWS[place].encoder != ROWS[place - 1].encoder],
+)
+render = TABLE.render
 
 
 if __name__ == "__main__":

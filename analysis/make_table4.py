@@ -12,18 +12,18 @@ import math
 
 import pandas as pd
 
-from analysis.lib import captions, orderings, paper_table, significance
+from analysis.lib import orderings, paper_table, significance
 from analysis.lib.command import run
-from analysis.lib.documents import Page, to_markdown
+from analysis.lib.documents import Page
 from analysis.lib.orderings import Ordering
 from analysis.lib.paper import PaperValue, paper_values, printed_at
-from analysis.lib.results import TAIL, Results, read, tail_mean
+from analysis.lib.paper_table import PaperTable
+from analysis.lib.results import TAIL, Results, tail_mean
 from experiments.harness.methods import preset
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Spec
 from experiments.table4_complementarity import MASK_RATE, NEEDS, RUNS
 
-COMMAND = "table4_complementarity"  # of experiments/
 EVAL = "final_losses"
 DIGITS = 4  # of losses, as the paper has
 BY_METHOD = {spec.method: spec for spec in RUNS}
@@ -33,6 +33,7 @@ LOSSES = {  # by metric: that of `paper_values.csv`, a title, and the method tha
     "denoise": (None, "Denoising", None),
 }
 LINES = [(loss, spec) for loss, (_, _, alone) in LOSSES.items() for spec in RUNS if spec.method in (alone, "can")]
+WHAT = "Mean ± standard deviation (seeds); lower is better."
 RULE = (
     "Differences of held-out losses with their 95 % intervals; rows are paired by seed, and each loss is a table by "
     "itself, with one claim. The intervals hold the error of seeds alone: that of the finite test set is not known for "
@@ -40,34 +41,22 @@ RULE = (
 )
 
 
-def render(setting: Setting, *, brief: bool = False) -> str:
-    """Writes the three files of Table 4 and returns the Markdown, or of it the main table alone if `brief`.
-
-    Raises DataError if a file of the results is damaged.
-    """
-    found = read(NEEDS, setting)
-    made = numbers(found)
-    table = frame(found, made)
-    claims, judged = judge(found)
-    page = Page(captions.title(f"Table 4: final losses with {100 * MASK_RATE:.0f} % of the patches masked", setting))
-    what = "Mean ± standard deviation (seeds); lower is better."
+def introduction(found: Results, setting: Setting, whose: str) -> list[str]:
+    """What the losses are of, and whose numbers stand where."""
     tested = sorted(found.records[found.records["eval"] == EVAL]["n"].unique())
     images = f" on {', '.join(f'{count:,}' for count in tested)} held-out images" if tested else ""
-    page.add(
-        f"{what} Held out: the losses{images}, under the same views and masks for all methods. Training: the mean over "
+    return [
+        f"{WHAT} Held out: the losses{images}, under the same views and masks for all methods. Training: the mean over "
         f"the last {100 * TAIL:.0f} % of the steps, each method under its own views, masks and noise: these do not "
-        "compare methods. InfoNCE is in nats, the others are mean squares of normalised pixels."
-    )
-    page.add(
-        f"Paper: “final training value”. {captions.whose(found, setting, COMMAND)} An InfoNCE that tells nothing is "
+        "compare methods. InfoNCE is in nats, the others are mean squares of normalised pixels.",
+        f"Paper: “final training value”. {whose} An InfoNCE that tells nothing is "
         f"ln(2n − 1) for a batch of n images, {chance(setting.scale.batch_size):.3f} here and "
-        f"{chance(_papers_batch()):.3f} in the paper: values of different batches cannot be compared."
-    )
-    paper_table.add_table(page, table, found, setting, what)
-    paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
-    paper_table.add_claims(
-        page, claims, judged, in_words, question="Does training together lower each loss?", rule=RULE, digits=DIGITS
-    )
+        f"{chance(_papers_batch()):.3f} in the paper: values of different batches cannot be compared.",
+    ]
+
+
+def closing(page: Page, found: Results) -> None:
+    """What the encoders are worth by linear probe; nothing if nothing is measured."""
     if found.sources:
         page.add("## What these encoders are worth")
         probed = {"Method": [preset(spec.method).title for spec in RUNS]}
@@ -75,8 +64,6 @@ def render(setting: Setting, *, brief: bool = False) -> str:
             pd.DataFrame(probed | paper_table.columns(found, "linear_probe", "top1", RUNS)),
             caption=f"{page.title.lstrip('# ')}. Linear probe, top-1 in %, mean ± standard deviation (seeds).",
         )
-    page.write(setting, "table4", made)
-    return to_markdown(table) if brief else page.text
 
 
 def chance(batch_size: int) -> float:
@@ -174,6 +161,25 @@ def _papers_batch() -> int:
     sizes = {value.number for value in paper_values() if value.metric == "batch_size" and value.place == "Table 5"}
     (size,) = sizes
     return int(size)
+
+
+TABLE = PaperTable(
+    "table4",
+    "table4_complementarity",
+    NEEDS,
+    f"Table 4: final losses with {100 * MASK_RATE:.0f} % of the patches masked",
+    lambda found: WHAT,
+    introduction,
+    lambda found: frame(found, numbers(found)),
+    numbers,
+    judge,
+    in_words,
+    question="Does training together lower each loss?",
+    rule=RULE,
+    digits=DIGITS,
+    closing=closing,
+)
+render = TABLE.render
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from invented import add, cells, published, setting
 
 from analysis import make_table4
-from analysis.lib.results import tail_mean
+from analysis.lib.results import read, tail_mean
 from can.errors import DataError
 from experiments.harness.setting import Setting
 from experiments.table4_complementarity import RUNS
@@ -68,7 +68,7 @@ def test_one_seed_decides_nothing_and_equal_losses_are_no_error(here: Setting) -
 
 def test_the_end_of_training_is_the_mean_over_the_last_tenth_of_the_steps(here: Setting) -> None:
     run = add(here, CAN, 0, "final_losses", metrics={"infonce": 2.0})
-    (_, found) = make_table4.read(make_table4.NEEDS, here).runs[0]
+    (_, found) = read(make_table4.NEEDS, here).runs[0]
     last = found.config.optim.last_step
     assert last == 787  # 100 epochs at laptop: the last tenth begins after step 708.3
     curve = run.results / "train.csv"

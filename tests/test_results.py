@@ -12,8 +12,13 @@ from invented import add, published, setting, spec
 
 from analysis.lib import captions
 from analysis.lib.results import PUBLISHED, YOURS, Results, read
+from can.config import AugmentConfig
 from can.errors import ConfigError, DataError
+from can.runs import Evaluated
 from can.system.files import read_json, write_json
+from experiments.harness.evaluations.protocols import augmentation
+from experiments.harness.scales import SCALES
+from experiments.harness.setting import PUBLISHED as PUBLISHED_RESULTS
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Need
 
@@ -231,3 +236,11 @@ def test_the_weights_of_one_seed_under_the_name_of_another_count_once(here: Sett
     assert numbers(found) == [(YOURS, 0, 0.8), (YOURS, 1, 0.81), (PUBLISHED, 0, 0.8)] + [
         (YOURS, seed, (80 + seed) / 100) for seed in (0, 1, 2)
     ]
+
+
+@pytest.mark.parametrize("name", ["final_losses", "pictures"])
+def test_a_published_evaluation_of_before_a_setting_existed_is_read_as_one_of_its_default(name: str) -> None:
+    found = next(PUBLISHED_RESULTS.glob(f"laptop/*/eval-{name}.json"))
+    asked = augmentation(AugmentConfig("simclr", **SCALES["laptop"].augment))
+    assert Evaluated.read(found).protocol["augment"] == asked
+    assert augmentation(AugmentConfig(solarize_prob=0.2))["solarize_prob"] == 0.2

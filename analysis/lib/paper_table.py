@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,12 +11,70 @@ import pandas as pd
 from analysis.lib import captions, more_seeds, orderings, significance
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering
-from analysis.lib.results import Results, per_cent
+from analysis.lib.results import Results, per_cent, read
 from experiments.harness.setting import Setting
 from experiments.harness.spec import Need, Spec
 
 Judged = dict[str, pd.DataFrame]  # by source: what `analysis.lib.orderings.judged` returned
+QUESTION = "Do the paper's orderings hold here?"
 CHANCE = "chance"  # the metric of a constant guess
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """What is particular to a table.
+
+    Attributes:
+      name: of its files, such as `table2`.
+      command: the script of `experiments/` that makes its runs.
+      needs: what it reads.
+      title: its heading.
+      what: what its numbers are, for the caption.
+      introduction: the paragraphs before it; whose numbers stand where is the third argument.
+      frame: the table as text, the paper's column beside each source's.
+      numbers: the same as numbers, for the CSV file.
+      judge: the orderings that it should show, and what each source says of them.
+      in_words: how many of these hold.
+      rules_before: rows that a thin line sets apart in LaTeX.
+      question, rule, digits: how the orderings are shown (`add_claims`).
+      closing: adds what comes after them.
+    """
+
+    name: str
+    command: str
+    needs: Sequence[Need]
+    title: str
+    what: Callable[[Results], str]
+    introduction: Callable[[Results, Setting, str], Sequence[str]]
+    frame: Callable[[Results], pd.DataFrame]
+    numbers: Callable[[Results], pd.DataFrame]
+    judge: Callable[[Results], tuple[list[Ordering], Judged]]
+    in_words: Callable[[pd.DataFrame], str]
+    rules_before: Sequence[int] = ()
+    question: str = QUESTION
+    rule: str = orderings.RULE
+    digits: int = 1
+    closing: Callable[[Page, Results], None] | None = None
+
+    def render(self, setting: Setting, *, brief: bool = False) -> str:
+        """Writes the three files of the table and returns the Markdown, or of it the table alone if `brief`.
+
+        Raises DataError if a file of the results is damaged.
+        """
+        found = read(self.needs, setting)
+        page = Page(captions.title(self.title, setting))
+        for paragraph in self.introduction(found, setting, captions.whose(found, setting, self.command)):
+            page.add(paragraph)
+        table = self.frame(found)
+        add_table(page, table, found, setting, self.what(found), self.rules_before)
+        add_gaps(page, found, self.needs, setting, self.command)
+        claims, judged = self.judge(found)
+        shown = {"question": self.question, "rule": self.rule}
+        add_claims(page, claims, judged, self.in_words, digits=self.digits, **shown)
+        if self.closing:
+            self.closing(page, found)
+        page.write(setting, self.name, self.numbers(found))
+        return to_markdown(table) if brief else page.text
 
 
 def add_table(
@@ -40,7 +99,7 @@ def add_claims(
     judged: Judged,
     in_words: Callable[[pd.DataFrame], str],
     *,
-    question: str = "Do the paper's orderings hold here?",
+    question: str = QUESTION,
     rule: str = orderings.RULE,
     digits: int = 1,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from can.errors import ConfigError
 from can.evals import final_losses
 from can.runs import EvalRecord
 from experiments.harness.evaluations.labelled import name_of
+from experiments.harness.evaluations.protocols import augmentation
 from experiments.harness.evaluations.records import records_of
 from experiments.harness.setting import Run, Setting
 
@@ -31,7 +31,7 @@ class FinalLosses:
             "batch_size": setting.scale.batch_size,
             "mask_rate": MASK_RATE,
             "seed": SEED,
-            "augment": dataclasses.asdict(self._augment(setting)),
+            "augment": augmentation(self._augment(setting)),
         }
 
     def images(self, setting: Setting) -> dict[str, ImageSet]:

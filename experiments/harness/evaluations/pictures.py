@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from can.evals import pictures
 from can.methods.can import CAN
 from can.runs import EvalRecord, RunDir
 from experiments.harness.evaluations.labelled import name_of
+from experiments.harness.evaluations.protocols import augmentation
 from experiments.harness.evaluations.records import records_of
 from experiments.harness.setting import Run, Setting
 
@@ -39,7 +39,7 @@ class PicturesOfMethod:
             "shown": SHOWN,
             "shares": list(SHARES),
             "seed": SEED,
-            "augment": dataclasses.asdict(self._augment(setting)),
+            "augment": augmentation(self._augment(setting)),
         }
 
     def images(self, setting: Setting) -> dict[str, ImageSet]:
