@@ -19,7 +19,7 @@ def opened(path: str) -> Any:
 
 def is_odd(path: str) -> bool:
     """Whether a path of this machine is no regular file: a pipe would never end."""
-    return "://" not in path and Path(path).exists() and not Path(path).is_file()
+    return "://" not in path and Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir())
 
 
 def read_json(path: str) -> Any:

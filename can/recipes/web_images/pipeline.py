@@ -53,7 +53,8 @@ def find_shards(sources: Sequence[str]) -> list[Shard]:
     odd = [path for path, _, _ in files if beam_files.is_odd(path)]
     if odd:
         logging.warning("left out, since they are no regular files: %s", ", ".join(odd))
-    if not (shards := name_shards(file for file in files if file[0] not in odd)):
+    files = [file for file in files if file[0] not in odd]
+    if not (shards := name_shards(files)):
         raise no_shards(sources)
     taken = {shard.path for shard in shards}
     if left_out := Counter(endings_of(path) for path, _, _ in files if path not in taken):
