@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from can.sharding import shard_rows
@@ -149,3 +150,59 @@ def perplexity(tokens: Int[Array, "*rows"], codes: int) -> Float[Array, ""]:
     """How many codes of equal frequency have the entropy of these tokens: 1 where there is nothing to predict."""
     share = jnp.bincount(tokens.reshape(-1), length=codes) / tokens.size
     return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
+
+
+def keyed(
+    q: Float[Array, "images out"],
+    k: Float[Array, "images out"],
+    temperature: float,
+    same: Float[Array, "images out"] | None = None,
+) -> Float[Array, ""]:
+    """Cross-entropy of unit-length queries against a batch of keys; key i is query i's (He et al., 2020). In nats.
+
+    In float32, as `info_nce`. Without information it is ln n. `same`: keys of the queries' own view, of which those of
+    other images are further negatives. Raises ValueError for fewer than two images.
+    """
+    n = len(q)
+    if n < 2:
+        raise ValueError("a contrast needs at least 2 images a batch: one image has no negatives")
+    q = shard_rows(q.astype(jnp.float32))
+    logits = jnp.matmul(q, k.T, precision=jax.lax.Precision.HIGHEST) / temperature
+    positive = jnp.diagonal(logits)
+    if same is not None:
+        more = jnp.matmul(q, same.T, precision=jax.lax.Precision.HIGHEST) / temperature
+        logits = jnp.concatenate([logits, jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, more)], axis=1)
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - positive)
+
+
+def regression(p: Float[Array, "images out"], z: Float[Array, "images out"]) -> Float[Array, ""]:
+    """Squared distance of unit vectors, 2 - 2 cos, as a mean over images (Grill et al., 2020); 2 for unrelated ones."""
+    return jnp.mean(jnp.sum((p - z) ** 2, axis=-1))
+
+
+def distillation(
+    student: Float[Array, "views images prototypes"],
+    teacher: Float[Array, "2 images prototypes"],
+    centre: Float[Array, " prototypes"],
+    student_temperature: float,
+    teacher_temperature: float | Float[Array, ""],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """DINO's cross-entropy and the entropy of the teacher's targets, in nats (Caron et al., 2021).
+
+    A mean over images and over the pairs of a teacher's view and another view of the student, whose first two are the
+    teacher's. A loss that stays at ln K, with an entropy of ln K or of 0, is collapse.
+    """
+    targets = jax.nn.softmax((teacher - centre) / teacher_temperature, axis=-1)
+    logs = jax.nn.log_softmax(student / student_temperature, axis=-1)
+    pairs = -jnp.einsum("ank,bnk->ab", targets, logs, precision=jax.lax.Precision.HIGHEST) / student.shape[1]
+    other = ~np.eye(*pairs.shape, dtype=bool)
+    entropy = -jnp.mean(jnp.sum(jax.scipy.special.xlogy(targets, targets), axis=-1))
+    return jnp.sum(pairs * other) / other.sum(), entropy
+
+
+def spread(u: Float[Array, "rows out"]) -> Float[Array, ""]:
+    """How far unit vectors fill the sphere: sqrt(d) times the mean over dimensions of their standard deviation.
+
+    About 1 if they are spread evenly, 0 if all are one: collapse.
+    """
+    return jnp.sqrt(u.shape[-1]) * jnp.mean(jnp.std(u, axis=0))

@@ -67,6 +67,7 @@ def new_method(config: RunConfig, num_classes: int | None = None, key: PRNGKeyAr
     Raises ConfigError for settings the method cannot work with.
     """
     methods.check_batch_size(config.method.name, config.optim.batch_size)
+    methods.check_local_crops(config)
     if config.optim.accumulate > 1 and not methods.method_class(config.method.name).divisible:
         raise ConfigError(f"{config.method.name} needs its batch in one piece: leave --accumulate at 1")
     rngs = nnx.Rngs(keys.key(config.seed, "initialisation") if key is None else key)

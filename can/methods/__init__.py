@@ -8,7 +8,7 @@ import pkgutil
 
 from flax import nnx
 
-from can.config import MethodSettings, ModelConfig
+from can.config import MethodSettings, ModelConfig, RunConfig
 from can.errors import ConfigError, check_choice
 from can.methods.method import Batch, Method
 
@@ -52,6 +52,20 @@ def check_batch_size(name: str, batch_size: int) -> None:
         )
 
 
+def check_local_crops(config: RunConfig) -> None:
+    """Raises ConfigError for local crops that the method does not take, or that cannot be encoded."""
+    how, model = config.augment, config.model
+    if not how.local_crops:
+        return
+    if method_class(config.method.name).local_view is None:
+        raise ConfigError(f"{config.method.name} takes no local crops: leave --local_crops at 0")
+    if how.local_size > model.image_size or how.local_size % model.patch_size:
+        raise ConfigError(
+            f"local crops of {how.local_size} pixels do not fit: pass a --local_size that is a multiple of "
+            f"{model.patch_size} and at most the image's {model.image_size}"
+        )
+
+
 def build(config: ModelConfig, settings: MethodSettings, *, rngs: nnx.Rngs, num_classes: int = 0) -> Method:
     """A freshly initialised method. `num_classes` is needed by methods that learn from labels.
 
@@ -60,4 +74,13 @@ def build(config: ModelConfig, settings: MethodSettings, *, rngs: nnx.Rngs, num_
     return method_class(settings.name)(config, settings, rngs=rngs, num_classes=num_classes)
 
 
-__all__ = ["Batch", "Method", "build", "check_batch_size", "method_class", "method_names", "settings_class"]
+__all__ = [
+    "Batch",
+    "Method",
+    "build",
+    "check_batch_size",
+    "check_local_crops",
+    "method_class",
+    "method_names",
+    "settings_class",
+]

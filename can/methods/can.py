@@ -126,11 +126,13 @@ class CAN(Contrastive):
         """Eq. 1, and the sum of Sec. 3.5."""
         u = self.project(pooled)  # [2, B, r]
         infonce = objectives.info_nce(u, self.settings.temperature, self.settings.infonce_reduction)
-        weights = self.settings.weights
-        loss = weights.infonce * infonce + (
-            weights.reconstruct * means["reconstruct"] + weights.denoise * means["denoise"]
-        )
-        return loss, {"infonce": infonce}
+        return self.total(infonce, means), {"infonce": infonce}
+
+    def total(self, infonce: Float[Array, ""], means: Metrics) -> Float[Array, ""]:
+        """The weighted sum of the three losses (Sec. 3.5)."""
+        weights, reconstruct, denoise = self.settings.weights, means["reconstruct"], means["denoise"]
+        loss = weights.infonce * infonce + (weights.reconstruct * reconstruct + weights.denoise * denoise)
+        return loss
 
     def comparable_losses(self, shown: Shown) -> Metrics:
         """All three, as far as the settings have them."""

@@ -82,7 +82,8 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
     """
     check_value("epochs", spec.epochs, NotNegative)
     method, chosen = method_class(spec.method), preset(spec.method)
-    given = _by_owner(spec.method, dict(overrides or {}) | dict(spec.overrides))
+    usual = chosen.usual(scale.name, spec.epochs)
+    given = _by_owner(spec.method, usual | dict(overrides or {}) | dict(spec.overrides))
     length = given["length"]
 
     size = scale.models.get(spec.model, spec.model)
