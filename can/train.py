@@ -21,7 +21,7 @@ from can import keys, methods
 from can.augment import augment, normalize
 from can.augment.rand_augment import rand_augment
 from can.config import RunConfig
-from can.data import ImageSet, batches, places_in_batch
+from can.data import EncodedImages, ImageSet, batches, places_in_batch
 from can.data.workers import FromWorkers
 from can.errors import ConfigError
 from can.gradients import gradients
@@ -353,7 +353,12 @@ def training_batches(
     workers: int = 0,
     skip_bad: bool = False,
 ) -> grain.DatasetIterator[dict[str, Any]] | FromWorkers[dict[str, Any]]:
-    """This host's rows of the run's batches from a step on; see `can.data.batches`."""
+    """This host's rows of the run's batches from a step on; see `can.data.batches`.
+
+    Raises ConfigError for local crops of encoded images: the host crops those, and at one size.
+    """
+    if config.augment.local_crops and isinstance(images, EncodedImages):
+        raise ConfigError(f"local crops are not cut out of encoded images, as {images.name} has: pass --local_crops=0")
     return batches(
         images,
         batch_size=config.optim.batch_size,

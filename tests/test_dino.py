@@ -16,12 +16,14 @@ from test_train import tiny_config
 from torch.nn import functional
 
 from can import data, objectives, train, trained
+from can.data import EncodedImages
 from can.errors import ConfigError
 from can.methods import settings_class
 from can.methods.dino import DINO, Pooled
 from can.models.mlp_head import DINOHead
 from can.runs import RunDir
 from can.schedules import rates
+from can.sharding import make_mesh
 
 K, VIEWS, N = 20, 6, 5
 
@@ -149,4 +151,8 @@ def test_what_cannot_work_is_refused():
     for name in ("dino", "mocov3", "byol", "moclr", "can_teacher", "can_crops"):
         with pytest.raises(ConfigError, match="without negatives"):
             train.new_method(tiny_config(name, batch_size=1))
+    photos = object.__new__(EncodedImages)
+    object.__setattr__(photos, "name", "photos")
+    with pytest.raises(ConfigError, match="not cut out of encoded images, as photos has"):
+        train.training_batches(config, photos, make_mesh(), 0)
     assert DINO.evaluated == "target/encoder"
