@@ -195,7 +195,7 @@ def distillation(
     targets = jax.nn.softmax((teacher - centre) / teacher_temperature, axis=-1)
     logs = jax.nn.log_softmax(student / student_temperature, axis=-1)
     pairs = -jnp.einsum("ank,bnk->ab", targets, logs, precision=jax.lax.Precision.HIGHEST) / student.shape[1]
-    other = ~np.eye(*pairs.shape, dtype=bool)
+    other = 1 - np.eye(len(targets), len(logs))
     entropy = -jnp.mean(jnp.sum(jax.scipy.special.xlogy(targets, targets), axis=-1))
     return jnp.sum(pairs * other) / other.sum(), entropy
 

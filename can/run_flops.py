@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +27,9 @@ def forward_flops(config: RunConfig) -> Flops:
         views["local_views"] = floats(how.local_crops, batch, how.local_size, how.local_size, 3)
     graphdef, state = nnx.split(nnx.eval_shape(partial(new_method, config)))
 
-    def loss(state: nnx.State, views: dict[str, Array], rates: dict[str, Array], key: PRNGKeyArray) -> Array:
-        return nnx.merge(graphdef, state).loss(views | {"rates": rates}, key)[0]
+    def loss(state: nnx.State, views: dict[str, Any], rates: dict[str, Array], key: PRNGKeyArray) -> Array:
+        batch: Any = {**views, "rates": rates}
+        return nnx.merge(graphdef, state).loss(batch, key)[0]
 
     return count_flops(loss, state, views, _rates(config), _key())
 

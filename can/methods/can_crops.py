@@ -47,20 +47,20 @@ class CANCrops(CAN):
     divisible = False  # the inputs are of two sizes
     settings: CANCropsSettings
 
-    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Crops:
+    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Crops:  # type: ignore[override]
         """CAN's, and the local crops as they are."""
         if "local_views" not in batch:
             raise ConfigError("can_crops without local crops is can: pass --local_crops of 1 or more")
         return Crops(super().inputs(batch, key), patchify(rows_of(batch["local_views"]), self.config.patch_size))
 
-    def each_image(self, crops: Crops) -> tuple[Pooled, Metrics]:
+    def each_image(self, crops: Crops) -> tuple[Pooled, Metrics]:  # type: ignore[override]
         """Pooled tokens of all crops, Eq. 2 and Eq. 3 of the full views."""
         views, means = super().each_image(crops.views)
         side = round(crops.locals.shape[1] ** 0.5) * self.config.patch_size
         small = self.encoder.at_size(side)
         return Pooled(views, small.pool(small(crops.locals))), means
 
-    def whole_batch(self, pooled: Pooled, means: Metrics) -> Loss:
+    def whole_batch(self, pooled: Pooled, means: Metrics) -> Loss:  # type: ignore[override]
         """CAN's sum, with the local crops' share in the contrast."""
         settings, n = self.settings, len(pooled.views) // 2
         u = self.project(pooled.views)  # [2, B, r]

@@ -50,14 +50,14 @@ class CANTeacher(CAN):
         """The teacher's momentum."""
         return {"momentum": momentum(config)}
 
-    def each_image(self, views: MaskedViews) -> tuple[Pooled, Metrics]:
+    def each_image(self, views: MaskedViews) -> tuple[Pooled, Metrics]:  # type: ignore[override]
         """Pooled tokens of student and teacher, Eq. 2 and Eq. 3."""
         student, means = super().each_image(views)
         teacher = self.target["encoder"]
         tokens = teacher(views.visible, views.order[:, : self.num_visible])
         return Pooled(student, stop_gradient(teacher.pool(tokens))), means
 
-    def whole_batch(self, pooled: Pooled, means: Metrics) -> Loss:
+    def whole_batch(self, pooled: Pooled, means: Metrics) -> Loss:  # type: ignore[override]
         """CAN's sum, with the teacher's keys in the contrast: the mean of both directions."""
         tau = self.settings.temperature
         q = self.project(pooled.student)  # [2, B, r]

@@ -88,13 +88,13 @@ class DINO(TeacherMethod):
             "learns/prototypes": lambda step: float(step >= settings.prototypes_frozen * steps),
         }
 
-    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Crops:
+    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Crops:  # type: ignore[override]
         """The patches of all crops."""
         size = self.config.patch_size
         small = patchify(rows_of(batch["local_views"]), size) if "local_views" in batch else None
         return Crops(patchify(rows_of(batch["views"]), size), small, batch["rates"]["teacher_temperature"])
 
-    def each_image(self, crops: Crops) -> tuple[Pooled, Metrics]:
+    def each_image(self, crops: Crops) -> tuple[Pooled, Metrics]:  # type: ignore[override]
         """Pooled tokens of all crops by the student, of the global ones by the teacher."""
         student = self.encoder.pool(self.encoder(crops.globals))
         if crops.locals is not None:

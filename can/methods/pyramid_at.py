@@ -58,12 +58,12 @@ class PyramidAT(Supervised):
         super().__init__(config, settings, rngs=rngs, num_classes=num_classes)
         self.levels = pyramid_levels(config)
 
-    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Attacked:
+    def inputs(self, batch: Batch, key: PRNGKeyArray) -> Attacked:  # type: ignore[override]
         """As supervised training has it, and what the attack draws."""
         mix_key, drop_key, target_key = jax.random.split(key, 3)
         return Attacked(*self.mixed(batch, mix_key), drop_key, target_key)
 
-    def each_image(self, given: Attacked) -> tuple[None, Metrics]:
+    def each_image(self, given: Attacked) -> tuple[None, Metrics]:  # type: ignore[override]
         """Both cross-entropies, with the same targets and the same dropped entries and branches."""
         attacked = self.attack(given.views, given.drop_key, given.target_key)
         clean_logits, attacked_logits = self.logits(given.views, given.drop_key), self.logits(attacked, given.drop_key)
