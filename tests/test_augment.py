@@ -26,7 +26,13 @@ crop_and_resize = jax.jit(augmentations.crop_and_resize, static_argnums=2)
 crop_boxes = jax.jit(augmentations.crop_boxes, static_argnums=(1, 2, 3, 4))
 gaussian_blur = jax.jit(augmentations.gaussian_blur, static_argnames="prob")
 jitter = jax.jit(augmentations._jitter)
-jitter_parameters = jax.jit(augmentations._jitter_parameters, static_argnums=(1, 2, 3))
+
+
+def jitter_parameters(batch, strength, prob):
+    reach = strength * augmentations.JITTER_RANGES["simclr"]
+    return jax.jit(lambda key: augmentations._jitter_parameters(key, batch, reach, prob))(KEY)
+
+
 random_flip = jax.jit(augmentations.random_flip, static_argnames="prob")
 random_gray = jax.jit(augmentations.random_gray, static_argnames="prob")
 random_resized_crop = jax.jit(augmentations.random_resized_crop, static_argnums=2)
@@ -219,7 +225,7 @@ def test_color_jitter_applies_the_four_operations_in_each_images_order(monkeypat
 
 def test_all_24_orders_are_equally_likely() -> None:
     n = 24_000
-    order, _ = jitter_parameters(KEY, n, 1.0, 0.8)
+    order, _ = jitter_parameters(n, 1.0, 0.8)
     found, counts = np.unique(np.asarray(order).T, axis=0, return_counts=True)
     assert [tuple(row) for row in found] == sorted(itertools.permutations(range(4)))
     assert ((counts - n / 24) ** 2 / (n / 24)).sum() < 49.7  # chi-square, 23 degrees of freedom, p = .001
@@ -227,7 +233,7 @@ def test_all_24_orders_are_equally_likely() -> None:
 
 def test_jitter_factors_are_uniform_and_applied_to_the_given_share() -> None:
     n = 10_000
-    order, factors = map(np.asarray, jitter_parameters(KEY, n, 0.5, 0.8))
+    order, factors = map(np.asarray, jitter_parameters(n, 0.5, 0.8))
     by_operation = np.take_along_axis(factors, np.argsort(order, axis=0), axis=0)
     applied = (by_operation != np.array([[1], [1], [1], [0]])).any(axis=0)
     assert abs(applied.mean() - 0.8) < 0.02

@@ -58,7 +58,8 @@ def test_forward_loss_and_gradients_equal_those_of_transformers(theirs):
     order = jnp.argsort(jnp.asarray(noise), axis=1)
 
     def loss_fn(params):
-        return nnx.merge(graphdef, params).loss_in_order(patches, order)[0]
+        method = nnx.merge(graphdef, params)
+        return method.loss_of(method.inputs_in_order(patches, order))[0]
 
     loss, grads = jax.jit(jax.value_and_grad(loss_fn))(params)
     np.testing.assert_allclose(loss, expected.loss.item(), rtol=1e-5)
