@@ -64,7 +64,8 @@ def test_a_loss_uses_each_key_for_one_purpose(name):
     """By JAX's own check, with all that is drawn switched on; PyramidAT drops the same in all its passes on purpose."""
     settings = {"drop_path": 0.1, "dropout": 0.1, "mixup": 0.8} if name == "supervised" else {}
     graphdef, state = nnx.split(new(name, **settings))
-    batch = {"views": VIEWS, "label": jnp.arange(5) % 4}
+    batch = {"views": VIEWS, "label": jnp.arange(5) % 4, "local_views": VIEWS[:, :, :14, :14]}
+    batch["rates"] = {"teacher_temperature": jnp.float32(0.04)}
     with jax.debug_key_reuse(True):
         jax.jit(lambda state, key: nnx.merge(graphdef, state, copy=True).loss(batch, key)[0])(state, jax.random.key(3))
 
