@@ -133,7 +133,7 @@ def test_remat_and_unrolling_change_no_number(option):
 @pytest.mark.parametrize(
     ("tokens", "dtype", "tolerance"),
     [
-        (5, "float32", 5e-6),
+        (5, "float32", 8e-6),
         (FEW_TOKENS + 1, "float32", 3e-5),  # among more scores some are larger, and rounded more
         (5, "bfloat16", 3e-2),
         (FEW_TOKENS + 1, "bfloat16", 3e-2),
