@@ -18,10 +18,10 @@ from can.errors import ConfigError
 from can.system.machine import usable_cpus
 from experiments.benchmarks import measurement, subjects
 from experiments.benchmarks.measurement import Measurement
-from experiments.benchmarks.step import TrainingStep
 from experiments.benchmarks.subjects import Configs, Subject, Work
 from experiments.harness import cli
 from experiments.harness.timing import Program, interleaved
+from experiments.harness.training_step import TrainingStep
 
 try:
     from experiments.benchmarks import torch_twins

@@ -8,10 +8,10 @@ from functools import partial
 import jax
 
 from can.config import RunConfig
-from experiments.benchmarks.step import TrainingStep
 from experiments.harness import cli
 from experiments.harness.side_by_side import Processes
 from experiments.harness.timing import Program
+from experiments.harness.training_step import TrainingStep
 
 STEPS = 10  # of each run in a call of the program: only behind them do the runs wait for each other
 _prepared: dict[Hashable, TrainingStep] = {}  # in each process

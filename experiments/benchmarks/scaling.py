@@ -23,9 +23,9 @@ from can.run_flops import necessary_matmul_flops
 from experiments.benchmarks import measurement, memory
 from experiments.benchmarks.hlo import KINDS, Sent, collectives
 from experiments.benchmarks.memory import SETTING, Layout
-from experiments.benchmarks.step import NUM_CLASSES
 from experiments.harness import cli
 from experiments.harness.folder_flags import define_folder
+from experiments.harness.training_step import NUM_CLASSES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NVLINKED = 8  # GPUs of a host, which may share parameters fast

@@ -18,10 +18,10 @@ from absl import flags
 
 from experiments.benchmarks import measurement, subjects
 from experiments.benchmarks.measurement import Measurement
-from experiments.benchmarks.step import TrainingStep
 from experiments.benchmarks.subjects import Configs, Subject, Work
 from experiments.harness import cli
 from experiments.harness.timing import Program, interleaved
+from experiments.harness.training_step import TrainingStep
 
 TURNS = 2.4  # steps a round: the step's beginnings take about .05, .35 and 1 of it, and then the whole
 

@@ -1,4 +1,4 @@
-"""What a plan of runs costs: floating-point operations, and the time that this machine takes for them."""
+"""What a plan of runs costs: floating-point operations, and the time and memory that this machine takes for them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ from collections.abc import Sequence
 from can.config import OptimConfig, RunConfig
 from can.run_flops import step_flops
 from experiments.harness.done import look
-from experiments.harness.measured_speed import Speed, Speeds
+from experiments.harness.measured_speed import Device, Speed, Speeds
+from experiments.harness.measured_step import Measured, measure
 from experiments.harness.plan import Task
-from experiments.harness.timing import best_matmul
 
-UTILISATION = 0.35  # share of the matmul speed that small models reach on a CPU, where no run is finished yet
+MEASURED = "a step measured here"
+FACTORS = ("lambda_", "sigma_max")  # numbers of a method that something is multiplied by, whatever they are
+FACTOR = 0.5
 
 
-def plan_table(tasks: Sequence[Task], at_once: int) -> str:
+def plan_table(tasks: Sequence[Task], at_once: int, *, measured: bool = False) -> str:
     """A line a run: state, images, FLOPs and estimated minutes of what is missing, with their sum.
 
-    `at_once`: how many runs are made at a time. Times are those of earlier runs at the scale.
+    Times and memory are those of runs and evaluations that were finished on such a device as this one; others are not
+    known, and said to be not, unless a step of each method is `measured` now. `at_once`: how many runs are made at a
+    time, each with its share of the cores.
     """
-    speeds = Speeds(tasks[0].setting, pretraining_flops) if tasks else None
+    device = Device.here(at_once)
+    speeds = Speeds(tasks[0].setting, pretraining_flops, device) if tasks else None
+    steps = _MeasuredSteps(tasks if measured else ())
     rows, runs = (max(map(len, names), default=0) for names in _names(tasks))
     lines = [f"{'row':{rows}} {'run':{runs}} {'images':>12} {'GFLOPs/image':>13} {'PFLOPs':>9} {'~minutes':>9}  state"]
     total, sources, unknown = 0.0, Counter[str](), Counter[str]()
+    megabytes: list[Speed] = []
     for task in tasks:
         assert speeds is not None
         config = task.run.config
@@ -34,11 +41,20 @@ def plan_table(tasks: Sequence[Task], at_once: int) -> str:
         done = look(task.setting, task.run, task.evals)
         to_evaluate, reason = done.missing, done.reason_to_train
         state = reason or (f"to evaluate: {', '.join(to_evaluate)}" if to_evaluate else "done")
-        seconds = 0.0
+        seconds, known = 0.0, True
         if reason and flops:
-            speed = speeds.training(config) or _assumed()
-            sources[f"pre-training: {speed.where}"] += 1
-            seconds += flops / speed.value
+            speed, memory = speeds.training(config), speeds.memory(config)
+            if speed is None and (step := steps.of(config)):
+                speed = Speed(step.flops_per_second / at_once, MEASURED)  # of the cores, each run has a share
+                memory = None if step.megabytes is None else Speed(step.megabytes, MEASURED)
+            if memory:
+                megabytes.append(memory)
+            if speed:
+                sources[f"pre-training: {speed.where}"] += 1
+                seconds += flops / speed.value
+            else:
+                known = False
+                unknown["pre-training"] += 1
         for name in to_evaluate:
             if taken := speeds.evaluation(name, config):
                 sources[f"{name}: {taken.where}"] += 1
@@ -46,27 +62,53 @@ def plan_table(tasks: Sequence[Task], at_once: int) -> str:
             else:
                 unknown[name] += 1
         total += seconds
+        minutes = f"{seconds / 60:9.1f}" if known else f"{'?':>9}"
         lines.append(
-            f"{task.row:{rows}} {task.run.folder.name:{runs}} {images:12,} "
-            f"{flops / max(images, 1) / 1e9:13.3f} {flops / 1e15:9.3f} {seconds / 60:9.1f}  {state}"
+            f"{task.run.spec!s:{rows}} {task.run.folder.name:{runs}} {images:12,} "
+            f"{flops / max(images, 1) / 1e9:13.3f} {flops / 1e15:9.3f} {minutes}  {state}"
         )
-    lines.append(f"missing: about {_duration(total / at_once)}, {at_once} runs at a time")
+    lines.append(f"missing: {_sum(total, at_once, sources, unknown)}, {at_once} runs at a time")
     lines += [f"  {source}, {count} runs" for source, count in sources.items()]
     if unknown:
         never = ", ".join(f"{name} ({count} runs)" for name, count in unknown.items())
-        lines.append(f"  without evaluations that were never timed: {never}")
+        advice = "; --measure times a training step" if unknown["pre-training"] else ""
+        lines.append(f"  not known, since never timed on {device}: {never}{advice}")
+    if megabytes:
+        most = max(megabytes)
+        lines.append(f"memory of a run: up to {most.value / 1000:.1f} GB ({most.where})")
+    elif unknown["pre-training"]:
+        lines.append("memory of a run: not known")
     return "\n".join(lines)
 
 
+class _MeasuredSteps:
+    """One step of each method that the tasks have, of the largest model, timed when it is first asked for."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._largest: dict[str, RunConfig] = {}
+        for config in (task.run.config for task in tasks):
+            if config.optim.last_step:
+                before = self._largest.setdefault(config.method.name, config)
+                self._largest[config.method.name] = max(before, config, key=lambda one: one.model.width)
+        self._made: dict[str, Measured] = {}
+
+    def of(self, config: RunConfig) -> Measured | None:
+        """None if nothing is to be measured."""
+        name = config.method.name
+        if name in self._largest and name not in self._made:
+            largest = _shape_of(self._largest[name])
+            self._made[name] = measure(largest, _flops_per_step(largest))
+        return self._made.get(name)
+
+
+def _sum(total: float, at_once: int, known: Counter[str], unknown: Counter[str]) -> str:
+    if not known and unknown:
+        return "a time that is not known"
+    return f"about {_duration(total / at_once)}" + (", and what is not known" if unknown["pre-training"] else "")
+
+
 def _names(tasks: Sequence[Task]) -> tuple[list[str], list[str]]:
-    return [task.row for task in tasks], [task.run.folder.name for task in tasks]
-
-
-@functools.cache
-def _assumed() -> Speed:
-    """What is taken for runs of which none is finished."""
-    speed = best_matmul().flops_per_second
-    return Speed(UTILISATION * speed, f"{UTILISATION:.0%} of this machine's {speed / 1e9:.0f} GFLOP/s, an assumption")
+    return [str(task.run.spec) for task in tasks], [task.run.folder.name for task in tasks]
 
 
 def _duration(seconds: float) -> str:
@@ -88,4 +130,10 @@ def _shape_of(config: RunConfig) -> RunConfig:
     """The configuration without what changes no FLOPs, so that runs of one shape are traced once."""
     batch_size, accumulate = config.optim.batch_size, config.optim.accumulate
     optim = OptimConfig(0, 0, batch_size=batch_size, total_steps=1, warmup_steps=0, accumulate=accumulate)
-    return dataclasses.replace(config, epochs=0, seed=0, optim=optim)
+    method = config.method
+    factors = {
+        field.name: FACTOR
+        for field in dataclasses.fields(method)
+        if field.name.startswith(FACTORS) and getattr(method, field.name) not in (0, 1)  # which leave a part out
+    }
+    return dataclasses.replace(config, epochs=0, seed=0, optim=optim, method=dataclasses.replace(method, **factors))

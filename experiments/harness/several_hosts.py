@@ -60,7 +60,7 @@ def join() -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     # JAX would only note SIGTERM, in place of our own handler.
     jax.config.update("jax_enable_preemption_service", False)
-    limit: float = values[LIMIT].value
+    limit: Any = values[LIMIT].value
     try:
         with ending_at_once(), _patience(who, limit):
             jax.distributed.initialize(

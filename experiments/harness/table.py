@@ -34,6 +34,7 @@ def define_flags() -> None:
     flags.DEFINE_list("seeds", ["0"], "seeds of each row")
     flags.DEFINE_list("rows", [], "rows to make, e.g. can/vit_l or mae/vit_l/1600; default: all")
     flags.DEFINE_bool("dry_run", False, "print the plan with its cost, and exit")
+    flags.DEFINE_bool("measure", False, "with --dry_run: time a step of what was never run on such a device")
     help_of_jobs = "runs at a time, each on cores of its own; default: on CPUs one a core, as memory allows, else one"
     flags.DEFINE_integer("jobs", None, help_of_jobs)
 
@@ -55,7 +56,7 @@ def make(needs: Sequence[Need], analysis: str) -> None:
             print(setting_flags.describe(task.setting, task.run))
         return
     if values.dry_run:
-        print(cost.plan_table(tasks, at_once))
+        print(cost.plan_table(tasks, at_once, measured=values.measure))
         return
     render = importlib.import_module(f"analysis.{analysis}").render
     missing = hosts.decided(plan.missing, tasks)
