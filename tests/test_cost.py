@@ -122,7 +122,7 @@ def test_a_step_that_is_measured_here_tells_the_time_of_what_was_never_run(
     tasks = planned([Need(spec("mae/vit_b/800"), ()), Need(spec("mae/vit_l/800"), ())], here, seeds=[0])
     plan = cost.plan_table(tasks, at_once=2, measured=True)
     seconds = [cost.pretraining_flops(task.run.config) / 1e9 for task in tasks]
-    assert asked == [("mae", "micro")]  # of each method, the largest model, once
+    assert asked == [("mae", "micro")]  # the costliest run, once
     assert f"missing: about {sum(seconds) / 60:.0f} minutes, 2 runs at a time" in plan
     assert minutes(plan, "mae-vitb-jft-e800-s0") == pytest.approx(seconds[0] * 2 / 60, abs=0.06)
     assert "pre-training: a step measured here, 2 runs" in plan and "up to 0.7 GB (a step measured here)" in plan

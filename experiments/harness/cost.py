@@ -23,12 +23,12 @@ def plan_table(tasks: Sequence[Task], at_once: int, *, measured: bool = False) -
     """A line a run: state, images, FLOPs and estimated minutes of what is missing, with their sum.
 
     Times and memory are those of runs and evaluations that were finished on such a device as this one; others are not
-    known, and said to be not, unless a step of each method is `measured` now. `at_once`: how many runs are made at a
+    known, and said to be not, unless a step is `measured` now. `at_once`: how many runs are made at a
     time, each with its share of the cores.
     """
     device = Device.here(at_once)
     speeds = Speeds(tasks[0].setting, pretraining_flops, device) if tasks else None
-    steps = _MeasuredSteps(tasks if measured else ())
+    step: Measured | None = None
     rows, runs = (max(map(len, names), default=0) for names in _names(tasks))
     lines = [f"{'row':{rows}} {'run':{runs}} {'images':>12} {'GFLOPs/image':>13} {'PFLOPs':>9} {'~minutes':>9}  state"]
     total, sources, unknown = 0.0, Counter[str](), Counter[str]()
@@ -44,7 +44,9 @@ def plan_table(tasks: Sequence[Task], at_once: int, *, measured: bool = False) -
         seconds, known = 0.0, True
         if reason and flops:
             speed, memory = speeds.training(config), speeds.memory(config)
-            if speed is None and (step := steps.of(config)):
+            if speed is None and measured:
+                step = step or _measure_costliest(tasks)
+            if speed is None and step:
                 speed = Speed(step.flops_per_second / at_once, MEASURED)  # of the cores, each run has a share
                 memory = None if step.megabytes is None else Speed(step.megabytes, MEASURED)
             if memory:
@@ -81,24 +83,13 @@ def plan_table(tasks: Sequence[Task], at_once: int, *, measured: bool = False) -
     return "\n".join(lines)
 
 
-class _MeasuredSteps:
-    """One step of each method that the tasks have, of the largest model, timed when it is first asked for."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self._largest: dict[str, RunConfig] = {}
-        for config in (task.run.config for task in tasks):
-            if config.optim.last_step:
-                before = self._largest.setdefault(config.method.name, config)
-                self._largest[config.method.name] = max(before, config, key=lambda one: one.model.width)
-        self._made: dict[str, Measured] = {}
-
-    def of(self, config: RunConfig) -> Measured | None:
-        """None if nothing is to be measured."""
-        name = config.method.name
-        if name in self._largest and name not in self._made:
-            largest = _shape_of(self._largest[name])
-            self._made[name] = measure(largest, _flops_per_step(largest))
-        return self._made.get(name)
+def _measure_costliest(tasks: Sequence[Task]) -> Measured | None:
+    """A step of the run with the most operations, timed here; of one only, since each takes a while to compile."""
+    trained = [task.run.config for task in tasks if task.run.config.optim.last_step]
+    if not trained:
+        return None
+    costliest = _shape_of(max(trained, key=pretraining_flops))
+    return measure(costliest, _flops_per_step(costliest))
 
 
 def _sum(total: float, at_once: int, known: Counter[str], unknown: Counter[str]) -> str:
