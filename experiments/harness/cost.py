@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from can.config import OptimConfig, RunConfig
 from can.run_flops import step_flops
@@ -122,7 +123,7 @@ def _shape_of(config: RunConfig) -> RunConfig:
     batch_size, accumulate = config.optim.batch_size, config.optim.accumulate
     optim = OptimConfig(0, 0, batch_size=batch_size, total_steps=1, warmup_steps=0, accumulate=accumulate)
     method = config.method
-    factors = {
+    factors: dict[str, Any] = {
         field.name: FACTOR
         for field in dataclasses.fields(method)
         if field.name.startswith(FACTORS) and getattr(method, field.name) not in (0, 1)  # which leave a part out

@@ -33,7 +33,7 @@ class Device(NamedTuple):
 
     platform: str
     kind: str
-    count: int  # cores of a run on a CPU, else accelerators
+    count: int  # type: ignore[assignment]  # cores of a run on a CPU, else accelerators
 
     def __str__(self) -> str:
         return f"{self.count} x {self.kind}"
