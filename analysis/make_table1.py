@@ -17,7 +17,8 @@ from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering
 from analysis.lib.paper import PaperValue, paper_values, printed_at
-from analysis.lib.results import Results, per_cent, read
+from analysis.lib.pools import pooled
+from analysis.lib.results import Results, read
 from experiments.harness.scales import MODEL_ROLES
 from experiments.harness.setting import Setting
 from experiments.table1_denoising import FULL, NEEDS, VARIANTS
@@ -39,7 +40,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """
     found = read(NEEDS, setting)
     table = frame(found)
-    claims, judged = judge(found)
+    claims, judged = judge(found, setting)
     page = Page(captions.title("Table 1: linear probe without parts of the denoising", setting))
     tested_on = paper_table.tested_on(found, EVAL, METRIC)
     what = f"Top-1 accuracy in %, mean ± standard deviation (seeds). {tested_on}".strip()
@@ -90,7 +91,7 @@ def numbers(found: Results) -> pd.DataFrame:
     ).convert_dtypes()
 
 
-def judge(found: Results) -> tuple[list[Ordering], paper_table.Judged]:
+def judge(found: Results, setting: Setting) -> tuple[list[Ordering], paper_table.Judged]:
     """The order that the paper's numbers have, each variant against each, and what each source says of it."""
     paper = printed()
     ordered = sorted(VARIANTS, key=lambda name: paper[name].number, reverse=True)
@@ -105,7 +106,8 @@ def judge(found: Results) -> tuple[list[Ordering], paper_table.Judged]:
         )
         for above, below in combinations(ordered, 2)
     ]
-    judged = {source: orderings.judged(claims, per_cent(found.of(source, EVAL, METRIC))) for source in found.sources}
+    runs = pooled(setting, found.sources, EVAL)
+    judged = {source: orderings.judged(claims, of_source, EVAL, METRIC) for source, of_source in runs.items()}
     return claims, judged
 
 

@@ -19,6 +19,7 @@ from analysis.lib.documents import Page, to_markdown
 from analysis.lib.markup import code
 from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import OWN, PaperValue, contradictions, paper_values, printed_at
+from analysis.lib.pools import pooled
 from analysis.lib.results import PUBLISHED, Results, per_cent, read
 from experiments.harness.methods import preset
 from experiments.harness.scales import MODEL_ROLES
@@ -44,7 +45,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """
     rows, found = table_rows(paper_values()), read(NEEDS, setting)
     table = frame(rows, found)
-    claims, judged = judge(rows, found)
+    claims, judged = judge(rows, found, setting)
     page = Page(captions.title("Table 2: linear probe after pre-training on uncurated images", setting))
     what = "Top-1 accuracy in %, mean ± standard deviation (seeds)."
     tested_on = paper_table.tested_on(found, EVAL, METRIC)
@@ -107,12 +108,13 @@ def numbers(rows: Sequence[Row], found: Results) -> pd.DataFrame:
     ).convert_dtypes()
 
 
-def judge(rows: Sequence[Row], found: Results) -> tuple[list[Ordering], dict[str, pd.DataFrame]]:
+def judge(rows: Sequence[Row], found: Results, setting: Setting) -> tuple[list[Ordering], dict[str, pd.DataFrame]]:
     """The claims, and what each source says of them."""
     printed = [Printed(row.spec, row.printed.number) for row in rows if row.printed and row.spec]
     claims = orderings.paper_claims(printed)
     claims += orderings.above_untrained(RUNS, UNTRAINED) + orderings.above_pixels(RUNS, PIXELS)
-    judged = {source: orderings.judged(claims, per_cent(found.of(source, EVAL, METRIC))) for source in found.sources}
+    runs = pooled(setting, found.sources, EVAL)
+    judged = {source: orderings.judged(claims, of_source, EVAL, METRIC) for source, of_source in runs.items()}
     return claims, judged
 
 
@@ -142,7 +144,7 @@ def finding(setting: Setting) -> str:
     baselines = ", ".join(
         f"{preset(spec.method).title} {means[spec]}" for spec in (UNTRAINED[-1], PIXELS) if spec in means
     )
-    _, judged = judge(table_rows(paper_values()), found)
+    _, judged = judge(table_rows(paper_values()), found, setting)
     papers = judged[PUBLISHED][judged[PUBLISHED]["paper"].notna()]
     return (
         f"At `{setting.scale.name}`, after {images[longest[0]]:,} images: {best}; {baselines} (linear probe on "

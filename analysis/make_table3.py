@@ -17,6 +17,7 @@ from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import OWN, PaperValue, paper_values, printed_at
+from analysis.lib.pools import pooled
 from analysis.lib.results import Results, per_cent, read
 from experiments.harness.methods import preset
 from experiments.harness.scales import MODEL_ROLES
@@ -53,7 +54,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     """
     rows, found = table_rows(), read(NEEDS, setting)
     table = frame(rows, found)
-    claims, judged = judge(rows, found)
+    claims, judged = judge(rows, found, setting)
     page = Page(captions.title("Table 3: pre-training on IN-1K", setting))
     tested_on = paper_table.tested_on(found, "linear_probe", METRIC)
     what = f"Top-1 accuracy in %, mean ± standard deviation (seeds). {tested_on}".strip()
@@ -135,18 +136,17 @@ def runs_of(found: Results, source: str, evaluation: str) -> pd.DataFrame:
     return per_cent(runs)
 
 
-def judge(rows: list[Row], found: Results) -> tuple[list[Ordering], paper_table.Judged]:
-    """The paper's orderings, and what training gains at all; and what each source says of them.
-
-    All numbers of a source are one table, whose rows are a spec and an evaluation.
-    """
-    claims = [claim for evaluation in MEASURES for claim in _of_evaluation(rows, evaluation)]
-    judged = {}
-    for source in found.sources:
-        runs = [(name, runs_of(found, source, name)) for name in MEASURES]
-        keyed = [own.assign(row=[(spec, name) for spec in own["row"]]) for name, own in runs]
-        judged[source] = orderings.judged(claims, pd.concat(keyed, ignore_index=True))
-    return claims, judged
+def judge(rows: list[Row], found: Results, setting: Setting) -> tuple[list[Ordering], paper_table.Judged]:
+    """The paper's orderings, and what training gains at all; and what each source says of them."""
+    by_evaluation = {evaluation: _of_evaluation(rows, evaluation) for evaluation in MEASURES}
+    judged = {
+        source: pd.concat(
+            [orderings.judged(claims, runs, evaluation, METRIC) for evaluation, claims in by_evaluation.items()],
+            ignore_index=True,
+        )
+        for source, runs in pooled(setting, found.sources, *MEASURES).items()
+    }
+    return [claim for claims in by_evaluation.values() for claim in claims], judged
 
 
 def in_words(verdicts: pd.DataFrame) -> str:
@@ -177,12 +177,7 @@ def _of_evaluation(rows: list[Row], evaluation: str) -> list[Ordering]:
         where = f"{preset(spec.method).title} {MODEL_ROLES[spec.model]} {spec.epochs:g}"
         claims.append(Ordering("Pre-trained above not pre-trained", where, spec, UNTRAINED, paper))
     title = MEASURES[evaluation][0]
-    return [
-        claim._replace(
-            where=f"{title}: {claim.where}", above=(claim.above, evaluation), below=(claim.below, evaluation)
-        )
-        for claim in claims
-    ]
+    return [claim._replace(where=f"{title}: {claim.where}") for claim in claims]
 
 
 def _paper(row: Row, evaluation: str) -> str | None:

@@ -17,6 +17,7 @@ from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering
 from analysis.lib.paper import PaperValue, paper_values, printed_at
+from analysis.lib.pools import pooled
 from analysis.lib.results import TAIL, Results, read, tail_mean
 from experiments.harness.methods import preset
 from experiments.harness.setting import Setting
@@ -35,8 +36,8 @@ LOSSES = {  # by metric: that of `paper_values.csv`, a title, and the method tha
 LINES = [(loss, spec) for loss, (_, _, alone) in LOSSES.items() for spec in RUNS if spec.method in (alone, "can")]
 RULE = (
     "Differences of held-out losses with their 95 % intervals; rows are paired by seed, and each loss is a table by "
-    "itself, with one claim. The intervals hold the error of seeds alone: that of the finite test set is not known for "
-    "losses. One seed decides nothing."
+    "itself. The intervals hold the error of seeds alone: that of the finite test set is not known for losses. The "
+    "verdict is that of each difference by itself: what is decided is on the page of claims. One seed decides nothing."
 )
 
 
@@ -48,7 +49,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     found = read(NEEDS, setting)
     made = numbers(found)
     table = frame(found, made)
-    claims, judged = judge(found)
+    claims, judged = judge(found, setting)
     page = Page(captions.title(f"Table 4: final losses with {100 * MASK_RATE:.0f} % of the patches masked", setting))
     what = "Mean ± standard deviation (seeds); lower is better."
     tested = sorted(found.records[found.records["eval"] == EVAL]["n"].unique())
@@ -145,7 +146,7 @@ def training(found: Results, source: str, loss: str) -> pd.DataFrame:
     return runs.assign(n=0)
 
 
-def judge(found: Results) -> tuple[list[Ordering], paper_table.Judged]:
+def judge(found: Results, setting: Setting) -> tuple[list[Ordering], paper_table.Judged]:
     """Whether CAN's losses are below those of the methods that have one alone; and what each source says of it."""
     paper = printed()
     claims: dict[str, Ordering] = {}
@@ -157,10 +158,9 @@ def judge(found: Results) -> tuple[list[Ordering], paper_table.Judged]:
             claims[loss] = Ordering(title, name, other, can, paper[loss, other].number - paper[loss, can].number)
     judged = {
         source: pd.concat(
-            [orderings.judged([claim], held_out(found, source, loss)) for loss, claim in claims.items()],
-            ignore_index=True,
+            [orderings.judged([claim], runs, EVAL, loss) for loss, claim in claims.items()], ignore_index=True
         )
-        for source in found.sources
+        for source, runs in pooled(setting, found.sources, EVAL).items()
     }
     return list(claims.values()), judged
 

@@ -21,6 +21,7 @@ from analysis.lib.significance import (
     decide,
     design,
     difference,
+    image_covariance,
     in_words,
     pooled_sd,
     summary,
@@ -95,7 +96,7 @@ def decided(correct: np.ndarray, rows: int, claims: Sequence[tuple[int, int]], b
     seeds = correct.shape[1] // rows
     plan = design(np.repeat(np.arange(rows), seeds).tolist(), list(range(seeds)) * rows, contrasts(claims))
     n = np.full(correct.shape[1], correct.shape[2])
-    return decide(plan, 100 * correct.mean(-1), n, correct if by_image else None)
+    return decide(plan, 100 * correct.mean(-1), n, image_covariance(correct) if by_image else None)
 
 
 SHAPES = {

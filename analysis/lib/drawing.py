@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -24,7 +24,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 from scipy import special
 
-from analysis.lib import captions
+from analysis.lib import captions, verdicts
 from analysis.lib.documents import DIGITS, to_csv
 from analysis.lib.results import YOURS
 from analysis.lib.significance import ERROR_RATE, pooled_sd, summary
@@ -38,13 +38,30 @@ MARKERS = {"can": "o", "simclr": "s", "mae": "^", "supervised": "D", "pyramid_at
 LINES = {"can": "-", "simclr": "--", "mae": "-.", "random": ":", "pixels": (0, (6, 2, 1, 2, 1, 2))}
 HATCHES = {"can": "", "simclr": "///", "mae": "..."}  # of bars
 GREY = "#626262"
-# By the verdict on a claim of the paper.
-VERDICTS = {"reproduced": "#1aa865", "contradicted": "#960287", "undecided": GREY}
-VERDICT_MARKERS = {"reproduced": "o", "contradicted": "X", "undecided": "D"}
 SMALL = 7.0  # points, of notes
 DODGE = 5.0  # points between methods that stand at one place
 INTERVALS = "Small marks are seeds; large ones are means with the 95 % interval of the mean (Student's t, pooled)."
 ONE_SEED = "One seed: no interval."
+
+
+class Look(NamedTuple):
+    """Of a mark."""
+
+    color: str
+    marker: str
+    face: str
+
+
+FOR, AGAINST = "#1aa865", "#960287"
+# By what is said of the direction of a claim: what is decided is filled.
+VERDICTS = {
+    verdicts.AGREES: Look(FOR, "o", FOR),
+    verdicts.DISAGREES: Look(AGAINST, "X", AGAINST),
+    verdicts.LEANS: Look(FOR, "o", "white"),
+    verdicts.AGAINST: Look(AGAINST, "X", "white"),
+    verdicts.NO_DIFFERENCE: Look(GREY, "s", GREY),
+    verdicts.OPEN: Look(GREY, "D", "white"),
+}
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.lib import captions, more_seeds, orderings, significance
+from analysis.lib import captions, orderings, significance
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering
 from analysis.lib.results import Results, per_cent
@@ -48,10 +48,7 @@ def add_claims(
     if not judged:
         return
     page.add(f"## {question}")
-    page.bullets(
-        f"{source.capitalize()}: {in_words(verdicts)} {more_seeds.in_words(verdicts)}".rstrip()
-        for source, verdicts in judged.items()
-    )
+    page.bullets(f"{source.capitalize()}: {in_words(verdicts)}" for source, verdicts in judged.items())
     page.add(rule)
     claimed = orderings.table(claims, judged, digits)
     page.add(to_markdown(claimed) if len(claimed) else "")
