@@ -31,7 +31,7 @@ from absl import flags, logging
 from can.config import RunConfig
 from can.errors import UserError
 from can.sharding import make_mesh
-from can.train import abstract_state, jit_train_step
+from can.training_step import abstract_state, jit_train_step
 from experiments.benchmarks import measurement
 from experiments.harness import cli
 from experiments.harness.folder_flags import define_folder

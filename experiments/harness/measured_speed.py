@@ -44,7 +44,8 @@ class Speeds:
             for config, provenance, evals in _finished(folder / setting.scale.name, setting.workdir):
                 seconds = provenance.get("wall_time_s", 0)
                 if config.optim.total_steps and _is_time(seconds) and provenance.get("steps") == config.optim.last_step:
-                    self._training[where, config.method.name, config.model.size].append((config, seconds))
+                    together = len(provenance.get("seeds_at_once", "1"))  # which share the time of one program
+                    self._training[where, config.method.name, config.model.size].append((config, seconds / together))
                 for name, taken in filter(lambda of: _is_time(of[1]), evals.items()):
                     self._evaluation[where, name, config.model.size].append(taken)
 
