@@ -342,7 +342,8 @@ def test_scripts_keep_the_memory_that_a_step_gave_back(run_python, tmp_path, mon
     (copy / "harness").mkdir(parents=True)
     for folder in (copy, copy / "harness"):
         (folder / "__init__.py").touch()
-    shutil.copy(REPOSITORY / "experiments" / "harness" / "environment.py", copy / "harness")
+    for name in ("environment.py", "requirements.py"):
+        shutil.copy(REPOSITORY / "experiments" / "harness" / name, copy / "harness")
 
     def pages_of_the_second_time(folder: Path, **env: str) -> int:
         search = {"PYTHONPATH": os.pathsep.join((str(tmp_path), str(REPOSITORY)))}
