@@ -294,7 +294,7 @@ def test_a_new_table_is_one_declaration_and_one_script(here: Setting, toy: Need)
     assert publish.publish_runs(here) == ["published 3 runs"]
     assert publish.remake_tables(here) == ["make_toy"]
     text = (here.published_dir / "laptop" / "toy.md").read_text(encoding="utf-8")
-    assert cells(text, "mae/vit_b/50") == ["mae/vit_b/50", "41.0 ± 1.0 (3)"]
+    assert cells(text, str(toy.spec)) == [str(toy.spec), "41.0 ± 1.0 (3)"]
     assert "Of your 3 numbers: 3 equal, 0 within, 0 outside, 0 unknown." in verify.render(here)
 
 

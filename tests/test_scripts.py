@@ -222,6 +222,7 @@ class Clone:
             "can/__init__.py",
             "can/system/__init__.py",
             "can/system/machine.py",
+            "can/system/surroundings.py",
             "experiments/__init__.py",
             "experiments/experiments.py",
             "experiments/setup.sh",

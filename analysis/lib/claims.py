@@ -165,7 +165,7 @@ class Wins:
             found = runs.contrast(self.evaluation, metric, pairs)
             if (found["verdict"] == significance.MISSING).any():
                 return None
-            won += bool((found["difference"] > 0).all())
+            won += bool((found["difference"] > significance.ROUNDING).all())
             surely += bool((found["verdict"] == significance.HOLDS).all())
             possibly += not (found["verdict"] == significance.FAILS).any()
         if not sets:

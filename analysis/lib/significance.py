@@ -39,6 +39,7 @@ from can.errors import DataError
 
 HOLDS, FAILS, UNDECIDED, MISSING = "holds", "does not hold", "undecided", "not measured"
 ERROR_RATE = 0.05
+ROUNDING = 1e-9  # points that a fit may leave between equal rows
 
 _FARTHEST = 20.0  # standard errors: p is never below 1e-88, so that Student's t of one degree of freedom stays finite
 

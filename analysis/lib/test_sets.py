@@ -156,7 +156,7 @@ def counted(contest: Contest, verdicts: pd.DataFrame) -> Count:
         if (found["verdict"] == MISSING).any():
             continue
         sets += 1
-        won += bool((found["difference"] > 0).all())
+        won += bool((found["difference"] > significance.ROUNDING).all())
         decided_for += bool((found["verdict"] == HOLDS).all())
         decided_against += bool((found["verdict"] == FAILS).any())
     return Count(sets, won, decided_for, decided_against)
