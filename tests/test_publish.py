@@ -258,7 +258,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             analysis,
             "make_toy",
             """
-            from analysis.lib import head, scores
+            from analysis.lib import captions, paper_table
             from analysis.lib.documents import Page
             from analysis.lib.results import read
             from experiments.toy import NEEDS
@@ -267,9 +267,10 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
             def render(setting, *, brief=False):
                 found = read(NEEDS, setting)
-                page = Page(head.title("A toy", setting))
+                page = Page(captions.title("A toy", setting))
                 specs = [need.spec for need in NEEDS]
-                table = pd.DataFrame({"Row": map(str, specs), **scores.columns(found, "linear_probe", "top1", specs)})
+                scores = paper_table.columns(found, "linear_probe", "top1", specs)
+                table = pd.DataFrame({"Row": map(str, specs), **scores})
                 page.table(table, caption="A toy")
                 page.write(setting, "toy", table)
                 return page.text
