@@ -142,7 +142,7 @@ def _convolution(eqn: JaxprEqn) -> int:
 
 
 def _shapes(eqn: JaxprEqn) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Of the left operand, the right operand and the result."""
+    """The shapes of the left operand, the right operand and the result."""
     atoms: list[Any] = [*eqn.invars[:2], eqn.outvars[0]]
     lhs, rhs, out = (atom.aval.shape for atom in atoms)
     return lhs, rhs, out

@@ -20,7 +20,7 @@ from can.train import abstract_state, make_train_step, new_method
 
 
 def forward_flops(config: RunConfig) -> Flops:
-    """Of the loss of one batch of augmented views."""
+    """The operations of the loss of one batch of augmented views."""
     batch, how, method = config.optim.batch_size, config.augment, method_class(config.method.name)
     views = {"views": floats(method.num_views, batch, config.model.image_size, config.model.image_size, 3)}
     if how.local_crops and method.local_view is not None:
@@ -35,14 +35,14 @@ def forward_flops(config: RunConfig) -> Flops:
 
 
 def module_flops(config: RunConfig) -> dict[str, Flops]:
-    """Of the forward pass of the method's large modules, such as "encoder", "decoder" and "head", for one batch."""
+    """The forward pass's operations in each large module, such as "encoder", "decoder" and "head", for one batch."""
     method = nnx.eval_shape(partial(new_method, config))
     calls = method.calls(config.optim.batch_size * method.num_views)
     return {name: _module_flops(module, *args) for name, (module, args) in calls.items()}
 
 
 def step_flops(config: RunConfig, num_classes: int | None = None) -> Flops:
-    """Of one training step of the whole batch: augmentation, forward, backward and optimiser."""
+    """The operations of one training step of the whole batch: augmentation, forward, backward and optimiser."""
     graphdef, state = abstract_state(config, num_classes)
     batch, size = config.optim.batch_size, config.model.image_size
     images = {"image": jax.ShapeDtypeStruct((batch, size, size, 3), jnp.uint8)}
@@ -52,7 +52,7 @@ def step_flops(config: RunConfig, num_classes: int | None = None) -> Flops:
 
 
 def necessary_matmul_flops(config: RunConfig, num_classes: int | None = None) -> int:
-    """Of the matrix products of one training step, without those that are there only to save memory or time."""
+    """The operations of a training step's matrix products, without those that only save memory or time."""
     model = dataclasses.replace(config.model, remat="none")
     whole = dataclasses.replace(config, model=model, optim=dataclasses.replace(config.optim, accumulate=1))
     flops = step_flops(whole, num_classes)

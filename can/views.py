@@ -67,7 +67,7 @@ def random_order(key: PRNGKeyArray, batch: int, tokens: int) -> Int[Array, "batc
 
 
 def unit_order(key: PRNGKeyArray, batch: int, tokens: int, side: int) -> Int[Array, "batch tokens"]:
-    """As `random_order`, in units of `side` x `side` patches that are all visible or all masked (Xie et al., 2022).
+    """A random order of tokens in which units of `side` x `side` patches are masked whole (Xie et al., 2022).
 
     Raises ConfigError if the units do not divide the image.
     """

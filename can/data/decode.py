@@ -135,7 +135,7 @@ def _decode_by_pillow(data: bytes) -> np.ndarray | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Of a JPEG that simplejpeg turns into RGB; None for all other files, which are left to OpenCV and Pillow."""
+    """Height and width of a JPEG that simplejpeg turns into RGB; None for what OpenCV and Pillow read."""
     if not data.startswith(JPEG_START):
         return None
     try:
@@ -146,7 +146,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:
-    """Of a PNG, whose header has a fixed place."""
+    """Height and width of a PNG, whose header has a fixed place."""
     if not data.startswith(PNG_START) or data[12:16] != b"IHDR":
         return None
     return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")

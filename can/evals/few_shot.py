@@ -78,7 +78,7 @@ def hits(
     l2s: Sequence[float],
     cache_dir: Path | None = None,
 ) -> dict[int, Bool[np.ndarray, "choices l2s n"]]:
-    """For each number of shots, which test images each choice and, by the rule `lsr`, each penalty gets right.
+    """Which test images each choice and, by the rule `lsr`, each penalty gets right, by the number of shots.
 
     See `evaluate`, which takes the means of these; `sgd` has one column, as it has no penalty.
     """

@@ -44,7 +44,7 @@ class FinetunedViT(nnx.Module):
         drop_path: float = 0.0,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch classes"]:
-        """Of normalised images."""
+        """The logits of normalised images."""
         features = self.encoder.features(images, drop_path=drop_path, key=key, final_norm=not self.norm_after_pool)
         return self.head(self.norm(features) if self.norm_after_pool else features)
 

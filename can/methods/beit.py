@@ -17,7 +17,7 @@ from can.views import hidden_of, shuffle
 
 @dataclass(frozen=True)
 class BEiTSettings(TokenSettings):
-    """Those of the tokens."""
+    """The settings of the tokens."""
 
     name: str = field(default="beit", init=False)
 

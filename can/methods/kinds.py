@@ -62,7 +62,7 @@ def split_method(method: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State
 
 
 def gathered_kept(other: nnx.State) -> nnx.State:
-    """As `can.sharding.gathered`, of what a step computes with: all but running statistics."""
+    """`other` with all but running statistics whole on each device, as `can.sharding.gathered` makes it."""
 
     def whole(variable: Any) -> Any:
         return gathered(variable) if isinstance(variable, Target | Fixed) else variable

@@ -115,7 +115,7 @@ class Method(nnx.Module):
         raise NotImplementedError
 
     def comparable_losses(self, shown: Shown) -> Metrics:
-        """Of `infonce`, `reconstruct` and `denoise`, those that the method has modules for, of given views and masks.
+        """Those of `infonce`, `reconstruct` and `denoise` that the method has modules for, of given views and masks.
 
         `can.evals.final_losses` says what they are.
         """

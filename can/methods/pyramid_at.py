@@ -30,7 +30,7 @@ Pyramid = tuple[Float[Array, "batch _ _ 3"], ...]  # a level: as many values as 
 
 @dataclass(frozen=True)
 class PyramidATSettings(SupervisedSettings):
-    """Of supervised training, and of the attack."""
+    """The settings of supervised training, and of the attack."""
 
     name: str = field(default="pyramid_at", init=False)
     attack_epsilon: NotNegative = 6 / 255  # largest perturbation of a level, in pixel values of [0, 1]
@@ -59,7 +59,7 @@ class PyramidAT(Supervised):
         self.levels = pyramid_levels(config)
 
     def inputs(self, batch: Batch, key: PRNGKeyArray) -> Attacked:  # type: ignore[override]
-        """As supervised training has it, and what the attack draws."""
+        """The mixed images and labels of supervised training, and the attack's keys."""
         mix_key, drop_key, target_key = jax.random.split(key, 3)
         return Attacked(*self.mixed(batch, mix_key), drop_key, target_key)
 

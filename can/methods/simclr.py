@@ -19,7 +19,7 @@ from can.views import num_visible, patchify, random_order, shuffle
 
 @dataclass(frozen=True)
 class SimCLRSettings(ContrastiveSettings):
-    """Of the contrastive loss, and the masking of Figure 7 and Table 4."""
+    """The contrastive loss's settings, and the masking of Figure 7 and Table 4."""
 
     name: str = field(default="simclr", init=False)
     mask_rate: Share = 0.0  # of patches, hidden from the encoder

@@ -131,7 +131,7 @@ class PublicViT(ViT):
         return self.transformer.norm(pooled) if final_norm and self.config.norm == "pooled" else pooled
 
     def at_size(self, image_size: int) -> PublicViT:
-        """As `ViT.at_size`; learned positions are resampled bicubically, as timm does it."""
+        """The model for images of another size; learned positions are resampled bicubically, as timm does it."""
         dataclasses.replace(self.config, image_size=image_size)  # checks it
         graphdef, params = nnx.split(self)
         model = nnx.merge(graphdef, params)

@@ -78,7 +78,7 @@ def load_cifar10_c(data_dir: Path, kinds: Iterable[str], test_labels: Labels) ->
 
 
 def read_cifar10h(data_dir: Path, test_labels: Labels) -> list[tuple[int, ...]]:
-    """For each test image, the labels that a quarter of its annotators or more chose: 0 to 4.
+    """The labels of each test image that a quarter of its annotators or more chose: 0 to 4.
 
     CIFAR-10H (Peterson et al., 2019) has about 50 annotators an image, as counts or as shares, in the order of the test
     images, whose `test_labels` tell another order.
@@ -169,7 +169,7 @@ def _image_set(name: str, split: str, images_at: _Place, labels_at: _Place) -> A
 
 @functools.cache  # CIFAR-10-C is 2 GB, which a table would read for every run that it plans
 def _sha256(images_at: _Place, labels_at: _Place, modified: tuple[int, ...]) -> str:
-    """Of what both places hold; the times when their files were `modified` tell files of one name apart."""
+    """The digest of what both places hold; the times when their files were `modified` tell files of one name apart."""
     del modified
     digest = hashlib.sha256()
     for place in (images_at, labels_at):

@@ -27,7 +27,7 @@ class NpmPackage:
 
     @property
     def file_name(self) -> str:
-        """Of the tarball."""
+        """The name of the tarball."""
         return f"{self.name}-{self.version}.tgz"
 
 

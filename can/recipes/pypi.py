@@ -24,7 +24,7 @@ class PypiPackage:
 
     @property
     def file_name(self) -> str:
-        """Of the wheel."""
+        """The name of the wheel's file."""
         return f"{self.name.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 

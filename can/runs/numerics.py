@@ -32,7 +32,7 @@ def numerics() -> dict[str, str]:
 
 
 def method_of_numbers() -> dict[str, str]:
-    """Those of JAX's own settings that are not as usual: they give other numbers, not only other roundings."""
+    """JAX's own settings that are not as usual: they give other numbers, not only other roundings."""
     usual: dict[str, Any] = {name.lower(): _USUAL.get(value, value) for name, value in FIXED.items()}
     usual |= {"jax_random_seed_offset": 0, "jax_default_matmul_precision": None}
     now = {name: getattr(jax.config, name) for name in usual}
@@ -40,7 +40,7 @@ def method_of_numbers() -> dict[str, str]:
 
 
 def of_method(recorded: Mapping[str, str]) -> dict[str, str]:
-    """Those of the recorded settings that `method_of_numbers` has."""
+    """The recorded settings that `method_of_numbers` would tell of."""
     return {name: value for name, value in recorded.items() if name.startswith("jax_")}
 
 

@@ -31,7 +31,7 @@ class Row:
         saved: Mapping[str, Float[Array, " steps"] | Float[np.ndarray, " steps"]],
         mesh: jax.sharding.Mesh,
     ) -> None:
-        """Of a training that starts, or goes on, at `start_step`, with what `to_save` gave for its checkpoint."""
+        """Begins a row for a training at `start_step`, with what `to_save` gave for its checkpoint."""
         before = max((len(values) for values in saved.values()), default=0)
         self._first = start_step - before
         # Rows end at multiples of `log_every`, which may have been another number before the stop.

@@ -181,7 +181,7 @@ def _transformers(encoder: ViT) -> dict[str, Any]:
 
 
 def _vit_names(arrays: Arrays) -> Arrays:
-    """Of transformers' ViTModel, as its version 4 writes and 5 reads; the cls token has a position, which is 0."""
+    """The arrays by the names of transformers' ViTModel, as version 4 writes and 5 reads; the cls token's position is 0."""
     table = arrays["pos_embed"]
     made = {
         "embeddings.cls_token": arrays["cls_token"],
@@ -202,7 +202,7 @@ def _vit_names(arrays: Arrays) -> Arrays:
 
 
 def _siglip_names(arrays: Arrays) -> Arrays:
-    """Of transformers' SiglipVisionModel."""
+    """The arrays by the names of transformers' SiglipVisionModel."""
     made = {
         "embeddings.patch_embedding.weight": arrays["patch_embed.proj.weight"],
         "embeddings.patch_embedding.bias": arrays["patch_embed.proj.bias"],

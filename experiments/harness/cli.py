@@ -78,7 +78,7 @@ def run(main: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def _told_apart() -> Iterator[None]:
-    """Of several hosts' processes, the first alone shows results and progress; each line of the others says whose."""
+    """Lets the first of several processes alone show results and progress; the others' lines say whose they are."""
     if hosts.is_first():
         yield
         return

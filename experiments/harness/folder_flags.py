@@ -24,7 +24,7 @@ class _Place(_Folder):
     syntactic_help = "a folder, or gs://BUCKET/PATH"
 
     def parse(self, argument: str) -> str:
-        """As for a folder; what names a bucket stays as it is. Raises ValueError for one that cannot be used."""
+        """The path as a folder's; what names a bucket stays as it is. Raises ValueError for one that cannot be used."""
         if "://" not in argument:
             return super().parse(argument)
         try:
@@ -34,10 +34,10 @@ class _Place(_Folder):
 
 
 def define_place(name: str, default: str | None, help_text: str) -> None:
-    """As `define_folder`, for what may lie in a bucket."""
+    """Defines a flag for the path of a folder, which may lie in a bucket."""
     flags.DEFINE(_Place(), name, default, help_text, serializer=flags.ArgumentSerializer())
 
 
 def define_folder(name: str, default: str | None, help_text: str) -> None:
-    """As absl's `DEFINE_string`, for the path of a folder."""
+    """Defines a flag for the path of a folder on this machine."""
     flags.DEFINE(_Folder(), name, default, help_text, serializer=flags.ArgumentSerializer())

@@ -88,7 +88,7 @@ class Speeds:
                         self._evaluated[where, name, config.model.size].append(by["wall_time_s"])
 
     def training(self, config: RunConfig) -> Speed | None:
-        """Of runs of this method and size, or else of any; None if none is finished."""
+        """Operations a second in runs of this method and size, or else of any; None if none is finished."""
         where, runs = self._like(config)
         few = runs[:: max(1, math.ceil(len(runs) / ENOUGH))]
         return Speed(median(self._flops(run.config) / run.seconds for run in few), where) if few else None
@@ -99,7 +99,7 @@ class Speeds:
         return Speed(max(run.megabytes for run in runs), where) if runs else None
 
     def evaluation(self, name: str, config: RunConfig) -> Speed | None:
-        """Of this evaluation of runs of this size, or else of any size; None if it was never made."""
+        """Seconds of this evaluation in runs of this size, or else of any size; None if it was never made."""
         for where in (HERE, PUBLISHED):
             if same := self._evaluated.get((where, name, config.model.size)):
                 return Speed(median(same), where)

@@ -28,7 +28,7 @@ class LastingOutput(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # as text streams have it
-        """That of the stream."""
+        """The stream's encoding."""
         return self._stream.encoding
 
     def write(self, text: str) -> int:

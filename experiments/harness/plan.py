@@ -54,9 +54,9 @@ def seeds(texts: Sequence[str]) -> list[int]:
 
 
 def both_ends(tasks: Sequence[Task]) -> list[Task]:
-    """Of each seed, the first task, the last, the second, the last but one, and so on.
+    """Each seed's tasks in the order first, last, second, last but one, and so on.
 
-    Of runs in the order of their cost, some numbers are there soon then, and no long run is left to a single process.
+    Runs come in the order of their cost: so some numbers are there soon, and no long run is left to a single process.
     """
     order: list[Task] = []
     for seed in dict.fromkeys(task.run.config.seed for task in tasks):

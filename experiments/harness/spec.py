@@ -42,7 +42,7 @@ class Spec:
 
     @property
     def full(self) -> str:
-        """As its text, with the data, so that no two specs share it: `can/vit_l/5000/jft`."""
+        """The spec's text with the data, so that no two specs share it: `can/vit_l/5000/jft`."""
         return "/".join([self.method, self.model, number_text(self.epochs), self.data, *self._changed])
 
     @property

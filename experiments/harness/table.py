@@ -28,7 +28,7 @@ def main(needs: Sequence[Need], analysis: str) -> None:
 
 
 def define_flags() -> None:
-    """Those of a setting, of a plan, and of several hosts that make it."""
+    """Defines the flags of a setting, of a plan, and of several hosts that make it."""
     setting_flags.define_setting_flags()
     several_hosts.define_flags()
     flags.DEFINE_list("seeds", ["0"], "seeds of each row")

@@ -19,7 +19,7 @@ MATMUL_SIZES = (1024, 1536, 2048, 3072)
 
 
 class Summary(NamedTuple):
-    """Of one program's times: the median, and the interquartile range."""
+    """One program's times: the median, and the interquartile range."""
 
     median: float
     iqr: float
@@ -34,7 +34,7 @@ class Matmul(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Of one call."""
+        """The operations of one call."""
         return 2 * self.size**3
 
 

@@ -105,7 +105,7 @@ def _key(name: str) -> tuple[str, str]:
 
 
 def _without_annotations(images: Iterable[tuple[str, bytes | str]]) -> Iterator[tuple[str, bytes | str]]:
-    """Of `0.jpg` and `0.seg.png` the second is a part of what is known of the first; `a.1.jpg` alone is an image."""
+    """The images, without those that annotate another: `0.seg.png` beside `0.jpg`; `a.1.jpg` alone is an image."""
     waiting: list[tuple[str, bytes | str]] = []
     cut: Exception | None = None
     try:

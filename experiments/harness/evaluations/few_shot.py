@@ -124,11 +124,11 @@ class FewShotMeanRank(FewShot):
         super().__init__("lsr")
 
     def protocol(self, setting: Setting, run: Run) -> dict[str, Any]:
-        """As the base's, with the rule instead of the penalty."""
+        """The base's protocol, with the rule instead of the penalty."""
         return super().protocol(setting, run) | {"l2": "by mean rank over the test sets"}
 
     def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
-        """As the base's."""
+        """The base's records, of the penalty that the rule chooses."""
         config, seed = self._config(setting), run.config.seed
         encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder))
         cache, pairs = run.folder.work / "features", sets_of(setting)

@@ -28,7 +28,7 @@ class NearestNeighbours:
         return labelled.load(setting)
 
     def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
-        """Of the frozen encoder; features are kept where the scale's linear probe keeps them."""
+        """The neighbours by the frozen encoder; features are kept where the scale's linear probe keeps them."""
         encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder))
         cache = run.folder.work / "features" if setting.scale.linear_probe.cache_features else None
         splits = labelled.train_and_test(setting, dict(images))

@@ -36,7 +36,7 @@ class LinearProbe:
         return labelled.load(setting)
 
     def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
-        """Of the frozen encoder; features are kept where the protocol extracts them once."""
+        """The probe of the frozen encoder; features are kept where the protocol extracts them once."""
         protocol = setting.scale.linear_probe
         encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder))
         cache = run.folder.work / "features" if protocol.cache_features else None
