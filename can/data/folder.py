@@ -22,7 +22,7 @@ def load_folder(path: Path, data_dir: Path) -> Mapping[str, ImageSet]:
 
 
 def open_folder(name: str, path: Path, data_dir: Path) -> dict[str, EncodedImages]:
-    """The splits of a folder or archive under `name`, with the images encoded as they are; errors as `load_folder`'s."""
+    """The splits of a folder or archive under `name`, with encoded images; errors as `load_folder`'s."""
     try:
         if path.is_dir():
             return splits_in_folder(name, path, data_dir)

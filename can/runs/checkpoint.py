@@ -139,7 +139,7 @@ class Checkpoints:
         return _load(folder, {BESIDE: example}, f"{BESIDE}/")[BESIDE] if example else {}
 
     def restore_part(self, *path: str, example: PyTree, step: int | None = None) -> tuple[PyTree, int] | None:
-        """The part of the state under `path`, such as `"params", "encoder"`, and its step; errors are those of `restore`.
+        """The part of the state under `path`, such as `"params", "encoder"`, and its step; errors as of `restore`.
 
         With `step`, of that checkpoint and no other: None if it is not there, UserError if it is damaged or another's.
         """

@@ -181,7 +181,7 @@ def _transformers(encoder: ViT) -> dict[str, Any]:
 
 
 def _vit_names(arrays: Arrays) -> Arrays:
-    """The arrays by the names of transformers' ViTModel, as version 4 writes and 5 reads; the cls token's position is 0."""
+    """Arrays by the names of transformers' ViTModel, as version 4 writes and 5 reads; cls's position is 0."""
     table = arrays["pos_embed"]
     made = {
         "embeddings.cls_token": arrays["cls_token"],
