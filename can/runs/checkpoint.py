@@ -3,8 +3,7 @@
 A thin layer over orbax (`orbax.checkpoint.experimental.v1`), which writes each checkpoint into a temporary folder and
 renames it to its step once it is whole; in a bucket, it marks it so with a last file (`can.system.places`). Added is:
 
-- Every leaf's shape and dtype are compared before reading. Orbax casts dtypes in silence, and when it reads a part it
-  makes up leaves that are not there.
+- Every leaf's shape and dtype are compared before reading (`can.runs.arrays`).
 - Every file has a checksum, which is compared before reading. Orbax reads a flipped byte of the weights as another
   weight, without a word, with either of its formats. Process 0 compares them: about a second for each GB and core,
   once each time that a checkpoint is read (ViT-L with Adam's moments: 4 GB). So all files are compared even for a part.
@@ -22,15 +21,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
 from absl import logging as absl_logging
 
 from can.errors import UserError, first_line
 from can.runs import belonging
+from can.runs.arrays import BESIDE, PyTree, forms, forms_in, is_beside, load, named_leaves
 from can.runs.belonging import Owner
 from can.runs.flaws import Flaw, flaw_of, none_is_left
 from can.runs.orbax_errors import orbax_errors, wait_or_fail
@@ -51,8 +49,6 @@ from can.system.places import (
 )
 from can.system.stopping import Stopped
 
-PyTree = Any
-BESIDE = "row"  # of what is saved, the part that belongs to the log: a state is the same with it and without it
 policies = ocp.training.preservation_policies
 
 
@@ -110,7 +106,7 @@ class Checkpoints:
         self._clear_passed_over()
         if hosts.is_first() and is_in_the_way(path := self.directory / str(step)):
             set_aside(path)
-        self._last_step, self._unverified, self._files = step, _forms(state), files or {}
+        self._last_step, self._unverified, self._files = step, forms(state), files or {}
         try:
             self._open().save_async(step, state, force=True)
         except failures(self.directory) as error:
@@ -133,10 +129,10 @@ class Checkpoints:
         """What was saved as `BESIDE` with the state that `restore` read; nothing if there is nothing."""
         folder = self.directory / str(self._last_step)
         with reached(folder):
-            leaves = _named_leaves(ocp.metadata(folder).metadata)
-        parts = {name.partition("/")[2]: leaf for name, leaf in leaves.items() if _is_beside(name)}
+            leaves = named_leaves(ocp.metadata(folder).metadata)
+        parts = {name.partition("/")[2]: leaf for name, leaf in leaves.items() if is_beside(name)}
         example = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in parts.items()}
-        return _load(folder, {BESIDE: example}, f"{BESIDE}/")[BESIDE] if example else {}
+        return load(folder, {BESIDE: example}, f"{BESIDE}/")[BESIDE] if example else {}
 
     def restore_part(self, *path: str, example: PyTree, step: int | None = None) -> tuple[PyTree, int] | None:
         """The part of the state under `path`, such as `"params", "encoder"`, and its step; errors as of `restore`.
@@ -182,7 +178,7 @@ class Checkpoints:
             saved, self._unverified = self._unverified, None
             folder = self.directory / str(self._last_step)
             with reached(folder):
-                found = _forms_in(folder)
+                found = forms_in(folder)
             if found != saved:
                 raise UserError(
                     f"the checkpoint {folder} cannot be read back as it was written: "
@@ -276,7 +272,7 @@ class Checkpoints:
             folder = self.directory / str(step)
             try:
                 if flaw is None:
-                    state = _load(folder, example, "".join(f"{key}/" for key in path))
+                    state = load(folder, example, "".join(f"{key}/" for key in path))
                     break
             # Each process reads the same files, and so finds the same.
             except failures(folder) + (KeyError, TypeError, AttributeError) as error:
@@ -322,63 +318,6 @@ def _check_path(directory: Place) -> None:
         raise UserError(f"checkpoints cannot be kept in {shown}, whose name is not UTF-8: pass another --workdir")
     if found := next((text for text in ("[", "\\", ":/") if text in path), None):
         raise UserError(f"checkpoints cannot be kept in {directory}, whose path has {found!r}: pass another --workdir")
-
-
-def _load(folder: Place, example: PyTree, part: str) -> PyTree:
-    _check_same_leaves(folder, example, part)
-    context = ocp.Context()
-    context.pytree.loading.partial_load = True  # `example` alone says what is read, and its structure
-    with context:
-        return ocp.load(folder, jax.tree.map(_abstract, example))
-
-
-def _check_same_leaves(folder: Place, example: PyTree, part: str) -> None:
-    """Raises UserError unless what is asked for is all that the checkpoint has whose names begin with `part`.
-
-    What was trained and is not asked for would be left out of the network without a word.
-    """
-    saved, asked = _forms_in(folder), _forms(example)
-    if not saved:
-        raise ValueError("its list of arrays cannot be read")
-    names = [*asked, *(name for name in saved if name.startswith(part) and (part or not _is_beside(name)))]
-    different = list(dict.fromkeys(name for name in names if saved.get(name) != asked.get(name)))
-    if different:
-        name, others = different[0], len(different) - 1
-        raise UserError(
-            f"the checkpoint {folder} is of another model: {name} is {saved.get(name, 'missing')} there and "
-            f"{asked.get(name, 'missing')} here{f' ({others} more differ)' if others else ''}; "
-            "pass another --name, --workdir or --checkpoints, or --force=train to start anew"
-        )
-
-
-def _forms_in(folder: Place) -> dict[str, str]:
-    """`_forms` of what a checkpoint holds."""
-    return _forms(ocp.metadata(folder).metadata)
-
-
-def _forms(tree: PyTree) -> dict[str, str]:
-    """Each leaf's name and what it is, such as `params/encoder/w: float32[192, 64]`."""
-    return {
-        name: f"{np.dtype(leaf.dtype)}{list(leaf.shape)}" if hasattr(leaf, "shape") else type(leaf).__name__
-        for name, leaf in _named_leaves(tree).items()
-    }
-
-
-def _named_leaves(tree: PyTree) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-def _is_beside(name: str) -> bool:
-    return name.partition("/")[0] == BESIDE
-
-
-def _abstract(leaf: Any) -> Any:
-    """What orbax is to make of a leaf: an array on devices of today, never on those that it was saved from."""
-    if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
-        return leaf
-    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def _os_error_code(error: Exception) -> int | None:
