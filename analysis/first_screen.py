@@ -12,10 +12,10 @@ from analysis.lib import paper_table
 from analysis.lib.documents import to_markdown
 from analysis.lib.paper import OWN, paper_values, printed_at
 from analysis.lib.results import PUBLISHED, Results, per_cent, read
-from experiments.harness.methods import preset
-from experiments.harness.scales import SCALES, scale_named
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Need, Spec
+from can.commands.methods import preset
+from can.commands.scales import SCALES, scale_named
+from can.commands.setting import Setting
+from can.commands.spec import Need, Spec
 
 EPOCHS = 5000
 METHODS = ("can", "simclr", "mae")

@@ -16,8 +16,8 @@ import analysis
 from analysis import verify
 from analysis.lib import captions
 from analysis.lib.command import run
+from can.commands.setting import Setting
 from can.errors import DataError
-from experiments.harness.setting import Setting
 
 
 def tables() -> dict[str, Any]:

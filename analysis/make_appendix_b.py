@@ -17,7 +17,7 @@ from analysis.lib.command import run_pages
 from analysis.lib.documents import Page, read_csv
 from analysis.lib.paper import paper_values
 from analysis.lib.paper_training import APPENDIX_B, Training, flops_per_image, training
-from experiments.harness.setting import PUBLISHED
+from can.commands.setting import PUBLISHED
 
 METHODS = ("CAN", "DnC")
 HOURS_A_YEAR = 24 * 365.25

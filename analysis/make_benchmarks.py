@@ -13,9 +13,9 @@ from pathlib import Path
 from absl import flags
 
 from analysis.lib.benchmarks import TABLES, faults
+from can.commands import cli
+from can.commands.folder_flags import define_folder
 from can.errors import check_choice
-from experiments.harness import cli
-from experiments.harness.folder_flags import define_folder
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 LONG = ("memory_options", "memory_pod", "scaling", "scaling_predicted", *faults.TABLES)

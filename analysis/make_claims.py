@@ -36,8 +36,8 @@ from analysis.lib.command import run
 from analysis.lib.documents import Page
 from analysis.lib.orderings import signed
 from analysis.lib.results import PUBLISHED, Results, read
+from can.commands.setting import Setting
 from experiments.harness.declared import all_needs
-from experiments.harness.setting import Setting
 
 NEEDS = all_needs()
 VERDICTS = (REPRODUCED, CONTRADICTED, UNDECIDED, NOT_MEASURED)

@@ -23,13 +23,13 @@ from analysis.lib.equal_compute import contrasts
 from analysis.lib.paper import OWN, paper_values
 from analysis.lib.results import Results, per_cent, read
 from analysis.lib.significance import Contrast, difference
+from can.commands.methods import preset
+from can.commands.scales import DATA_ROLES, MODEL_ROLES, SCALES
+from can.commands.setting import Setting
+from can.commands.spec import Spec, resolve
 from can.runs.provenance import without_folder
 from experiments.figure1_scaling import BY_DATA, METHODS, MODEL, NEEDS, SCALED, UNTRAINED
 from experiments.harness.cost import pretraining_flops
-from experiments.harness.methods import preset
-from experiments.harness.scales import DATA_ROLES, MODEL_ROLES, SCALES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec, resolve
 
 COMMAND = "figure1_scaling"  # of experiments/
 EVAL, METRIC = "linear_probe", "top1"

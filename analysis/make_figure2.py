@@ -21,11 +21,11 @@ from analysis.lib import captions, drawing, paper_table
 from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.results import Results, read
+from can.commands.evaluations.pictures import path_of
+from can.commands.setting import Run, Setting
 from can.evals.pictures import NOISE_RANGE, Pictures, visible_of
 from can.runs.provenance import without_folder
 from experiments.figure2_method import CAN, NEEDS
-from experiments.harness.evaluations.pictures import path_of
-from experiments.harness.setting import Run, Setting
 
 COMMAND = "figure2_method"  # of experiments/
 METRICS = {"reconstruct": "Reconstruction error", "noise_correlation": "Correlation of predicted with true noise"}

@@ -19,12 +19,12 @@ from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import paper_values, printed_at
 from analysis.lib.results import Results, per_cent, read
+from can.commands.methods import METHODS, preset
+from can.commands.scales import DATA_ROLES, IN1K_IMAGES, MODEL_ROLES
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from can.runs.provenance import without_folder
 from experiments.figure4_finetuning import NEEDS, RUNS, UNTRAINED
-from experiments.harness.methods import METHODS, preset
-from experiments.harness.scales import DATA_ROLES, IN1K_IMAGES, MODEL_ROLES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
 
 COMMAND = "figure4_finetuning"  # of experiments/
 TUNED = ("finetune", "finetune_scratch")

@@ -16,11 +16,11 @@ from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.results import Results, per_cent, read
 from analysis.lib.test_sets import BySet, Contest
+from can.commands.evaluations.few_shot import sets_of
+from can.commands.scales import DATA_ROLES, MODEL_ROLES
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from experiments.figure5_few_shot import EVALS, NEEDS, RUNS, UNTRAINED
-from experiments.harness.evaluations.few_shot import sets_of
-from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
 
 COMMAND = "figure5_few_shot"  # of experiments/
 PROTOCOLS = dict(zip(EVALS, ("ridge regression", "SGD"), strict=True))

@@ -15,11 +15,11 @@ from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.results import Results, per_cent, read
 from analysis.lib.test_sets import BySet, Contest
+from can.commands.evaluations.robustness import rules_of
+from can.commands.scales import DATA_ROLES, MODEL_ROLES
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from experiments.figure6_robustness import NEEDS, RUNS, SUPERVISED
-from experiments.harness.evaluations.robustness import rules_of
-from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
 
 COMMAND = "figure6_robustness"  # of experiments/
 EVAL = "robustness"

@@ -15,9 +15,9 @@ from analysis.lib import captions, drawing, panels
 from analysis.lib.command import run
 from analysis.lib.paper_figure import Drawn, PaperFigure
 from analysis.lib.results import Results
+from can.commands.scales import DATA_ROLES, MODEL_ROLES
+from can.commands.setting import Setting
 from experiments.figure7_masking import NEEDS, PANELS, RATES, RUNS
-from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
-from experiments.harness.setting import Setting
 
 
 def draw(setting: Setting, found: Results, source: str) -> Drawn:

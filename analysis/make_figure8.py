@@ -19,9 +19,9 @@ from analysis.lib import captions, drawing, panels
 from analysis.lib.command import run
 from analysis.lib.paper_figure import Drawn, PaperFigure
 from analysis.lib.results import Results
+from can.commands.scales import DATA_ROLES, MODEL_ROLES
+from can.commands.setting import Setting
 from experiments.figure8_weights import BASE, NEEDS, SWEEPS
-from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
-from experiments.harness.setting import Setting
 
 COLUMNS = 2
 INFONCE = r"contrastive weight $λ_\mathrm{InfoNCE}$"

@@ -18,15 +18,15 @@ from absl import flags
 from analysis.lib.documents import NONE, to_csv, to_latex, to_markdown
 from analysis.lib.paper import paper_values
 from analysis.lib.paper_training import USUAL_RATE, as_counts, read_counts
+from can.commands import cli
+from can.commands.folder_flags import define_folder
+from can.commands.methods import METHODS
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import check_choice
 from can.methods import method_class, settings_class
 from can.models import model_config
 from can.run_flops import forward_flops, module_flops, step_flops
 from can.system.files import write_atomic
-from experiments.harness import cli
-from experiments.harness.folder_flags import define_folder
-from experiments.harness.methods import METHODS
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 NAMES = {name: METHODS[name].title for name in ("can", "simclr", "mae")}

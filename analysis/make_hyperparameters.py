@@ -1,6 +1,6 @@
 """Tables 5-10: the paper's hyper-parameters beside those of every scale: `python analysis/make_hyperparameters.py`.
 
-Resolves the presets of `experiments/harness/` as runs do, and compares each value that the paper prints. Writes
+Resolves the presets of `can/commands/` as runs do, and compares each value that the paper prints. Writes
 `hyperparameters.md`, `.csv` and `.tex` into `results/` and prints the page. Trains nothing.
 """
 
@@ -16,12 +16,12 @@ import pandas as pd
 from analysis.lib.command import run_pages
 from analysis.lib.documents import Page
 from analysis.lib.paper import PaperValue, paper_values
+from can.commands.methods import METHODS
+from can.commands.scales import DATA_ROLES, MODEL_ROLES, SCALES, Scale
+from can.commands.spec import Spec, resolve
 from can.config import RunConfig
 from can.evals.linear_probe import BATCH_NORM_MOMENTUM
 from experiments.harness.declared import all_needs
-from experiments.harness.methods import METHODS
-from experiments.harness.scales import DATA_ROLES, MODEL_ROLES, SCALES, Scale
-from experiments.harness.spec import Spec, resolve
 
 PLACES = tuple(f"Table {number}" for number in range(5, 11))
 OTHER_SCALES = ("gpu", "overnight", "evening", "laptop")
@@ -80,7 +80,7 @@ def pages() -> dict[str, str]:
     compared = compare()
     page = Page("# Hyper-parameters: Tables 5-10")
     page.add(
-        "What the paper prints, and what runs take here: the presets of `experiments/harness/methods.py` and "
+        "What the paper prints, and what runs take here: the presets of `can/commands/methods.py` and "
         "`scales.py`, and the defaults of `can/config.py`, resolved as for the runs that tables and figures declare."
     )
     page.add("## At the scale `paper`")

@@ -25,13 +25,13 @@ from markdown_it.token import Token
 from PIL import Image
 
 from analysis.lib.results import read_curve
+from can.commands import cli
+from can.commands.folder_flags import define_folder
+from can.commands.scales import SCALES
+from can.commands.setting import PUBLISHED, REPOSITORY, RESULTS
 from can.errors import DataError
 from can.runs import EvalRecord, Evaluated
 from can.system.files import read_json, write_atomic
-from experiments.harness import cli
-from experiments.harness.folder_flags import define_folder
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import PUBLISHED, REPOSITORY, RESULTS
 
 NAME = "index.html"
 TITLE = "CAN: published results"

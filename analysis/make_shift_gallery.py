@@ -16,14 +16,14 @@ from absl import flags
 from jaxtyping import UInt8
 
 from analysis.lib import drawing
+from can.commands import cli
+from can.commands.evaluations.shifted_sets import BUILT
+from can.commands.folder_flags import define_folder
+from can.commands.scales import scale_named
+from can.commands.setting import RESULTS, Setting
 from can.data import DEFAULT_DATA_DIR, ArrayImages, load
 from can.errors import DataError
 from can.recipes.shifts.corruptions import CORRUPTIONS, SEVERITIES
-from experiments.harness import cli
-from experiments.harness.evaluations.shifted_sets import BUILT
-from experiments.harness.folder_flags import define_folder
-from experiments.harness.scales import scale_named
-from experiments.harness.setting import RESULTS, Setting
 
 SHIFTS = tuple(shift for shift in BUILT if shift != "_corruptions")  # those have rows of their own
 COLUMNS = 15

@@ -18,8 +18,8 @@ from analysis.lib.orderings import Ordering
 from analysis.lib.paper import PaperValue, paper_values, printed_at
 from analysis.lib.paper_table import PaperTable
 from analysis.lib.results import Results, per_cent
-from experiments.harness.scales import MODEL_ROLES
-from experiments.harness.setting import Setting
+from can.commands.scales import MODEL_ROLES
+from can.commands.setting import Setting
 from experiments.table1_denoising import FULL, NEEDS, VARIANTS
 
 EVAL, METRIC = "linear_probe", "top1"

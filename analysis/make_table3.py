@@ -18,10 +18,10 @@ from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import OWN, PaperValue, paper_values, printed_at
 from analysis.lib.paper_table import PaperTable
 from analysis.lib.results import Results, per_cent
-from experiments.harness.methods import preset
-from experiments.harness.scales import MODEL_ROLES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
+from can.commands.methods import preset
+from can.commands.scales import MODEL_ROLES
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from experiments.table3_in1k import NEEDS, TRAINED, UNTRAINED
 
 METRIC = "top1"

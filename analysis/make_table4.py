@@ -19,9 +19,9 @@ from analysis.lib.orderings import Ordering
 from analysis.lib.paper import PaperValue, paper_values, printed_at
 from analysis.lib.paper_table import PaperTable
 from analysis.lib.results import TAIL, Results, tail_mean
-from experiments.harness.methods import preset
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
+from can.commands.methods import preset
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from experiments.table4_complementarity import MASK_RATE, NEEDS, RUNS
 
 EVAL = "final_losses"

@@ -19,10 +19,10 @@ from analysis.lib.command import run
 from analysis.lib.paper import OWN, paper_values, printed_at
 from analysis.lib.paper_figure import Drawn, PaperFigure
 from analysis.lib.results import Results, per_cent
+from can.commands.methods import METHODS
+from can.commands.scales import DATA_ROLES, IN1K_IMAGES, MODEL_ROLES
+from can.commands.setting import Setting
 from experiments.harness.cost import pretraining_flops
-from experiments.harness.methods import METHODS
-from experiments.harness.scales import DATA_ROLES, IN1K_IMAGES, MODEL_ROLES
-from experiments.harness.setting import Setting
 from experiments.table2_jft import NEEDS, RUNS
 
 MODEL = "vit_l"

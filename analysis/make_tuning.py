@@ -20,17 +20,17 @@ import pandas as pd
 from analysis.lib import paper_table
 from analysis.lib.documents import Page, to_csv, to_markdown
 from analysis.lib.results import PUBLISHED, YOURS
+from can.commands import cli, flags
+from can.commands.evaluations import EVALS
+from can.commands.evaluations.finetune import Finetune
+from can.commands.methods import METHODS, preset
+from can.commands.scales import Scale, scale_named
+from can.commands.setting import Setting
+from can.commands.spec import Need, resolve
 from can.config import RunConfig
 from can.errors import DataError
 from can.runs import RunDir
 from experiments import tune_laptop
-from experiments.harness import cli, flags
-from experiments.harness.evaluations import EVALS
-from experiments.harness.evaluations.finetune import Finetune
-from experiments.harness.methods import METHODS, preset
-from experiments.harness.scales import Scale, scale_named
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Need, resolve
 from experiments.tune_laptop import STAGES, Stage
 
 METRIC = "top1"

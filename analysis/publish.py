@@ -26,16 +26,16 @@ from absl import flags
 
 from analysis import make_all, make_claims, make_tuning, publish_pages
 from analysis.lib.results import YOURS, Results, read
+from can.commands import cli
+from can.commands import flags as setting_flags
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from can.errors import ConfigError, DataError
 from can.runs import RunDir
 from can.system.checksums import checksum_of
 from can.system.files import read_json
 from experiments import tune_laptop
-from experiments.harness import cli
-from experiments.harness import flags as setting_flags
 from experiments.harness.declared import all_needs
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
 
 SEEDS = {"smoke": 1, "overnight": 1}  # that a row needs, by scale; one seed decides nothing
 OTHERWISE = 3

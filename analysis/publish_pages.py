@@ -22,10 +22,10 @@ from analysis import (
 )
 from analysis.lib import benchmarks
 from analysis.lib.benchmarks import probe_cost
+from can.commands.scales import scale_named
+from can.commands.setting import PUBLISHED, REPOSITORY, Setting
 from can.errors import DataError, check_choice
 from can.system.files import write_atomic
-from experiments.harness.scales import scale_named
-from experiments.harness.setting import PUBLISHED, REPOSITORY, Setting
 
 PAGES = ("README.md", "docs/performance.md", "docs/performance_appendix.md", "docs/scaling.md", "docs/faults.md")
 MARKED = re.compile(r"(<!-- table: (\S+)(.*?) -->\n).*?(<!-- /table -->)", re.DOTALL)

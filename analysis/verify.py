@@ -15,8 +15,8 @@ from analysis.lib.agreement import EQUAL, OUTSIDE, UNKNOWN, WITHIN, agreement
 from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.results import PUBLISHED, YOURS, Results, read
+from can.commands.setting import Setting
 from experiments.harness.declared import all_needs
-from experiments.harness.setting import Setting
 
 LEVELS = [EQUAL, WITHIN, OUTSIDE, UNKNOWN]
 MEANINGS = {

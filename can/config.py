@@ -1,7 +1,7 @@
 """The configuration of a run: what was trained, on what and how; validated when it is made.
 
 Every field is a resolved value (a number, not a rule), so that `config.json` alone repeats a run. Which values a scale
-takes (Tables 5-10 of the paper at `paper`) is declared in `experiments/harness/`, not here.
+takes (Tables 5-10 of the paper at `paper`) is declared in `can/commands/`, not here.
 """
 
 from __future__ import annotations

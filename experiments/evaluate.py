@@ -1,35 +1,11 @@
-"""Evaluates one pre-trained run: `python experiments/evaluate.py --eval=linear_probe --method=can --epochs=800 ...`.
-
-Takes the flags of pretrain.py, which name the run. A finished evaluation is not repeated without `--force=NAME`.
-"""
+"""The command `can evaluate` as a script of this checkout: see can/commands/evaluate.py."""
 
 from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-from absl import flags
-
-from can.runs.provenance import peak_memory_mb
-from experiments.harness import cli, run_one
-from experiments.harness import flags as setting_flags
-from experiments.harness.evaluations import EVALS
-
-
-def main() -> None:
-    """Runs what the flags describe."""
-    setting = setting_flags.setting()
-    run = setting_flags.run_of_flags(setting)
-    if setting_flags.print_config():
-        print(setting_flags.describe(setting, run))
-        return
-    run_one.evaluate(setting, run, flags.FLAGS.eval)
-    for name in flags.FLAGS.eval:
-        for record in run.folder.read_eval(name).records:
-            print(f"{run.folder.name} {name} {record['metric']} {record['value']:.4f} (n = {record['n']})")
-    print(f"peak memory {peak_memory_mb() / 1000:.1f} GB")
-
+from can.commands import cli, evaluate
 
 if __name__ == "__main__":
-    setting_flags.define_run_flags()
-    flags.DEFINE_list("eval", ["linear_probe"], f"evaluations to make: {', '.join(EVALS)}")
-    cli.run(main)
+    evaluate.define_flags()
+    cli.run(evaluate.main)

@@ -1,13 +1,12 @@
 """What `python experiments/pretrain.py` finds under the name `experiments`: the package of the script's own checkout.
 
-Python looks for a script's imports in the script's folder first, so this file comes before any `experiments`, `can` and
-`analysis` that are installed, perhaps from another checkout, and works where none is.
+Python looks for a script's imports in the script's folder first, so this file, which each folder of scripts has, comes
+before any `experiments` that is installed. `experiments.harness.environment`, which a script imports first, does the
+rest.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
-__path__ = [f"{sys.path[0]}/experiments"]
+__path__ = [str(Path(__file__).resolve().parent)]

@@ -1,51 +1,11 @@
-"""A trained encoder in the form that others read: `python experiments/export.py --to=timm --out=DIR --method=can ...`.
-
-`--to` is timm, transformers or safetensors (our form, for `can.load_encoder`). The flags of pretrain.py name the run.
-DIR gets the weights, `config.json` and a model card; the largest difference to our features is measured on the spot,
-through the library itself if it is installed.
-"""
+"""The command `can export` as a script of this checkout: see can/commands/export.py."""
 
 from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-from pathlib import Path
-
-import numpy as np
-from absl import flags
-
-from can import load_encoder, trained
-from can.errors import ConfigError
-from can.evals.encoder import Encoder
-from can.system.files import write_atomic
-from can.weights.export import FORMS, export
-from can.weights.others import features_of
-from experiments.harness import cli
-from experiments.harness import flags as setting_flags
-from experiments.harness.model_card import model_card
-
-
-def main() -> None:
-    """Runs what the flags describe."""
-    values = flags.FLAGS
-    out = Path(values.out).expanduser()
-    if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty: pass another --out")
-    setting = setting_flags.setting()
-    run = setting_flags.run_of_flags(setting)
-    model = trained.load_encoder(run.config, run.folder)
-    export(model, values.to, out)
-    encoder = Encoder.from_model(model)
-    images = np.random.default_rng(0).integers(0, 256, (8, model.image_size, model.image_size, 3), np.uint8)
-    theirs, by = features_of(out, values.to, images)
-    again = np.asarray(load_encoder(str(out)).features(images)) if theirs is None else theirs
-    difference = float(np.abs(np.asarray(encoder.features(images)) - again).max())
-    write_atomic(out / "README.md", model_card(run, values.to, difference, by))
-    print(f"{out}: largest difference to our features {difference:.1e}, read by {by}")
-
+from can.commands import cli, export
 
 if __name__ == "__main__":
-    setting_flags.define_run_flags()
-    flags.DEFINE_enum("to", "safetensors", list(FORMS), "who reads it")
-    flags.DEFINE_string("out", None, "the folder, which is made", required=True)
-    cli.run(main)
+    export.define_flags()
+    cli.run(export.main)

@@ -1,46 +1,11 @@
-"""Features of any images, as a file: `python experiments/features.py --from=ENCODER --images=SET --out=FILE`.
-
-ENCODER is a folder of export.py or public weights of a plain ViT (`docs/evaluations.md`); without it, the run that the
-flags of pretrain.py name. SET is what `--labelled` takes: a data set's name, a TFDS name or folder:PATH, with or
-without labels. FILE ends in .npz (`features`, `label`, `file`) or .parquet (a row an image).
-"""
+"""The command `can features` as a script of this checkout: see can/commands/features.py."""
 
 from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-from pathlib import Path
-
-from absl import flags
-
-from can import data, load_encoder, trained
-from can.evals.encoder import Encoder
-from can.evals.feature_files import check_path, write_features
-from experiments.harness import cli
-from experiments.harness import flags as setting_flags
-
-
-def main() -> None:
-    """Runs what the flags describe."""
-    values = flags.FLAGS
-    out = Path(values.out).expanduser()
-    check_path(out)
-    setting = setting_flags.setting()
-    images = data.load(values.images, values.split, data_dir=setting.data_dir)
-    if values["from"].value:
-        encoder = load_encoder(values["from"].value, batch_size=values.images_at_once)
-    else:
-        run = setting_flags.run_of_flags(setting)
-        encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder), batch_size=values.images_at_once)
-    count = write_features(encoder, images, out)
-    print(f"{out}: {count} images, {encoder.num_features} features each")
-
+from can.commands import cli, features
 
 if __name__ == "__main__":
-    setting_flags.define_run_flags()
-    flags.DEFINE_string("from", None, "folder of export.py, or public weights; default: the run that the flags name")
-    flags.DEFINE_string("images", None, "a data set's name, a TFDS name or folder:PATH", required=True)
-    flags.DEFINE_string("split", "train", "of the images")
-    flags.DEFINE_string("out", None, "the file: NAME.npz or NAME.parquet", required=True)
-    flags.DEFINE_integer("images_at_once", 256, "images a forward pass", lower_bound=1)
-    cli.run(main)
+    features.define_flags()
+    cli.run(features.main)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+from can.commands.spec import Need, Spec
 from experiments import table2_jft
 from experiments.harness import table
-from experiments.harness.spec import Need, Spec
 
 METHODS = ("can", "simclr", "mae")
 MODEL = "vit_l"

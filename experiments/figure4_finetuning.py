@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+from can.commands.spec import Need, Spec
 from experiments import table2_jft
 from experiments.harness import table
-from experiments.harness.spec import Need, Spec
 
 RUNS = (Spec("mae", "vit_l", "jft", 800), *(spec for spec in table2_jft.RUNS if spec.model == "vit_l"))
 UNTRAINED = Spec("random", "vit_l", "jft", 0)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+from can.commands.spec import Need, Spec
 from experiments.harness import table
-from experiments.harness.spec import Need, Spec
 
 METHODS = ("mae", "simclr", "can")
 FIGURES = {  # by number: model, pre-training set, epochs; Figures 5 and 11 are two halves of one

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+from can.commands.spec import Need, Spec, grid
 from experiments.harness import table
-from experiments.harness.spec import Need, Spec, grid
 
 RATES = (0.0, 0.15, 0.3, 0.5, 0.75, 0.9)
 METHODS = ("can", "simclr")

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+from can.commands.spec import Need, Spec, grid
 from experiments.harness import table
-from experiments.harness.spec import Need, Spec, grid
 
 BASE = Spec("can", "vit_b", "in1k", 100)
 WEIGHTS = (0.01, 0.03, 0.1, 0.25, 0.5, 0.9)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+from can.commands.spec import Need, Spec
 from experiments.harness import table
-from experiments.harness.spec import Need, Spec
 
 FULL = Spec("can", "vit_b", "in1k", 100)
 VARIANTS = {  # by the paper's names, each with one part more than the one before

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+from can.commands.spec import Need, Spec
 from experiments.harness import table
-from experiments.harness.spec import Need, Spec
 
 TRAINED = (
     Spec("mae", "vit_b", "in1k", 800),

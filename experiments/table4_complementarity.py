@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
+from can.commands.spec import Need, Spec
 from experiments.harness import table
-from experiments.harness.spec import Need, Spec
 
 MASK_RATE = 0.5  # of all three: CAN's own
 RUNS = tuple(Spec(method, "vit_b", "in1k", 100).but(mask_rate=MASK_RATE) for method in ("simclr", "mae", "can"))

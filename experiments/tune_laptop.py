@@ -17,12 +17,13 @@ from typing import Any
 
 from absl import flags
 
+from can.commands import cli
+from can.commands.evaluations import EVALS
+from can.commands.evaluations.finetune import Finetune
+from can.commands.setting import PUBLISHED, REPOSITORY, RESULTS
+from can.commands.spec import Need, Spec
 from can.errors import check_choice
-from experiments.harness import cli, table
-from experiments.harness.evaluations import EVALS
-from experiments.harness.evaluations.finetune import Finetune
-from experiments.harness.setting import PUBLISHED, REPOSITORY, RESULTS
-from experiments.harness.spec import Need, Spec
+from experiments.harness import table
 
 SCALE = "laptop"
 HELD_OUT = dict(train_split="train[:40000]", test_split="train[40000:]", probe_epoch_images=0)

@@ -83,10 +83,10 @@ def _forget_flags() -> None:
     """The next command defines its own."""
     from absl import flags
 
-    from experiments.harness import flags as setting_flags
+    from can.commands import flags as setting_flags
 
     flags.FLAGS.unparse_flags()
-    ours = ("experiments.", "analysis.", str(REPOSITORY))
+    ours = ("can.", "experiments.", "analysis.", str(REPOSITORY))
     for module, defined in list(flags.FLAGS.flags_by_module_dict().items()):
         if module.startswith(ours):
             for flag in list(defined):

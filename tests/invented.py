@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from can.commands.evaluations import EVALS
+from can.commands.scales import SCALES
+from can.commands.setting import Setting
+from can.commands.spec import Need, Spec
 from can.config import RunConfig
 from can.runs import EvalRecord, Evaluated, RunDir, pack_correct
 from can.system.files import write_json
-from experiments.harness.evaluations import EVALS
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Need, Spec
 
 COMMIT = {"commit": "c0ffee", "dirty": False}
 

@@ -18,6 +18,8 @@ from flax import nnx
 from analysis import publish_pages
 from analysis.lib.benchmarks import speed
 from analysis.lib.benchmarks.table import machine_names, machines
+from can.commands.scales import scale_named
+from can.commands.spec import Spec, resolve
 from can.errors import ConfigError, DataError
 from can.methods import build
 from can.methods.mae import MAESettings
@@ -25,8 +27,6 @@ from can.models.positions import sincos_positions
 from can.views import patchify
 from can.weights.load import mae_from
 from experiments.benchmarks import measurement
-from experiments.harness.scales import scale_named
-from experiments.harness.spec import Spec, resolve
 from experiments.harness.timing import Summary, interleaved, summary
 
 TINY = dict(

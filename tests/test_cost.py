@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from invented import add, setting, spec
 
+from can.commands.setting import Setting
+from can.commands.spec import Need, Spec
 from can.config import RunConfig
 from can.runs.provenance import cpu_model
 from can.system.files import read_json, write_json
@@ -17,8 +19,6 @@ from experiments.harness import cost, measured_speed, measured_step
 from experiments.harness.measured_speed import Device
 from experiments.harness.measured_step import Measured
 from experiments.harness.plan import planned
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Need, Spec
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from can.commands.evaluations.few_shot import TFDS_SETS
 from can.data import load
 from can.data.tfds_records import write_tfds
 from can.evals.classes import labels_of
-from experiments.harness.evaluations.few_shot import TFDS_SETS
 
 CLASSES = dict(zip((name for name, *_ in TFDS_SETS), (200, 102, 196, 100, 8, 47, 1000, 37, 21), strict=True))
 

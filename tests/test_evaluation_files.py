@@ -15,18 +15,18 @@ from commands import Commands
 from PIL import Image
 
 from can import train
+from can.commands import run_one
+from can.commands.done import look
+from can.commands.evaluations import EVALS
+from can.commands.evaluations.records import records_of
+from can.commands.scales import SCALES
+from can.commands.setting import Run, Setting
+from can.commands.spec import Spec
 from can.data import load
 from can.errors import ConfigError, DataError
 from can.runs import EvalRecord, Evaluated, RunDir, correct_of, pack_correct, unpack_correct
 from can.runs.evaluation import check_records
 from can.system.files import read_json, write_json
-from experiments.harness import run_one
-from experiments.harness.done import look
-from experiments.harness.evaluations import EVALS
-from experiments.harness.evaluations.records import records_of
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import Run, Setting
-from experiments.harness.spec import Spec
 
 RECORD: EvalRecord = {"metric": "top1", "value": 0.8125, "n": 16, "seed": 0}
 EVALUATED = Evaluated({"name": "linear_probe", "max_steps": 0}, {"weights": "w"}, {"git": None}, [RECORD])

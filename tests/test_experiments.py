@@ -344,6 +344,7 @@ def test_scripts_keep_the_memory_that_a_step_gave_back(run_python, tmp_path, mon
         (folder / "__init__.py").touch()
     for name in ("environment.py", "requirements.py"):
         shutil.copy(REPOSITORY / "experiments" / "harness" / name, copy / "harness")
+    shutil.copy(REPOSITORY / "requirements.txt", tmp_path)
 
     def pages_of_the_second_time(folder: Path, **env: str) -> int:
         search = {"PYTHONPATH": os.pathsep.join((str(tmp_path), str(REPOSITORY)))}

@@ -20,10 +20,10 @@ from scipy import stats
 from analysis import make_figure7, make_figure8
 from analysis.lib import drawing, panels
 from analysis.lib.results import read
+from can.commands.setting import Setting
 from can.errors import DataError
 from experiments.figure7_masking import RUNS
 from experiments.figure8_weights import BASE, SWEEPS
-from experiments.harness.setting import Setting
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from flax import nnx
 import can.evals.finetune as finetuning
 import can.evals.finetune_step as finetune_step
 from can.augment import eval_view
+from can.commands import scales
 from can.config import FinetuneConfig
 from can.data import ArrayImages
 from can.errors import ConfigError, UserError
@@ -22,7 +23,6 @@ from can.models import ViT, model_config
 from can.optim import learning_rate_schedule
 from can.runs.checkpoint import Checkpoints
 from can.views import patchify
-from experiments.harness import scales
 
 MODEL = model_config("nano", 14, width=32, heads=2, depth=2, mlp_dim=64)
 PLAIN = FinetuneConfig(

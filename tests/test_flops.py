@@ -12,6 +12,8 @@ from jax import lax
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
+from can.commands.scales import scale_named
+from can.commands.spec import Spec, resolve
 from can.config import ModelConfig
 from can.flops import Flops, count_flops
 from can.methods import build, method_class, settings_class
@@ -19,8 +21,6 @@ from can.models import ViT, model_config
 from can.models.attention import FEW_TOKENS, attention
 from can.run_flops import forward_flops, necessary_matmul_flops, step_flops
 from can.weights.load import mae_config
-from experiments.harness.scales import scale_named
-from experiments.harness.spec import Spec, resolve
 
 
 def array(*shape: int) -> jax.ShapeDtypeStruct:

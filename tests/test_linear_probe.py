@@ -20,6 +20,10 @@ from sklearn.preprocessing import StandardScaler
 import can.evals.encoder
 import can.evals.linear_probe
 from can.augment import eval_view
+from can.commands.evaluations import EVALS
+from can.commands.scales import SCALES
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from can.config import LinearProbeConfig, ModelConfig
 from can.data import ArrayImages, EncodedImages
 from can.errors import ConfigError, UserError
@@ -34,10 +38,6 @@ from can.evals.linear_probe import (
     streamed_rounds,
 )
 from can.models import ViT, model_config
-from experiments.harness.evaluations import EVALS
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
 
 
 class Pixels(nnx.Module):

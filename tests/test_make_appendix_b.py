@@ -12,8 +12,8 @@ import pytest
 from invented import cells
 
 from analysis import make_appendix_b
+from can.commands.setting import PUBLISHED
 from can.errors import DataError
-from experiments.harness.setting import PUBLISHED
 
 STEP = {"method": "can", "model": "L", "depth": 24, "decoder_depth": 8, "image_size": 224, "images_per_s": 100}
 

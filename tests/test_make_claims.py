@@ -26,10 +26,10 @@ from analysis.lib.claims import (
 )
 from analysis.lib.results import read
 from analysis.lib.significance import average, difference
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from experiments import figure5_few_shot, figure7_masking, figure8_weights, table2_jft, table4_complementarity
 from experiments.harness.declared import declarations
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from invented import add, cells, contents, setting
 
 from analysis import make_figure1
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
+from can.commands.scales import SCALES
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 
 FLOPS_OF_IMAGE = {"can": 1.0, "simclr": 2.0, "mae": 0.5}
 SCHEDULE = SCALES["laptop"].schedule

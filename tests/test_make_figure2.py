@@ -10,11 +10,11 @@ import pytest
 from invented import add, cells, contents, published, setting
 
 from analysis import make_figure2
+from can.commands.evaluations.pictures import SHARES, path_of
+from can.commands.setting import Setting
 from can.errors import DataError
 from can.evals.pictures import Pictures
 from experiments.figure2_method import CAN
-from experiments.harness.evaluations.pictures import SHARES, path_of
-from experiments.harness.setting import Setting
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from invented import add, cells, contents, published, setting
 
 from analysis import make_figure4
-from experiments.harness.setting import Setting
+from can.commands.setting import Setting
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 from invented import add, cells, published, setting
 
 from analysis import make_figure5
+from can.commands.evaluations.few_shot import OFFLINE_SETS
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from experiments.figure5_few_shot import RUNS, UNTRAINED
-from experiments.harness.evaluations.few_shot import OFFLINE_SETS
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
 
 SHOTS = (1, 5, 10, 25)
 

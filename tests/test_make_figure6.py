@@ -9,9 +9,9 @@ import pytest
 from invented import add, cells, contents, published, setting
 
 from analysis import make_figure6
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from experiments.figure6_robustness import RUNS, SUPERVISED
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
 
 SETS = ("cifar10", "cifar10_v2", "cifar10_corruptions", "cifar10_sketch", "cifar10_rendition", "cifar10_pose")
 SETS = (*SETS, "cifar10_adversarial")

@@ -11,7 +11,7 @@ from invented import cells
 from analysis import make_hyperparameters
 from analysis.lib.paper import paper_values
 from analysis.make_hyperparameters import Compared, at_scale, compare
-from experiments.harness.scales import SCALES
+from can.commands.scales import SCALES
 
 OPEN_POINTS = Path(__file__).resolve().parent.parent / "docs" / "paper.md"
 # A row of the list of what the paper leaves open, and the values that differ for this reason.

@@ -22,8 +22,8 @@ from analysis import make_report
 from analysis.lib import captions
 from analysis.lib.markup import code, literal
 from analysis.lib.results import read as read_results
+from can.commands.setting import PUBLISHED, REPOSITORY
 from can.errors import DataError
-from experiments.harness.setting import PUBLISHED, REPOSITORY
 
 PICTURES = list(PUBLISHED.glob("*/*.png"))
 EMPTY = {"meta", "link", "img", "br", "hr", "input"}  # elements without an end

@@ -9,7 +9,7 @@ import pytest
 from invented import add, cells, published, setting
 
 from analysis import make_table1
-from experiments.harness.setting import Setting
+from can.commands.setting import Setting
 from experiments.table1_denoising import VARIANTS
 
 

@@ -17,7 +17,7 @@ from analysis import make_table2
 from analysis.lib.documents import to_latex, to_markdown
 from analysis.lib.orderings import RULE
 from analysis.lib.paper import paper_values, printed_at
-from experiments.harness.setting import Setting
+from can.commands.setting import Setting
 
 TABLE_2 = """
 MoCLR R50 5000 67.6 / BYOL R50 5000 67.9 / DnC R50 1000 67.9 / DnC R50 4500 70.7 / MoCLR R200×2 5000 74.2 /

@@ -9,7 +9,7 @@ import pytest
 from invented import add, cells, published, setting, spec
 
 from analysis import make_table3
-from experiments.harness.setting import Setting
+from can.commands.setting import Setting
 
 FINETUNE, PROBE = "finetune", "linear_probe"
 

@@ -11,8 +11,8 @@ from invented import add, cells, published, setting
 
 from analysis import make_table4
 from analysis.lib.results import read, tail_mean
+from can.commands.setting import Setting
 from can.errors import DataError
-from experiments.harness.setting import Setting
 from experiments.table4_complementarity import RUNS
 
 SIMCLR, MAE, CAN = RUNS

@@ -14,15 +14,15 @@ from invented import COMMIT
 
 from analysis import make_tuning, publish
 from analysis.make_tuning import by_config, choices, sentence, table, trials
+from can.commands.evaluations import EVALS
+from can.commands.evaluations.finetune import Finetune
+from can.commands.scales import SCALES
+from can.commands.setting import PUBLISHED, Setting
+from can.commands.spec import Spec, resolve
 from can.errors import DataError
 from can.runs import Evaluated, RunDir
 from can.system.files import write_json
 from experiments import tune_laptop
-from experiments.harness.evaluations import EVALS
-from experiments.harness.evaluations.finetune import Finetune
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import PUBLISHED, Setting
-from experiments.harness.spec import Spec, resolve
 from experiments.tune_laptop import HELD_OUT, SCALE, STAGES, Stage
 
 LAPTOP = Setting(SCALES[SCALE])

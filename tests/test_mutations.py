@@ -27,6 +27,7 @@ from PIL import Image
 
 from analysis.lib.results import read
 from can import train
+from can.commands.spec import Need
 from can.data.decode import decode_rgb
 from can.data.folder import open_folder
 from can.data.tfds_records import read_tfds
@@ -36,7 +37,6 @@ from can.runs.config_file import config_of, read_config
 from can.system.files import read_json
 from can.weights.described import Described
 from can.weights.load import encoder_from
-from experiments.harness.spec import Need
 
 KINDS = 7
 EXAMPLES = int(os.environ.get("CAN_MUTATIONS", 0)) // KINDS

@@ -12,16 +12,16 @@ from test_train import tiny_config
 
 from can import data, keys, train
 from can.augment import IMAGENET_MEAN, IMAGENET_STD
+from can.commands.evaluations import EVALS
+from can.commands.scales import SCALES
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from can.config import AugmentConfig
 from can.errors import ConfigError, DataError
 from can.evals import pictures
 from can.evals.final_losses import masked_views
 from can.evals.pictures import Pictures, visible_of
 from can.methods import settings_class
-from experiments.harness.evaluations import EVALS
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
 
 PROTOCOL = dict(augment=AugmentConfig(crop_area_min=0.3), shares=(0.0, 0.5, 2.0), count=8, shown=2, seed=0)
 

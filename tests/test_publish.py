@@ -17,14 +17,14 @@ from invented import COMMIT, add, cells, contents, published, setting
 import analysis
 import experiments
 from analysis import make_all, make_table2, publish, verify
+from can.commands.scales import SCALES
+from can.commands.setting import PUBLISHED, Setting
+from can.commands.spec import Need, Spec
 from can.errors import DataError
 from can.system.checksums import checksum_of
 from can.system.files import read_json, write_json
 from experiments import table1_denoising, table2_jft
 from experiments.harness.declared import all_needs
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import PUBLISHED, Setting
-from experiments.harness.spec import Need, Spec
 
 ROW = "can/vit_l/800"
 
@@ -249,7 +249,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             experiments,
             "toy",
             """
-            from experiments.harness.spec import Need, Spec
+            from can.commands.spec import Need, Spec
 
             NEEDS = (Need(Spec("mae", "vit_b", "in1k", 50)),)
             """,

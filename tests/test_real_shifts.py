@@ -8,6 +8,9 @@ import tarfile
 import numpy as np
 import pytest
 
+from can.commands.evaluations import shifted_sets as evaluated
+from can.commands.evaluations.robustness import summarised
+from can.commands.evaluations.shifted_sets import BUILT, shift_rules, shifted_sets
 from can.data import ArrayImages
 from can.errors import ConfigError, DataError
 from can.evals import robustness
@@ -15,9 +18,6 @@ from can.recipes import cifar10_real_shifts
 from can.recipes.cifar10_formats import CLASS_NAMES
 from can.recipes.cifar10_real_shifts import load_cifar10_1, load_cifar10_c, read_cifar10h
 from can.recipes.shifts.corruptions import CORRUPTIONS
-from experiments.harness.evaluations import shifted_sets as evaluated
-from experiments.harness.evaluations.robustness import summarised
-from experiments.harness.evaluations.shifted_sets import BUILT, shift_rules, shifted_sets
 
 ALL = ("cifar10_1", "cifar10_c", "cifar10h")
 LABELS = np.array([3, 5, 0, 9], np.int32)  # of four test images

@@ -12,15 +12,15 @@ from invented import add, published, setting, spec
 
 from analysis.lib import captions
 from analysis.lib.results import PUBLISHED, YOURS, Results, read
+from can.commands.evaluations.protocols import augmentation
+from can.commands.scales import SCALES
+from can.commands.setting import PUBLISHED as PUBLISHED_RESULTS
+from can.commands.setting import Setting
+from can.commands.spec import Need
 from can.config import AugmentConfig
 from can.errors import ConfigError, DataError
 from can.runs import Evaluated
 from can.system.files import read_json, write_json
-from experiments.harness.evaluations.protocols import augmentation
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import PUBLISHED as PUBLISHED_RESULTS
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Need
 
 ROW = "can/vit_l/800"
 NEEDS = (Need(spec(ROW)),)

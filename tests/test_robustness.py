@@ -13,6 +13,11 @@ from PIL import Image
 
 from can import data, train
 from can.augment import IMAGENET_MEAN, IMAGENET_STD
+from can.commands.evaluations.robustness import Robustness, summarised
+from can.commands.evaluations.shifted_sets import shifted_sets
+from can.commands.scales import SCALES
+from can.commands.setting import Setting
+from can.commands.spec import Spec
 from can.data import ArrayImages
 from can.data.tfds_records import write_tfds
 from can.errors import ConfigError, DataError, UserError
@@ -22,11 +27,6 @@ from can.evals.corruption_error import ALEXNET_ERROR, mean_corruption_error
 from can.evals.robustness import ShiftedSet
 from can.recipes.make_imagenet import WNIDS
 from can.runs import unpack_correct
-from experiments.harness.evaluations.robustness import Robustness, summarised
-from experiments.harness.evaluations.shifted_sets import shifted_sets
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Spec
 
 
 def image_set(labels, *, size=2, name="made"):

@@ -18,6 +18,7 @@ import pytest
 from commands import Commands
 from PIL import Image
 
+from can.commands.scales import SCALES
 from can.errors import ConfigError, UserError
 from can.evals.encoder import _read_cache, extract_features
 from can.runs.checkpoint import Checkpoints
@@ -25,7 +26,6 @@ from can.runs.images import ImageHistory
 from can.runs.provenance import git_state
 from can.system.files import read_json, write_json
 from can.system.machine import user_cache
-from experiments.harness.scales import SCALES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -132,7 +132,7 @@ def test_too_few_images_for_one_step_say_how_many_it_takes(commands: Commands, t
 def test_a_folder_below_home_is_below_home(commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import experiments.harness.environment\nfrom absl import flags\n"
-        "from experiments.harness import flags as ours\nours.define_run_flags()\n"
+        "from can.commands import flags as ours\nours.define_run_flags()\n"
         "flags.FLAGS(['x', '--results_dir=~/out', '--scale=smoke'])\nprint(ours.setting().results_dir)"
     )
     environment = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}

@@ -15,7 +15,7 @@ from absl import flags
 from commands import Commands
 from hosts import REPOSITORY, Hosts
 
-from experiments.harness.several_hosts import _patience, _shared_command, are_found
+from can.commands.several_hosts import _patience, _shared_command, are_found
 
 
 def folders(tmp_path: Path, name: str) -> tuple[str, str]:

@@ -156,8 +156,8 @@ import jax, jax.numpy as jnp
 from can.sharding import make_mesh
 from can.train import abstract_state, jit_train_step
 from experiments.benchmarks.hlo import collectives
-from experiments.harness.scales import scale_named
-from experiments.harness.spec import Spec, resolve
+from can.commands.scales import scale_named
+from can.commands.spec import Spec, resolve
 
 config = resolve(scale_named("smoke"), Spec("can", "vit_l", "in1k", 800), seed=0, overrides=dict(batch_size=64))
 mesh = make_mesh(fsdp=8)

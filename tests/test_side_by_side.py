@@ -14,16 +14,17 @@ from pathlib import Path
 import pytest
 from side_by_side_calls import begin, where, work
 
+from can.commands import environment
+from can.commands.scales import scale_named
+from can.commands.setting import Setting
+from can.commands.spec import Need, Spec
 from can.errors import ConfigError, UserError
 from can.recipes.debian import DebianPackage, PackageUnavailable
 from can.system import machine
 from can.system.machine import usable_cpus
-from experiments.harness import environment, table
+from experiments.harness import table
 from experiments.harness.plan import both_ends, planned
-from experiments.harness.scales import scale_named
-from experiments.harness.setting import Setting
 from experiments.harness.side_by_side import Processes, _share_of_cores
-from experiments.harness.spec import Need, Spec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SEARCH = {"PYTHONPATH": str(REPOSITORY)}

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 from can import data, methods, train
+from can.commands import methods as presets
+from can.commands.methods import METHODS, MethodPreset
+from can.commands.scales import IN1K_IMAGES, MODEL_ROLES, SCALES
+from can.commands.setting import Setting
+from can.commands.spec import Need, Spec, grid, resolve
 from can.config import RunConfig
 from can.errors import ConfigError
 from can.runs import run_name
 from can.runs.config_file import config_of
-from experiments.harness import methods as presets
 from experiments.harness import plan, rows
 from experiments.harness.declared import all_needs, declarations
-from experiments.harness.methods import METHODS, MethodPreset
-from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES, SCALES
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Need, Spec, grid, resolve
 
 CAN = Spec("can", "vit_b", "in1k", 100)
 UNTRAINED = {"random", "pixels"}
@@ -166,7 +166,7 @@ def test_a_setting_that_cannot_work_is_refused(spec, overrides, message):
 def test_a_method_without_learning_rates_is_refused_and_never_trains(monkeypatch):
     others = {name: preset for name, preset in presets.METHODS.items() if name != "simclr"}
     monkeypatch.setattr(presets, "METHODS", others)  # not an item taken out, which would come back as the last
-    with pytest.raises(ConfigError, match=r"'simclr' has no learning rates: .*experiments/harness/methods.py"):
+    with pytest.raises(ConfigError, match=r"'simclr' has no learning rates: .*can/commands/methods.py"):
         resolve(SCALES["smoke"], Spec("simclr", "vit_b", "in1k", 100), 0)
 
 

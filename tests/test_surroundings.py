@@ -21,12 +21,12 @@ from PIL import Image
 
 from analysis.lib import drawing
 from can import data
+from can.commands import cli
+from can.commands.output import LastingOutput
 from can.data.workers import FromWorkers
 from can.errors import DataError, UserError
 from can.recipes import make_imagenet, make_web_images
 from can.system.files import write_error
-from experiments.harness import cli
-from experiments.harness.output import LastingOutput
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

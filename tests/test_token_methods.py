@@ -7,6 +7,8 @@ import pytest
 from flax import nnx
 
 from can import data
+from can.commands.scales import scale_named
+from can.commands.spec import Spec, resolve
 from can.errors import ConfigError
 from can.methods import build, settings_class
 from can.methods.beit import BEiT
@@ -18,8 +20,6 @@ from can.tokeniser import codebook
 from can.views import block_order, hidden_of, patchify, shuffle
 from can.weights.described import Described
 from can.weights.load import encoder_from
-from experiments.harness.scales import scale_named
-from experiments.harness.spec import Spec, resolve
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

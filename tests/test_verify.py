@@ -8,7 +8,7 @@ import pytest
 from invented import add, cells, published, setting
 
 from analysis import verify
-from experiments.harness.setting import Setting
+from can.commands.setting import Setting
 
 ROW = "can/vit_l/800"
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from analysis.lib.claims import Claim, Difference
 from analysis.lib.paper import OWN, PaperValue, paper_values
 from analysis.lib.significance import Contrast, average, difference
+from can.commands.methods import preset
+from can.commands.scales import MODEL_ROLES
+from can.commands.spec import Spec
 from experiments import table1_denoising
-from experiments.harness.methods import preset
-from experiments.harness.scales import MODEL_ROLES
-from experiments.harness.spec import Spec
 
 PRINTED = {  # what the evaluations and metrics are called in paper_values.csv
     ("linear_probe", "top1"): "linear_probe_top1",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from analysis.claims.build import count, number, ordering
 from analysis.lib.claims import Claim, Flat, Peak, Wins
 from analysis.lib.significance import average, difference
+from can.commands.spec import Spec
 from experiments import figure5_few_shot, figure6_robustness, figure7_masking, figure8_weights
-from experiments.harness.spec import Spec
 
 INSENSITIVE = 1.0  # points: what "not sensitive" is taken to mean, since Figure 8 has no numbers
 

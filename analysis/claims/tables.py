@@ -6,9 +6,9 @@ from analysis import make_flops
 from analysis.claims.build import gain, in1k, jft, lower, number, ordering
 from analysis.lib.claims import ERROR, NATS, PERCENT, TIMES, Claim, Cost
 from analysis.lib.significance import Contrast, average, difference
+from can.commands.setting import PUBLISHED
+from can.commands.spec import Spec
 from experiments import table1_denoising, table4_complementarity
-from experiments.harness.setting import PUBLISHED
-from experiments.harness.spec import Spec
 
 FLOPS_DIGITS = 5.0  # percentage points that a rounded share of operations is taken to be precise to
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from analysis.lib.markup import code, literal
 from analysis.lib.results import PUBLISHED, YOURS, Results, differing
+from can.commands.scales import DATA_ROLES, MODEL_ROLES
+from can.commands.setting import RESULTS, Run, Setting
+from can.commands.spec import Need, Spec
 from can.config import ModelConfig
 from can.runs.provenance import without_folder
 from can.system.files import read_json
 from experiments.harness.rows import row_name
-from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
-from experiments.harness.setting import RESULTS, Run, Setting
-from experiments.harness.spec import Need, Spec
 
 NOT_A_RESULT = "smoke: not a result"
 # In these the runs of one method and model may differ.

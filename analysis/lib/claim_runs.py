@@ -10,9 +10,9 @@ import pandas as pd
 from analysis.lib import significance
 from analysis.lib.results import Results, per_cent
 from analysis.lib.significance import Contrast
+from can.commands.setting import Setting
+from can.commands.spec import Need, Spec
 from experiments.harness.declared import declarations
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Need, Spec
 
 LOSSES = "final_losses"  # the evaluation whose numbers are no accuracies
 _NO_ROW: Contrast = {"both sides are one run": 0.0}  # a contrast that is not measured

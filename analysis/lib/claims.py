@@ -24,7 +24,7 @@ import pandas as pd
 
 from analysis.lib import significance
 from analysis.lib.significance import Contrast
-from experiments.harness.spec import Spec
+from can.commands.spec import Spec
 
 REPRODUCED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "reproduced", "contradicted", "undecided", "not measured"
 POINTS, NATS, ERROR, SETS, PERCENT, TIMES = "points", "nats", "squared error", "test sets", "%", "times"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from absl import flags as absl_flags
 
+from can.commands import cli, flags
+from can.commands.folder_flags import define_folder
+from can.commands.setting import RESULTS, Setting
 from can.system.files import write_atomic
-from experiments.harness import cli, flags
-from experiments.harness.folder_flags import define_folder
-from experiments.harness.setting import RESULTS, Setting
 
 
 def run(render: Callable[[Setting], str]) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.lib.captions import bullets
+from can.commands.setting import Setting
 from can.system.files import write_atomic
-from experiments.harness.setting import Setting
 
 NONE = "–"
 _NUMBER = re.compile(r"[*+−-]*\d")  # what a cell starts with whose column is aligned right; ** is bold

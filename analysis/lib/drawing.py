@@ -28,9 +28,9 @@ from analysis.lib import captions
 from analysis.lib.documents import DIGITS, to_csv
 from analysis.lib.results import YOURS
 from analysis.lib.significance import ERROR_RATE, pooled_sd, summary
+from can.commands.methods import preset
+from can.commands.setting import Setting
 from can.system.files import write_atomic
-from experiments.harness.methods import preset
-from experiments.harness.setting import Setting
 
 # By method; no two of them look alike to readers with protanopia, deuteranopia or tritanopia (tests/test_figures.py).
 COLORS = {"can": "#1aa865", "simclr": "#eb6810", "mae": "#355ce6", "supervised": "#960287", "pyramid_at": "#654400"}

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.lib import significance
-from experiments.harness.methods import preset
-from experiments.harness.scales import MODEL_ROLES
-from experiments.harness.spec import Spec
+from can.commands.methods import preset
+from can.commands.scales import MODEL_ROLES
+from can.commands.spec import Spec
 
 RULE = (
     "Differences in points with their 95 % intervals, from the seeds' standard deviation pooled over the table and the "

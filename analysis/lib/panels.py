@@ -11,8 +11,8 @@ from analysis.lib import drawing
 from analysis.lib.paper import paper_values, printed_at
 from analysis.lib.results import Results, per_cent
 from analysis.lib.test_sets import BySet
-from experiments.harness.methods import preset
-from experiments.harness.spec import Spec
+from can.commands.methods import preset
+from can.commands.spec import Spec
 
 SWEPT = ["panel", "method", "setting", "at", "seed", "value", "mean", "low", "high", "source"]
 OF_SETS = [

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from analysis.lib import captions, drawing
 from analysis.lib.results import Results, read
+from can.commands.setting import Setting
+from can.commands.spec import Need
 from can.errors import DataError
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Need
 
 
 class Drawn(NamedTuple):

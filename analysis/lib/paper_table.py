@@ -12,8 +12,8 @@ from analysis.lib import captions, more_seeds, orderings, significance
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering
 from analysis.lib.results import Results, per_cent, read
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Need, Spec
+from can.commands.setting import Setting
+from can.commands.spec import Need, Spec
 
 Judged = dict[str, pd.DataFrame]  # by source: what `analysis.lib.orderings.judged` returned
 QUESTION = "Do the paper's orderings hold here?"

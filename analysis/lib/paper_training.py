@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.lib.documents import read_csv
 from analysis.lib.paper import paper_values
+from can.commands.scales import IN1K_IMAGES
 from can.errors import DataError
-from experiments.harness.scales import IN1K_IMAGES
 
 APPENDIX_B = "App. B"  # of the paper, as `paper_values.csv` calls it
 USUAL_RATE = {"can": 0.5, "simclr": 0.0, "mae": 0.75}  # of masking, as the paper compares the methods

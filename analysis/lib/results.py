@@ -16,12 +16,12 @@ import pandas as pd
 
 from analysis.lib.markup import code, literal
 from analysis.lib.uncounted import Seeds, lacking, lost, without_config
+from can.commands.evaluations import EVALS
+from can.commands.setting import Run, Setting
+from can.commands.spec import Need, Spec
 from can.errors import DataError, first_line
 from can.runs import EvalRecord, RunDir, correct_of
 from can.runs.name import differences
-from experiments.harness.evaluations import EVALS
-from experiments.harness.setting import Run, Setting
-from experiments.harness.spec import Need, Spec
 
 TAIL = 0.1  # the share of the steps that counts as the end of training
 PUBLISHED, YOURS = "published", "yours"

@@ -15,9 +15,9 @@ from analysis.lib import paper_table, significance
 from analysis.lib.orderings import signed
 from analysis.lib.paper import paper_values
 from analysis.lib.significance import FAILS, HOLDS, MISSING
-from experiments.harness.methods import preset
-from experiments.harness.scales import DATA_ROLES, MODEL_ROLES
-from experiments.harness.spec import Spec
+from can.commands.methods import preset
+from can.commands.scales import DATA_ROLES, MODEL_ROLES
+from can.commands.spec import Spec
 
 BySet = Mapping[str, pd.DataFrame]  # by test set: the runs of one source, values in per cent
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from can.commands.setting import Run
 from can.methods import method_class
 from can.runs import RunDir
-from experiments.harness.setting import Run
 
 MAIN = {"linear_probe": "top1", "finetune": "top1"}  # by what an evaluation's name begins with: its table's number
 

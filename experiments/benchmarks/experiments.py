@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
-__path__ = [f"{sys.path[0]}/experiments"]
+__path__ = [str(Path(__file__).resolve().parents[1])]

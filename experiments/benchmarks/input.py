@@ -22,12 +22,12 @@ from absl import flags
 from PIL import Image
 
 from can import data
+from can.commands import cli
+from can.commands.folder_flags import define_folder
 from can.data.crops import random_resized_crops, sample_box
 from experiments.benchmarks import measurement
 from experiments.benchmarks.measurement import Measurement
 from experiments.benchmarks.photos import load_photos
-from experiments.harness import cli
-from experiments.harness.folder_flags import define_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE, VIEWS, AREA = 224, 2, (0.08, 1.0)

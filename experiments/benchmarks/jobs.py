@@ -13,11 +13,11 @@ from typing import Any
 
 from absl import flags
 
+from can.commands import cli
 from can.system.machine import usable_cpus
 from experiments.benchmarks import measurement, runs_at_a_time, subjects
 from experiments.benchmarks.measurement import Measurement
 from experiments.benchmarks.subjects import Configs, Subject, Work
-from experiments.harness import cli
 from experiments.harness.side_by_side import check_jobs
 from experiments.harness.timing import Program, interleaved
 from experiments.harness.training_step import TrainingStep

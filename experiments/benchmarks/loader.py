@@ -18,12 +18,12 @@ from pathlib import Path
 from absl import flags
 
 from can import data
+from can.commands import cli
+from can.commands.folder_flags import define_folder
 from can.config import AugmentConfig
 from can.runs.provenance import peak_memory_mb
 from experiments.benchmarks import measurement
 from experiments.benchmarks.measurement import Measurement
-from experiments.harness import cli
-from experiments.harness.folder_flags import define_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE, VIEWS = 224, 2

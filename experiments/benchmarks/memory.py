@@ -28,15 +28,15 @@ import jax.numpy as jnp
 import pandas as pd
 from absl import flags, logging
 
+from can.commands import cli
+from can.commands.folder_flags import define_folder
+from can.commands.scales import scale_named
+from can.commands.spec import Spec, resolve
 from can.config import RunConfig
 from can.errors import UserError
 from can.sharding import make_mesh
 from can.train import abstract_state, jit_train_step
 from experiments.benchmarks import measurement
-from experiments.harness import cli
-from experiments.harness.folder_flags import define_folder
-from experiments.harness.scales import scale_named
-from experiments.harness.spec import Spec, resolve
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -7,8 +7,8 @@ from functools import partial
 
 import jax
 
+from can.commands import cli
 from can.config import RunConfig
-from experiments.harness import cli
 from experiments.harness.side_by_side import Processes
 from experiments.harness.timing import Program
 from experiments.harness.training_step import TrainingStep

@@ -19,12 +19,12 @@ from typing import Any
 
 from absl import flags, logging
 
+from can.commands import cli
+from can.commands.folder_flags import define_folder
 from can.run_flops import necessary_matmul_flops
 from experiments.benchmarks import measurement, memory
 from experiments.benchmarks.hlo import KINDS, Sent, collectives
 from experiments.benchmarks.memory import SETTING, Layout
-from experiments.harness import cli
-from experiments.harness.folder_flags import define_folder
 from experiments.harness.training_step import NUM_CLASSES
 
 REPOSITORY = Path(__file__).resolve().parents[2]

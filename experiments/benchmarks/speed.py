@@ -16,10 +16,10 @@ from typing import Any
 
 from absl import flags
 
+from can.commands import cli
 from experiments.benchmarks import measurement, subjects
 from experiments.benchmarks.measurement import Measurement
 from experiments.benchmarks.subjects import Configs, Subject, Work
-from experiments.harness import cli
 from experiments.harness.timing import Program, interleaved
 from experiments.harness.training_step import TrainingStep
 

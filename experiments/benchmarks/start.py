@@ -20,12 +20,12 @@ from pathlib import Path
 
 from absl import flags
 
+from can.commands import cli, scales
+from can.commands import flags as setting_flags
+from can.commands.setting import REPOSITORY
 from can.errors import UserError
 from experiments.benchmarks import measurement
 from experiments.benchmarks.measurement import Measurement
-from experiments.harness import cli, scales
-from experiments.harness import flags as setting_flags
-from experiments.harness.setting import REPOSITORY
 
 WARM_STARTS = 3
 

@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from absl import flags
 
+from can.commands import flags as setting_flags
+from can.commands.spec import Spec
 from can.config import RunConfig
 from can.errors import check_choice
 from can.run_flops import necessary_matmul_flops
 from can.runs.provenance import peak_memory_mb
 from experiments.benchmarks import measurement
 from experiments.benchmarks.measurement import Measurement
-from experiments.harness import flags as setting_flags
-from experiments.harness.spec import Spec
 from experiments.harness.timing import Matmul, best_matmul
 from experiments.harness.training_step import NUM_CLASSES
 

@@ -25,6 +25,8 @@ import numpy as np
 from absl import flags
 
 from can import data
+from can.commands import cli
+from can.commands.folder_flags import define_folder
 from can.data.decode import decode_rgb
 from can.data.image_set import EncodedImages
 from can.errors import DataError
@@ -33,8 +35,6 @@ from can.recipes.web_images.shards import read_shard
 from experiments.benchmarks import measurement
 from experiments.benchmarks.measurement import Measurement
 from experiments.benchmarks.photos import load_photos
-from experiments.harness import cli
-from experiments.harness.folder_flags import define_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUALITY = 95

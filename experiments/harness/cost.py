@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from can.commands.done import look
 from can.config import OptimConfig, RunConfig
 from can.run_flops import step_flops
-from experiments.harness.done import look
 from experiments.harness.measured_speed import Device, Speed, Speeds
 from experiments.harness.measured_step import Measured, measure
 from experiments.harness.plan import Task

@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Sequence
 
 import experiments
-from experiments.harness.spec import Need, Spec
+from can.commands.spec import Need, Spec
 
 
 def all_needs() -> tuple[Need, ...]:

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import jax
 
+from can.commands.setting import Setting
 from can.config import RunConfig
 from can.errors import DataError
 from can.runs import RunDir
 from can.runs.provenance import cpu_model
 from can.system.files import read_json
 from can.system.machine import usable_cpus
-from experiments.harness.setting import Setting
 
 HERE, PUBLISHED = "finished here", "published"
 ENOUGH = 5  # runs of one method and size that tell its speed

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import NamedTuple
 
+from can.commands.done import look
+from can.commands.setting import Run, Setting
+from can.commands.spec import Need
 from can.errors import ConfigError
-from experiments.harness.done import look
 from experiments.harness.rows import matching, row_name
-from experiments.harness.setting import Run, Setting
-from experiments.harness.spec import Need
 
 
 class Task(NamedTuple):

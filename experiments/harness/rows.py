@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+from can.commands.spec import Need, Spec
 from can.errors import ConfigError
-from experiments.harness.spec import Need, Spec
 
 
 def matching(needs: Sequence[Need], rows: Sequence[str]) -> list[Need]:

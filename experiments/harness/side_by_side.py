@@ -18,10 +18,10 @@ from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import Any, Self
 
+from can.commands import environment
 from can.errors import ConfigError, UserError
 from can.system.machine import usable_cpus
 from can.system.parent import end_with_parent
-from experiments.harness import environment
 
 
 def check_jobs(count: int) -> None:

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
+from can.commands import cli, environment, run_one, several_hosts
+from can.commands import flags as setting_flags
+from can.commands.spec import Need
 from can.errors import ConfigError
 from can.system import hosts
 from can.system.machine import usable_cpus, usable_memory_gb
-from experiments.harness import cli, cost, environment, plan, run_one, several_hosts
-from experiments.harness import flags as setting_flags
+from experiments.harness import cost, plan
 from experiments.harness.plan import Task
 from experiments.harness.side_by_side import Processes, check_jobs
-from experiments.harness.spec import Need
 
 
 def main(needs: Sequence[Need], analysis: str) -> None:

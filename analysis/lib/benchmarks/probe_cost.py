@@ -10,7 +10,7 @@ from analysis.lib.benchmarks.accelerators import PAPERS_CHIP
 from analysis.lib.benchmarks.scaling import papers_share_of_peak
 from analysis.lib.documents import to_markdown
 from analysis.lib.paper_training import flops_per_image, read_counts
-from experiments.harness.scales import IN1K_IMAGES, MODEL_ROLES, scale_named
+from can.commands.scales import IN1K_IMAGES, MODEL_ROLES, scale_named
 
 CHIPS = 64  # of the paper's run (Appendix B)
 EPOCHS = (100, 800, 5000)

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.lib import paper_training
 from analysis.lib.benchmarks.accelerators import PAPERS_CHIP, PREDICTED, Accelerator
 from analysis.lib.benchmarks.table import BenchmarkTable, table_rows
-from experiments.harness.setting import PUBLISHED
+from can.commands.setting import PUBLISHED
 
 COMMAND = "python experiments/benchmarks/scaling.py"
 KINDS = {

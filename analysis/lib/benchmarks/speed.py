@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.lib.benchmarks.table import BenchmarkTable, table_rows
-from experiments.harness.methods import preset
+from can.commands.methods import preset
 
 PARTS = ("augmentation", "forward", "backward", "optimiser")
 

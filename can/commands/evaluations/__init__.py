@@ -5,14 +5,14 @@ What an evaluation measures is in `can.evals`; what is here says on which data a
 
 from __future__ import annotations
 
-from experiments.harness.evaluations.evaluation import Evaluation
-from experiments.harness.evaluations.few_shot import FewShot, FewShotMeanRank
-from experiments.harness.evaluations.final_losses import FinalLosses
-from experiments.harness.evaluations.finetune import Finetune
-from experiments.harness.evaluations.knn import NearestNeighbours
-from experiments.harness.evaluations.linear_probe import LinearProbe
-from experiments.harness.evaluations.pictures import PicturesOfMethod
-from experiments.harness.evaluations.robustness import Robustness
+from can.commands.evaluations.evaluation import Evaluation
+from can.commands.evaluations.few_shot import FewShot, FewShotMeanRank
+from can.commands.evaluations.final_losses import FinalLosses
+from can.commands.evaluations.finetune import Finetune
+from can.commands.evaluations.knn import NearestNeighbours
+from can.commands.evaluations.linear_probe import LinearProbe
+from can.commands.evaluations.pictures import PicturesOfMethod
+from can.commands.evaluations.robustness import Robustness
 
 EVALS: dict[str, Evaluation] = {
     "few_shot": FewShot("lsr"),

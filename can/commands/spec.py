@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from can.commands.methods import MethodPreset, preset
+from can.commands.scales import Scale
 from can.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, RunConfig
 from can.errors import ConfigError, check_range
 from can.fields import Count, NotNegative, check_value
 from can.methods import check_batch_size, method_class, settings_class
 from can.models import model_config
 from can.runs.name import number_text
-from experiments.harness.methods import MethodPreset, preset
-from experiments.harness.scales import Scale
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,14 @@ from pathlib import Path
 import jax
 from absl import app, flags, logging
 
+from can.commands import several_hosts
+from can.commands.output import LastingOutput, outlast_closed_output
 from can.errors import UserError, first_line
 from can.system import hosts
 from can.system.stopping import Stopped, handle, raise_stopped, send_lost_signals_again
-from experiments.harness import (
-    environment,  # noqa: F401  before all that may be missing
-    several_hosts,
-)
-from experiments.harness.output import LastingOutput, outlast_closed_output
 
 GOES_ON = "the same command goes on from the last checkpoint"
-REPOSITORY = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(main: Callable[[], None]) -> None:
@@ -158,7 +155,7 @@ def configure_logging() -> None:
     if isinstance(sys.stderr, LastingOutput):
         handler.python_handler.setStream(sys.stderr)
     handler.setFormatter(std_logging.Formatter("%(message)s"))
-    ours = (str(REPOSITORY / "can"), str(REPOSITORY / "experiments"), str(REPOSITORY / "analysis"))
+    ours = tuple(f"{_ROOT / room}{os.sep}" for room in ("can", "experiments", "analysis"))
     handler.addFilter(lambda record: record.levelno >= std_logging.WARNING or record.pathname.startswith(ours))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from can import data
+from can.commands.setting import Setting
 from can.data import ImageSet
 from can.data.image_set import sha256_of
 from can.runs.provenance import without_folder
-from experiments.harness.setting import Setting
 
 
 def described(setting: Setting) -> dict[str, str]:

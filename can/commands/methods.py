@@ -250,6 +250,6 @@ def preset(method: str) -> MethodPreset:
     """A method's entry. Raises ConfigError for a method without one: it would have no learning rate."""
     if method not in METHODS:
         raise ConfigError(
-            f"method {method!r} has no learning rates: give it an entry in METHODS of experiments/harness/methods.py"
+            f"method {method!r} has no learning rates: give it an entry in METHODS of can/commands/methods.py"
         )
     return METHODS[method]

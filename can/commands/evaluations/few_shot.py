@@ -10,15 +10,15 @@ import numpy as np
 from absl import logging
 
 from can import data, trained
+from can.commands.evaluations import labelled
+from can.commands.evaluations.records import records_of
+from can.commands.scales import SCALES
+from can.commands.setting import Run, Setting
 from can.config import FewShotConfig
 from can.data import ImageSet
 from can.evals import few_shot as shots
 from can.evals.encoder import Encoder
 from can.runs import EvalRecord
-from experiments.harness.evaluations import labelled
-from experiments.harness.evaluations.records import records_of
-from experiments.harness.scales import SCALES
-from experiments.harness.setting import Run, Setting
 
 
 class Pair(NamedTuple):

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from can import trained
+from can.commands.evaluations import labelled
+from can.commands.evaluations.records import records_of
+from can.commands.setting import Run, Setting
 from can.data import ImageSet
 from can.evals import knn
 from can.evals.encoder import Encoder
 from can.runs import EvalRecord
-from experiments.harness.evaluations import labelled
-from experiments.harness.evaluations.records import records_of
-from experiments.harness.setting import Run, Setting
 
 
 class NearestNeighbours:

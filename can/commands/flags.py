@@ -11,18 +11,18 @@ from typing import Any, get_type_hints
 
 from absl import flags
 
+from can.commands import scales, several_hosts
+from can.commands.evaluations import EVALS
+from can.commands.folder_flags import define_folder, define_place
+from can.commands.methods import preset
+from can.commands.setting import PUBLISHED, REPOSITORY, RESULTS, Run, Setting
+from can.commands.spec import Spec
 from can.config import AugmentConfig, ModelConfig, OptimConfig
 from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError, check_choice
 from can.fields import Count, CountOrZero, Positive, check_value
 from can.methods import method_names, settings_class
 from can.system.places import place
-from experiments.harness import scales, several_hosts
-from experiments.harness.evaluations import EVALS
-from experiments.harness.folder_flags import define_folder, define_place
-from experiments.harness.methods import preset
-from experiments.harness.setting import PUBLISHED, REPOSITORY, RESULTS, Run, Setting
-from experiments.harness.spec import Spec
 
 
 class _Ints(flags.ArgumentParser):

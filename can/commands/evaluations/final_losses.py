@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from can import data, trained
+from can.commands.evaluations.labelled import name_of
+from can.commands.evaluations.protocols import augmentation
+from can.commands.evaluations.records import records_of
+from can.commands.setting import Run, Setting
 from can.config import AugmentConfig
 from can.data import ImageSet
 from can.errors import ConfigError
 from can.evals import final_losses
 from can.runs import EvalRecord
-from experiments.harness.evaluations.labelled import name_of
-from experiments.harness.evaluations.protocols import augmentation
-from experiments.harness.evaluations.records import records_of
-from experiments.harness.setting import Run, Setting
 
 MASK_RATE = 0.5  # CAN's, whatever a method was trained with
 SEED = 0  # of views, masks and noise: the same for all runs

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from can import data, trained
+from can.commands.evaluations.labelled import name_of
+from can.commands.evaluations.protocols import augmentation
+from can.commands.evaluations.records import records_of
+from can.commands.setting import Run, Setting
 from can.config import AugmentConfig
 from can.data import ImageSet
 from can.errors import ConfigError
 from can.evals import pictures
 from can.methods.can import CAN
 from can.runs import EvalRecord, RunDir
-from experiments.harness.evaluations.labelled import name_of
-from experiments.harness.evaluations.protocols import augmentation
-from experiments.harness.evaluations.records import records_of
-from experiments.harness.setting import Run, Setting
 
 NAME = "pictures"
 SHARES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)  # noise levels, of sigma_max: none, within training, and beyond it

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 from absl import logging
 
 from can import train
+from can.commands.done import Done, fingerprints_of, images_of, look, protocol_of
+from can.commands.evaluations import EVALS
+from can.commands.setting import Run, Setting
 from can.data import ImageSet
 from can.errors import ConfigError
 from can.runs import Evaluated, numerics
@@ -20,9 +23,6 @@ from can.runs.images import ImageHistory
 from can.runs.provenance import described, provenance_of_evaluation
 from can.sharding import make_mesh
 from can.system import hosts
-from experiments.harness.done import Done, fingerprints_of, images_of, look, protocol_of
-from experiments.harness.evaluations import EVALS
-from experiments.harness.setting import Run, Setting
 
 
 def complete(setting: Setting, run: Run, evals: Iterable[str]) -> None:

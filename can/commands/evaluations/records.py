@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from can.commands.setting import Run
 from can.runs import EvalRecord, pack_correct
-from experiments.harness.setting import Run
 
 
 def records_of(found: Mapping[str, Any], run: Run, *, prefix: str = "") -> list[EvalRecord]:

@@ -12,6 +12,11 @@ from jaxtyping import Array
 
 from can import trained
 from can.augment import eval_view
+from can.commands.evaluations import labelled
+from can.commands.evaluations.finetune import Finetune
+from can.commands.evaluations.records import records_of
+from can.commands.evaluations.shifted_sets import IMAGENET_C, shift_rules, shifted_sets
+from can.commands.setting import Run, Setting
 from can.errors import ConfigError
 from can.evals import robustness as shifts
 from can.evals.corruption_error import mean_corruption_error
@@ -22,11 +27,6 @@ from can.methods.supervised import Supervised
 from can.models.fingerprint import fingerprint_of
 from can.runs import EvalRecord
 from can.sharding import make_mesh, put_copies
-from experiments.harness.evaluations import labelled
-from experiments.harness.evaluations.finetune import Finetune
-from experiments.harness.evaluations.records import records_of
-from experiments.harness.evaluations.shifted_sets import IMAGENET_C, shift_rules, shifted_sets
-from experiments.harness.setting import Run, Setting
 
 FINETUNE = Finetune("paper")
 OWN_CLASSIFIER = "the method's own, as its training left it"

@@ -12,6 +12,8 @@ from absl import logging
 from flax import nnx
 
 from can import train
+from can.commands.setting import Run, Setting
+from can.commands.spec import Spec
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import ConfigError
 from can.methods.kinds import split_method
@@ -24,8 +26,6 @@ from can.system.checksums import checksum_of
 from can.system.files import write_atomic, write_json
 from can.weights.files import file_of, read_weights
 from can.weights.load import encoder_from
-from experiments.harness.setting import Run, Setting
-from experiments.harness.spec import Spec
 
 
 def run_of_weights(setting: Setting, path: Path, name: str, seed: int, given: Mapping[str, Any]) -> Run:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from can.commands.methods import preset
+from can.commands.setting import Run
 from can.runs.provenance import without_folder
 from can.system.files import read_json
-from experiments.harness.methods import preset
-from experiments.harness.setting import Run
 
 HOW = {
     "timm": '    model = timm.create_model("local-dir:FOLDER").eval()\n    features = model(pixels)',

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from can import data
+from can.commands.evaluations import EVALS
+from can.commands.evaluations.evaluation import Fingerprinted
+from can.commands.setting import Run, Setting
 from can.data import ImageSet
 from can.errors import ConfigError, check_choice
 from can.runs import numerics
 from can.runs.name import differences
 from can.runs.provenance import described
-from experiments.harness.evaluations import EVALS
-from experiments.harness.evaluations.evaluation import Fingerprinted
-from experiments.harness.setting import Run, Setting
 
 
 class Done(NamedTuple):

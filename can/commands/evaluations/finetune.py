@@ -10,6 +10,9 @@ from typing import Any
 from absl import logging
 
 from can import trained
+from can.commands.evaluations import labelled
+from can.commands.evaluations.records import records_of
+from can.commands.setting import Run, Setting
 from can.config import FinetuneConfig
 from can.data import ImageSet
 from can.errors import ConfigError
@@ -17,9 +20,6 @@ from can.evals import finetune as finetuning
 from can.runs import EvalRecord
 from can.sharding import make_mesh
 from can.system.files import write_atomic
-from experiments.harness.evaluations import labelled
-from experiments.harness.evaluations.records import records_of
-from experiments.harness.setting import Run, Setting
 
 # Fields that came after results were made: at their defaults, they are not stated.
 LATER = frozenset({"rand_augment_policy", "rand_augment_std", "mix_share_of", "last_lr", "norm_after_pool"})

@@ -1,4 +1,4 @@
-"""What the flags of a command say, as one value that every part of the harness is given."""
+"""What the flags of a command say, as one value that everything else is given."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from can.commands.methods import preset
+from can.commands.scales import SCALES, Scale
+from can.commands.spec import Need, Spec, resolve
 from can.config import AugmentConfig, ModelConfig, OptimConfig, RunConfig
 from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError
 from can.methods import settings_class
 from can.runs import RunDir, run_name
 from can.system.places import Place
-from experiments.harness.methods import preset
-from experiments.harness.scales import SCALES, Scale
-from experiments.harness.spec import Need, Spec, resolve
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
+# Results and checkpoints go into the checkout, wherever a command is started; if it is installed, where it is started.
+REPOSITORY = _ROOT if (_ROOT / "experiments" / "harness").is_dir() else Path.cwd()
 RESULTS = REPOSITORY / "results"
 PUBLISHED = RESULTS / "published"
 

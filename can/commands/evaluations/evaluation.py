@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from can.commands.setting import Run, Setting
 from can.runs import EvalRecord
-from experiments.harness.setting import Run, Setting
 
 
 class Fingerprinted(Protocol):

@@ -1,0 +1,33 @@
+"""Evaluates one pre-trained run: `can evaluate --eval=linear_probe --method=can --epochs=800 ...`.
+
+Takes the flags of pretrain.py, which name the run. A finished evaluation is not repeated without `--force=NAME`.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from can.commands import flags as setting_flags
+from can.commands import run_one
+from can.commands.evaluations import EVALS
+from can.runs.provenance import peak_memory_mb
+
+
+def define_flags() -> None:
+    """Defines the command's flags."""
+    setting_flags.define_run_flags()
+    flags.DEFINE_list("eval", ["linear_probe"], f"evaluations to make: {', '.join(EVALS)}")
+
+
+def main() -> None:
+    """Runs what the flags describe."""
+    setting = setting_flags.setting()
+    run = setting_flags.run_of_flags(setting)
+    if setting_flags.print_config():
+        print(setting_flags.describe(setting, run))
+        return
+    run_one.evaluate(setting, run, flags.FLAGS.eval)
+    for name in flags.FLAGS.eval:
+        for record in run.folder.read_eval(name).records:
+            print(f"{run.folder.name} {name} {record['metric']} {record['value']:.4f} (n = {record['n']})")
+    print(f"peak memory {peak_memory_mb() / 1000:.1f} GB")
