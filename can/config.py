@@ -35,23 +35,23 @@ class ModelConfig(Checked):
     """Encoder, decoder and projection head (paper, Sec. 3 and App. C)."""
 
     size: str
-    image_size: Pixels  # square
-    patch_size: Pixels  # square; must divide image_size
-    width: Width
-    depth: Depth
-    heads: Width
-    mlp_dim: Width
-    decoder_width: Width = 512
-    decoder_depth: Depth = 8
-    decoder_heads: Width = 16
-    decoder_mlp_dim: Width = 2048
-    head_width: Width = 4096
-    head_depth: DepthOrZero = 2  # hidden layers, each FC, BatchNorm, ReLU
-    head_out: Width = 128
-    cls_token: bool = False  # CAN pools the mean of the tokens and has none; He et al.'s weights have one
+    image_size: Pixels  # pixels a side of what the encoder sees
+    patch_size: Pixels  # pixels a side of a patch; must divide image_size
+    width: Width  # of the encoder's tokens
+    depth: Depth  # blocks of the encoder
+    heads: Width  # of its attention
+    mlp_dim: Width  # hidden units of its MLPs
+    decoder_width: Width = 512  # of the decoder's tokens
+    decoder_depth: Depth = 8  # blocks of the decoder
+    decoder_heads: Width = 16  # of its attention
+    decoder_mlp_dim: Width = 2048  # hidden units of its MLPs
+    head_width: Width = 4096  # of the projection head's hidden layers
+    head_depth: DepthOrZero = 2  # hidden layers of the projection head, each FC, BatchNorm, ReLU
+    head_out: Width = 128  # numbers that the projection head puts out
+    cls_token: bool = False  # a token beside the patches; CAN pools the mean of the tokens and has none
     # The width [M] lives in: "encoder" (paper, Sec. 3.1) or "decoder" (He et al.).
     mask_token: Annotated[str, OneOf(("encoder", "decoder"))] = "encoder"
-    # Of what encoder and decoder compute; parameters, head and losses stay float32.
+    # Type of what encoder and decoder compute; parameters, head and losses stay float32.
     dtype: Annotated[str, OneOf(("float32", "bfloat16"))] = "float32"
     # What the backward pass recomputes of a block: "none", all but the "dense" layers, or "block".
     remat: Annotated[str, OneOf(("none", "dense", "block"))] = "none"
@@ -92,19 +92,19 @@ class AugmentConfig(Checked):
 
     # "simclr": crop, flip, colour, blur; "byol": the same, weaker, and solarisation; "mae": crop and flip; "none"
     name: Annotated[str, OneOf(("simclr", "byol", "beit", "mae", "none"))] = "simclr"
-    crop_area_min: CropArea = 0.08
-    crop_area_max: CropArea = 1.0
-    color_strength: Annotated[float, Within(0, 2)] = 1.0
-    color_prob: Share = 0.8
-    gray_prob: Share = 0.2
-    blur_prob: Share = 0.5
-    rand_augment_layers: Annotated[int, Within(0, 10)] = 0  # operations an image after all else; 0: none
-    rand_augment_magnitude: Annotated[float, Within(0, 30)] = 9.0  # of 10 (Cubuk et al., 2020)
-    solarize_prob: Share = 0.0
+    crop_area_min: CropArea = 0.08  # smallest share of the image's area in a random crop
+    crop_area_max: CropArea = 1.0  # largest share
+    color_strength: Annotated[float, Within(0, 2)] = 1.0  # of the change of colours
+    color_prob: Share = 0.8  # chance that colours are changed
+    gray_prob: Share = 0.2  # chance that they are dropped
+    blur_prob: Share = 0.5  # chance that a view is blurred
+    rand_augment_layers: Annotated[int, Within(0, 10)] = 0  # operations of RandAugment after all else; 0: none
+    rand_augment_magnitude: Annotated[float, Within(0, 30)] = 9.0  # of RandAugment, of 10 (Cubuk et al., 2020)
+    solarize_prob: Share = 0.0  # chance that bright pixels are inverted
     local_crops: CountOrZero = 0  # further, small views of an image (Caron et al., 2021)
-    local_size: Pixels = 96  # of a local crop; must not exceed the image's
-    local_area_min: CropArea = 0.05
-    local_area_max: CropArea = 0.4
+    local_size: Pixels = 96  # pixels a side of a local crop; must not exceed the image's
+    local_area_min: CropArea = 0.05  # smallest share of the image's area in a local crop
+    local_area_max: CropArea = 0.4  # largest share
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -139,21 +139,21 @@ class OptimConfig(Checked):
     """The optimiser, AdamW if not said otherwise, with a linear warm-up and a cosine to zero (Tables 5-8)."""
 
     base_lr: NotNegative  # the peak learning rate is base_lr * batch_size / 256
-    weight_decay: NotNegative
+    weight_decay: NotNegative  # of matrices, times the learning rate
     batch_size: Count  # images a step, not views, over all devices
-    total_steps: CountOrZero  # 0 leaves the encoder as it was initialised
-    warmup_steps: CountOrZero
-    beta1: ShareBelowOne = 0.9
-    beta2: ShareBelowOne = 0.95
-    clip_norm: NotNegative = 0.0  # global gradient norm; 0: no clipping
+    total_steps: CountOrZero  # of the schedule; 0 leaves the encoder as it was initialised
+    warmup_steps: CountOrZero  # in which the learning rate rises in a line
+    beta1: ShareBelowOne = 0.9  # momentum
+    beta2: ShareBelowOne = 0.95  # of AdamW's second moments
+    clip_norm: NotNegative = 0.0  # largest norm of the gradient of all parameters; 0: no clipping
     max_steps: CountOrZero = 0  # stop here, on the unchanged schedule, to try a run out; 0: train to the end
     accumulate: Count = 1  # encode a batch in so many parts, to save memory; negatives remain those of the whole batch
-    # LARS takes beta1 for its momentum; its trust coefficient is .001.
+    # AdamW, or LARS, which takes beta1 for its momentum and has the trust coefficient .001.
     optimizer: Annotated[str, OneOf(("adamw", "lars"))] = "adamw"
     clip_each: bool = False  # clip_norm is of each parameter's gradient by itself (Caron et al., 2021)
-    weight_decay_growth: NotNegative = 1.0  # what it is multiplied by in the end, on a cosine from 1
+    weight_decay_growth: NotNegative = 1.0  # what weight decay is multiplied by in the end, on a cosine from 1
     decay_vectors: bool = False  # weight decay is of biases, norms and learned tokens, too
-    last_lr: NotNegative = 0.0  # at the end of the cosine
+    last_lr: NotNegative = 0.0  # learning rate at the end of the cosine
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -200,11 +200,11 @@ class LinearProbeConfig(Checked):
     said: ClassVar[str] = "the linear probe's "
 
     base_lr: NotNegative = 0.1  # the peak learning rate is base_lr * batch_size / 256
-    batch_size: Count = 16384
-    epochs: Positive = 100
-    warmup_epochs: NotNegative = 10
-    weight_decay: NotNegative = 0.0
-    momentum: ShareBelowOne = 0.9
+    batch_size: Count = 16384  # images a step
+    epochs: Positive = 100  # passes over the training images
+    warmup_epochs: NotNegative = 10  # in which the learning rate rises in a line
+    weight_decay: NotNegative = 0.0  # of the classifier's matrix
+    momentum: ShareBelowOne = 0.9  # of SGD
     cache_features: bool = False  # features of the un-augmented images, extracted once (small scales)
     epoch_images: CountOrZero = 0  # a smaller training set is passed over until an epoch has as many steps as of these
     max_steps: CountOrZero = 0  # stop early, for trying settings out; 0: train to the end
@@ -225,27 +225,27 @@ class FinetuneConfig(Checked):
     said: ClassVar[str] = "finetuning's "
 
     base_lr: NotNegative = 5e-4  # the peak learning rate is base_lr * batch_size / 256
-    batch_size: Count = 1024
-    epochs: Positive = 100
-    warmup_epochs: NotNegative = 5
-    weight_decay: NotNegative = 0.005
-    beta1: ShareBelowOne = 0.9
-    beta2: ShareBelowOne = 0.999
+    batch_size: Count = 1024  # images a step
+    epochs: Positive = 100  # passes over the training images
+    warmup_epochs: NotNegative = 5  # in which the learning rate rises in a line
+    weight_decay: NotNegative = 0.005  # of matrices, times the learning rate
+    beta1: ShareBelowOne = 0.9  # AdamW's momentum
+    beta2: ShareBelowOne = 0.999  # of AdamW's second moments
     layer_decay: Share = 0.65  # of the learning rate, per layer below the classifier
-    drop_path: ShareBelowOne = 0.1  # of the last block; rises linearly from 0 (Huang et al., 2016)
-    label_smoothing: ShareBelowOne = 0.1
-    rand_augment_layers: Annotated[int, Within(0, 10)] = 2  # operations an image (Cubuk et al., 2020); 0: none
-    rand_augment_magnitude: Annotated[float, Within(0, 30)] = 9.0  # of 10
-    erase_prob: Share = 0.25  # of random erasing (Zhong et al., 2020)
-    mixup: NotNegative = 0.0  # alpha of the Beta distribution (Zhang et al., 2018); 0: none
-    cutmix: NotNegative = 0.0  # alpha (Yun et al., 2019); 0: none; with both, each batch takes one of them
-    crop_area_min: CropArea = 0.08
+    drop_path: ShareBelowOne = 0.1  # rate of the last block; rises linearly from 0 (Huang et al., 2016)
+    label_smoothing: ShareBelowOne = 0.1  # share of a label that all classes get
+    rand_augment_layers: Annotated[int, Within(0, 10)] = 2  # operations of RandAugment (Cubuk et al., 2020); 0: none
+    rand_augment_magnitude: Annotated[float, Within(0, 30)] = 9.0  # of RandAugment, of 10
+    erase_prob: Share = 0.25  # chance that a part is erased (Zhong et al., 2020)
+    mixup: NotNegative = 0.0  # mixup's alpha of the Beta distribution (Zhang et al., 2018); 0: none
+    cutmix: NotNegative = 0.0  # CutMix's alpha (Yun et al., 2019); 0: none; with both, each batch takes one of them
+    crop_area_min: CropArea = 0.08  # smallest share of the image's area in a random crop
     max_steps: CountOrZero = 0  # stop early, for trying settings out; 0: train to the end
-    # Cubuk et al.'s operations, or timm's (`can.augment.timm_policy`).
+    # RandAugment's operations: Cubuk et al.'s, or timm's (`can.augment.timm_policy`).
     rand_augment_policy: Annotated[str, OneOf(("usual", "timm"))] = "usual"
-    rand_augment_std: Annotated[float, Within(0, 10)] = 0.0  # of the magnitude, by timm's policy
-    mix_share_of: Annotated[str, OneOf(("pair", "batch"))] = "pair"  # what draws its own share, and box
-    last_lr: NotNegative = 0.0  # at the end of the cosine, of the classifier
+    rand_augment_std: Annotated[float, Within(0, 10)] = 0.0  # deviation of the magnitude, by timm's policy
+    mix_share_of: Annotated[str, OneOf(("pair", "batch"))] = "pair"  # what draws its own share of mixing, and box
+    last_lr: NotNegative = 0.0  # the classifier's learning rate at the end of the cosine
     norm_after_pool: bool = False  # the encoder's last norm is replaced by a new one behind the mean of the tokens
 
     def __post_init__(self) -> None:
@@ -263,10 +263,10 @@ class FewShotConfig(Checked):
     rule: Annotated[str, OneOf(("lsr", "sgd"))] = "lsr"
     shots: Annotated[tuple[int, ...], Within(1, 1000)] = (1, 5, 10, 25)  # labelled images a class
     choices: Annotated[int, Within(1, 1000)] = 3  # random choices of those images; the result is their mean
-    l2: NotNegative = 1024.0  # of "lsr"
-    base_lr: NotNegative = 0.01  # of "sgd"
-    steps: Count = 2500  # of "sgd"
-    batch_size: Count = 512  # of "sgd"
+    l2: NotNegative = 1024.0  # penalty of "lsr"
+    base_lr: NotNegative = 0.01  # learning rate of "sgd"
+    steps: Count = 2500  # of training, of "sgd"
+    batch_size: Count = 512  # images a step, of "sgd"
     # Of "sgd": images of the encoder's own size, or "bit": 128 or 384 pixels (App. C).
     resolution: Annotated[str, OneOf(("encoder", "bit"))] = "encoder"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 from absl import app, flags, logging
 
-from can.commands import several_hosts
+from can.commands import help, several_hosts
 from can.commands.output import LastingOutput, outlast_closed_output
 from can.errors import UserError, first_line
 from can.system import hosts
@@ -65,8 +65,11 @@ def run(main: Callable[[], None]) -> None:
 
     def parse(arguments: list[str]) -> list[str]:
         try:
+            if help.asked(arguments):
+                print(help.text(arguments, main))
+                sys.exit(0)
             return flags.FLAGS(arguments)
-        except (flags.Error, ValueError) as error:  # ValueError: --noX=true, of a flag that takes no value so
+        except (flags.Error, UserError, ValueError) as error:  # ValueError: --noX=true, where X takes no value so
             print(f"error: {error} (--help lists the flags)", file=sys.stderr)
             sys.exit(2)
 

@@ -49,6 +49,7 @@ _INTERVALS = ("checkpoint_every", "checkpoint_seconds", "keep_every", "log_every
 _ALLOWED = {**dict.fromkeys(_INTERVALS, Count), "checkpoint_seconds": Positive, "workers": CountOrZero, "fsdp": Count}
 _overrides: list[str] = []  # flags that are fields of a run's configuration
 _protocols: dict[str, list[str]] = {}  # fields of each evaluation's protocol
+_declared: dict[str, dict[type, str]] = {}  # where a flag's field is declared, and its name there: see `help`
 
 
 def define_setting_flags() -> None:
@@ -85,7 +86,7 @@ def define_setting_flags() -> None:
     flags.DEFINE_integer("fsdp", 1, "devices that share each parameter; the others split the batch")
     flags.DEFINE_bool("skip_bad_images", False, "leave damaged images out of pre-training, up to 0.1 % of them")
     flags.DEFINE_string("augmentation", None, "simclr, mae (crop and flip) or none; default: the method's")
-    flags.DEFINE_float("warmup_epochs", None, "of the run's epochs, with a linear rise of the learning rate")
+    flags.DEFINE_float("warmup_epochs", None, "in which the learning rate rises in a line; default: the scale's")
     _overrides.extend(("augmentation", "warmup_epochs"))
     for config in (ModelConfig, AugmentConfig, OptimConfig, *map(settings_class, method_names())):
         _overrides.extend(_define_fields(config))
@@ -113,6 +114,7 @@ def _define_fields(config: type, prefix: str = "") -> list[str]:
     for name in names:
         if prefix + name not in _overrides:
             _DEFINE[hints[name]](prefix + name, None, f"{config.__name__}.{name}; default: the scale's")
+        _declared.setdefault(prefix + name, {})[config] = name
     return [name for name in names if prefix or name not in _overrides]
 
 
@@ -167,6 +169,11 @@ def run_of_flags(chosen: Setting) -> Run:
         raise ConfigError(f"--epochs must be positive, not {values.epochs:g}; --method=random is the untrained encoder")
     spec = Spec(values.method, values.model, values.data, values.epochs)
     return chosen.run(spec, values.seed, values.name)
+
+
+def declared(name: str) -> dict[type, str]:
+    """The configurations that have a flag's field, each with the name that it has there; empty for other flags."""
+    return _declared.get(name, {})
 
 
 def print_config() -> bool:

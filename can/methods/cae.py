@@ -26,9 +26,9 @@ class CAESettings(TokenSettings):
 
     name: str = field(default="cae", init=False)
     mask_rate: Share = 0.5
-    regressor_depth: DepthOrZero = 4
-    token_decoder_depth: DepthOrZero = 4
-    alignment_weight: NotNegative = 2.0  # lambda
+    regressor_depth: DepthOrZero = 4  # blocks of the regressor
+    token_decoder_depth: DepthOrZero = 4  # blocks of the decoder of codes
+    alignment_weight: NotNegative = 2.0  # lambda, of the alignment in the loss
 
 
 class CAE(TokenMethod):

@@ -24,20 +24,20 @@ class CANSettings(ContrastiveSettings):
     """Masking, noise, and the weights of the three losses (paper, Sec. 3.1-3.5)."""
 
     name: str = field(default="can", init=False)
-    mask_rate: Share = 0.5  # of patches, hidden from the encoder; at 0 (Figure 7) the reconstruction is 0
-    lambda_infonce: Share = 0.03
+    mask_rate: Share = 0.5  # share of patches hidden from the encoder; at 0 (Figure 7) the reconstruction is 0
+    lambda_infonce: Share = 0.03  # of InfoNCE in the loss
     lambda_reconstruct: Share = 0.7  # lambda of Sec. 3.5: share of the reconstruction in what InfoNCE leaves
     norm_pix: bool = False  # reconstruct per-patch normalised pixels (He et al.)
     # The clean view, or the view after Sec. 3.4 overwrote it.
     reconstruct_target: Annotated[str, OneOf(("clean", "noisy"))] = "clean"
     sigma_max: NotNegative = 0.05  # noise level ~ U(0, sigma_max), in units of normalised pixels; 0 switches noise off
-    denoise_loss: bool = True  # Table 1: "+noise" has the noise without the loss
+    denoise_loss: bool = True  # whether noise is predicted; Table 1's "+noise" has noise without it
     # What denoising's weight goes to if it is off; or it is "dropped".
     rest_without_denoise: Annotated[str, OneOf(("reconstruct", "dropped"))] = "reconstruct"
-    sigma_embedding: bool = True  # Table 1: "+noise, +loss" has the loss without the noise level
-    denoise_target: Annotated[str, OneOf(("sigma_eps", "eps"))] = "sigma_eps"  # Eq. 3's sigma * e, or e
+    sigma_embedding: bool = True  # whether the decoder is told the noise level (Table 1)
+    denoise_target: Annotated[str, OneOf(("sigma_eps", "eps"))] = "sigma_eps"  # predicted: Eq. 3's sigma * e, or e
     sigma_scale: NotNegative = 1000.0  # the sinusoid's argument is sigma_scale * sigma / sigma_max; 0: sigma itself
-    sigma_tokens: Annotated[str, OneOf(("all", "visible"))] = "all"  # of the decoder, that get the noise embedding
+    sigma_tokens: Annotated[str, OneOf(("all", "visible"))] = "all"  # of the decoder, told the noise level
 
     @property
     def denoises(self) -> bool:

@@ -21,7 +21,7 @@ class CANCropsSettings(CANSettings):
     """CAN's, and what the local crops weigh; how many there are is the augmentation's."""
 
     name: str = field(default="can_crops", init=False)
-    local_weight: Share = 0.5  # of the local crops' contrast in the whole one
+    local_weight: Share = 0.5  # share of the local crops' contrast in the whole one
 
 
 class Crops(NamedTuple):

@@ -24,7 +24,7 @@ class CANTeacherSettings(CANSettings):
     """CAN's, and how the teacher follows."""
 
     name: str = field(default="can_teacher", init=False)
-    teacher_momentum: ShareBelowOne = 0.99  # at the first step; rises to 1 on a cosine
+    teacher_momentum: ShareBelowOne = 0.99  # of the averaged teacher at the first step; rises to 1 on a cosine
 
 
 class Pooled(NamedTuple):

@@ -29,13 +29,13 @@ class CIMSettings(TokenSettings):
 
     name: str = field(default="cim", init=False)
     mask_rate: Share = 110 / 196
-    generator_depth: Depth = 6
+    generator_depth: Depth = 6  # blocks of the generator
     # What the encoder learns: the original's pixels, or which patches the generator changed.
     enhancer: Annotated[str, OneOf(("respix", "revdet"))] = "respix"
     # What pixels are normalised by: those around each, or those of its patch.
     normalise: Annotated[str, OneOf(("window", "patch"))] = "window"
-    window: Count = 8  # pixels a side
-    revdet_weight: NotNegative = 10.0  # of finding replaced patches; restoring pixels has 1
+    window: Count = 8  # pixels a side of what is around each
+    revdet_weight: NotNegative = 10.0  # of finding replaced patches in the loss; restoring pixels has 1
 
 
 class DrawnView(NamedTuple):

@@ -18,7 +18,7 @@ from can.models import ProjectionHead
 class ContrastiveSettings(MethodSettings):
     """How projections are compared."""
 
-    temperature: Annotated[float, Within(1e-6, 1e6)] = 0.1
+    temperature: Annotated[float, Within(1e-6, 1e6)] = 0.1  # tau of Eq. 1
     # The mean over the 2n anchors (Eq. 1), or the sum of both views' means.
     infonce_reduction: Annotated[str, OneOf(("mean", "sum"))] = "mean"
 

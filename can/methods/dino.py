@@ -32,12 +32,12 @@ class DINOSettings(TeacherSettings):
     name: str = field(default="dino", init=False)
     teacher_momentum: ShareBelowOne = 0.996
     prototypes: Annotated[int, Within(2, 2**20)] = 65536  # K, outputs of the head
-    student_temperature: Temperature = 0.1
-    first_teacher_temperature: Temperature = 0.04  # rises in a line ...
-    teacher_temperature: Temperature = 0.04  # ... to this ...
-    temperature_warmup: Share = 0.0  # ... over this share of the steps
-    centre_momentum: ShareBelowOne = 0.9
-    prototypes_frozen: Share = 0.01  # of the steps, in which the prototypes stay as they were drawn
+    student_temperature: Temperature = 0.1  # of the student's softmax
+    first_teacher_temperature: Temperature = 0.04  # of the teacher's at the first step; rises in a line ...
+    teacher_temperature: Temperature = 0.04  # ... from first_teacher_temperature to this ...
+    temperature_warmup: Share = 0.0  # ... over this share of the steps, the teacher's
+    centre_momentum: ShareBelowOne = 0.9  # of the mean that the teacher's outputs are centred by
+    prototypes_frozen: Share = 0.01  # share of the steps in which the prototypes stay as they were drawn
 
 
 class Crops(NamedTuple):

@@ -22,7 +22,7 @@ class MAESettings(MethodSettings):
     """Masking and the target of the reconstruction."""
 
     name: str = field(default="mae", init=False)
-    mask_rate: Share = 0.75  # of patches, hidden from the encoder
+    mask_rate: Share = 0.75  # share of patches hidden from the encoder
     norm_pix: bool = False  # reconstruct per-patch normalised pixels; He et al.'s default, the paper's Table 4 has not
 
 

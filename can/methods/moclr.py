@@ -25,7 +25,7 @@ class MoCLRSettings(TeacherSettings):
     """The contrast, and the teacher."""
 
     name: str = field(default="moclr", init=False)
-    temperature: Annotated[float, Within(1e-6, 1e6)] = 0.1
+    temperature: Annotated[float, Within(1e-6, 1e6)] = 0.1  # tau of the contrast
     # Which keys of other images are negatives: the "other" view's, or those of "both".
     negatives: Annotated[str, OneOf(("other", "both"))] = "other"
 

@@ -22,7 +22,7 @@ class MoCoV3Settings(TeacherSettings):
     """The contrast, and the teacher."""
 
     name: str = field(default="mocov3", init=False)
-    temperature: Annotated[float, Within(1e-6, 1e6)] = 0.2
+    temperature: Annotated[float, Within(1e-6, 1e6)] = 0.2  # tau of the contrast
 
 
 class MoCoV3(TeacherMethod):

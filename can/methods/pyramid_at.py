@@ -33,9 +33,9 @@ class PyramidATSettings(SupervisedSettings):
     """The settings of supervised training, and of the attack."""
 
     name: str = field(default="pyramid_at", init=False)
-    attack_epsilon: NotNegative = 6 / 255  # largest perturbation of a level, in pixel values of [0, 1]
-    attack_step: NotNegative = 1 / 255  # of each sign-gradient step
-    attack_steps: CountOrZero = 5
+    attack_epsilon: NotNegative = 6 / 255  # largest perturbation of a level by the attack, in pixel values of [0, 1]
+    attack_step: NotNegative = 1 / 255  # size of each sign-gradient step of the attack
+    attack_steps: CountOrZero = 5  # of the attack
 
 
 class Attacked(NamedTuple):

@@ -22,7 +22,7 @@ class SimCLRSettings(ContrastiveSettings):
     """The contrastive loss's settings, and the masking of Figure 7 and Table 4."""
 
     name: str = field(default="simclr", init=False)
-    mask_rate: Share = 0.0  # of patches, hidden from the encoder
+    mask_rate: Share = 0.0  # share of patches hidden from the encoder
 
 
 class Visible(NamedTuple):

@@ -24,7 +24,7 @@ class SimMIMSettings(MethodSettings):
     """Masking (Xie et al., 2022, Sec. 3.2)."""
 
     name: str = field(default="simmim", init=False)
-    mask_rate: Share = 0.6  # of units, rounded up
+    mask_rate: Share = 0.6  # share of units, rounded up
     mask_unit: Count = 2  # patches a side that are masked together: 32 pixels of 16 each
 
 

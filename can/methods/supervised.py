@@ -24,10 +24,10 @@ class SupervisedSettings(MethodSettings):
     """What keeps an encoder from learning its training images by heart."""
 
     name: str = field(default="supervised", init=False)
-    label_smoothing: ShareBelowOne = 0.0
-    drop_path: ShareBelowOne = 0.0  # of the last block; rises linearly from 0 (Huang et al., 2016)
-    dropout: ShareBelowOne = 0.0  # of the embedded patches and inside the blocks (Srivastava et al., 2014)
-    mixup: NotNegative = 0.0  # alpha of the Beta distribution (Zhang et al., 2018); 0: none
+    label_smoothing: ShareBelowOne = 0.0  # share of a label that all classes get
+    drop_path: ShareBelowOne = 0.0  # rate of the last block; rises linearly from 0 (Huang et al., 2016)
+    dropout: ShareBelowOne = 0.0  # rate, of the embedded patches and inside the blocks (Srivastava et al., 2014)
+    mixup: NotNegative = 0.0  # mixup's alpha of the Beta distribution (Zhang et al., 2018); 0: none
 
 
 class Labelled(NamedTuple):

@@ -24,7 +24,7 @@ BYOL_VIEWS = (View(blur=1.0, solarize=0.0), View(blur=0.1, solarize=1.0))  # Gri
 class TeacherSettings(MethodSettings):
     """How the teacher follows."""
 
-    teacher_momentum: ShareBelowOne = 0.99  # at the first step; rises to 1 on a cosine
+    teacher_momentum: ShareBelowOne = 0.99  # of the averaged teacher at the first step; rises to 1 on a cosine
 
 
 class Pooled(NamedTuple):

@@ -34,11 +34,11 @@ IMAGES_AT_ONCE = 256
 class TokenSettings(MethodSettings):
     """How much is masked, and what the tokens are."""
 
-    mask_rate: Share = 75 / 196  # of patches, to the nearest number of them
-    codes: Count = 8192  # K
+    mask_rate: Share = 75 / 196  # share of patches that are masked, to the nearest number of them
+    codes: Count = 8192  # K, of the tokeniser
     # Of patches by k-means, or by a random projection, which cannot be decoded.
     tokeniser: Annotated[str, OneOf(("kmeans", "random_projection"))] = "kmeans"
-    codebook_patches: Count = 65_536  # of the training images, that k-means sees
+    codebook_patches: Count = 65_536  # patches of the training images that k-means sees
 
 
 class TokenisedView(NamedTuple):
