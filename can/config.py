@@ -130,7 +130,7 @@ class AugmentConfig(Checked):
 class DataConfig(Checked):
     """The images that a run is pre-trained on."""
 
-    name: str  # a data set of can.data.load: "offline_mix", "imagenet2012", "folder:PATH", ...
+    name: str  # a data set of can.data.load: "offline_mix", "imagenet2012", "folder:PATH", "hf:PATH", ...
     split: str = "train"
 
 

@@ -8,7 +8,8 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../experiments/setup.sh"
 # The constraints keep the run-time pins where a peer would move them.
-can_install peers "requirements-peers.txt requirements-gcs.txt requirements.txt" -r requirements-peers.txt -r requirements-gcs.txt -c requirements.txt
+can_install peers "requirements-peers.txt requirements-gcs.txt requirements-sources.txt requirements.txt" \
+    -r requirements-peers.txt -r requirements-gcs.txt -r requirements-sources.txt -c requirements.txt
 can_install peers-alone requirements-peers-alone.txt --no-deps -r requirements-peers-alone.txt
 
 cd "$CAN_ROOT"

@@ -119,7 +119,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_one(tmp_path, name, neares
 
 
 def test_an_unknown_split_is_answered_with_the_nearest_one(tmp_path):
-    with pytest.raises(ConfigError, match=r"unknown split 'trian'; did you mean 'train'"):
+    with pytest.raises(ConfigError, match=r"unknown split 'trian' of smoke; did you mean 'train'"):
         smoke("trian[:10]", tmp_path)
 
 

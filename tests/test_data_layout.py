@@ -138,9 +138,12 @@ def test_two_folders_of_one_split_are_refused(tmp_path: Path) -> None:
         photos(tmp_path / "p")
 
 
-def test_an_unknown_split_names_those_that_are_there(tmp_path: Path) -> None:
+def test_an_unknown_split_names_those_that_are_there_and_the_slice_that_would_do(tmp_path: Path) -> None:
     write(tmp_path / "p", classes("train", "test"))
-    with pytest.raises(ConfigError, match="unknown split 'val'.*test, train"):
+    there = r"valid: train \(\d+ images\), test \(\d+ images\)"
+    with pytest.raises(
+        ConfigError, match=rf"unknown split 'val' of .*{there}.*train\[:90%\] .* train\[90%:\] to judge"
+    ):
         photos(tmp_path / "p", "val")
 
 

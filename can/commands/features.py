@@ -1,8 +1,8 @@
 """Features of any images, as a file: `can features --from=ENCODER --images=SET --out=FILE`.
 
 ENCODER is a folder of export.py or public weights of a plain ViT (`docs/evaluations.md`); without it, the run that the
-flags of pretrain.py name. SET is what `--labelled` takes: a data set's name, a TFDS name or folder:PATH, with or
-without labels. FILE ends in .npz (`features`, `label`, `file`) or .parquet (a row an image).
+flags of pretrain.py name. SET is what `--labelled` takes: a data set's name, a TFDS name, or the place of images
+(`docs/data.md`), with or without labels. FILE ends in .npz (`features`, `label`, `file`) or .parquet (a row an image).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def define_flags() -> None:
     """Defines the command's flags."""
     setting_flags.define_run_flags()
     flags.DEFINE_string("from", None, "folder of export.py, or public weights; default: the run that the flags name")
-    flags.DEFINE_string("images", None, "a data set's name, a TFDS name or folder:PATH", required=True)
+    flags.DEFINE_string("images", None, "a data set, named as for --labelled", required=True)
     flags.DEFINE_string("split", "train", "of the images")
     flags.DEFINE_string("out", None, "the file: NAME.npz or NAME.parquet", required=True)
     flags.DEFINE_integer("images_at_once", 256, "images a forward pass", lower_bound=1)

@@ -55,8 +55,8 @@ _declared: dict[str, dict[type, str]] = {}  # where a flag's field is declared, 
 def define_setting_flags() -> None:
     """--scale, the folders, and one flag for every hyper-parameter; unset ones take the scale's values."""
     flags.DEFINE_string("scale", "laptop", f"one of {', '.join(scales.SCALES)}: what plays the paper's roles")
-    flags.DEFINE_string("labelled", None, "data set in the role of IN-1K: a name, TFDS name or folder:PATH")
-    flags.DEFINE_string("uncurated", None, "data set in the role of JFT-300M: a name, TFDS name or folder:PATH")
+    flags.DEFINE_string("labelled", None, "data set in the role of IN-1K: a name, or kind:PATH as in docs/data.md")
+    flags.DEFINE_string("uncurated", None, "data set in the role of JFT-300M, named likewise")
     flags.DEFINE_string("train_split", "train", "labelled images that evaluations train on, e.g. train[:50000]")
     flags.DEFINE_string("test_split", None, "labelled images that evaluations test on; default: the scale's")
     define_folder("objectnet", None, "folder of ObjectNet's images, one subfolder a class, for robustness")
@@ -101,7 +101,7 @@ def define_run_flags() -> None:
     several_hosts.define_flags()
     flags.DEFINE_string("method", "can", f"{', '.join(method_names())}; random is the untrained encoder")
     flags.DEFINE_string("model", "vit_b", "a role (vit_b, vit_l) or a size (nano, micro, Ti, S, B, L)")
-    flags.DEFINE_string("data", "in1k", "a role (in1k, jft), a data set's name, a TFDS name or folder:PATH")
+    flags.DEFINE_string("data", "in1k", "a role (in1k, jft), or a data set, named as for --labelled")
     flags.DEFINE_float("epochs", 100, "as the paper counts them; the scale maps them to images")
     flags.DEFINE_integer("seed", 0, "of everything that is random")
     flags.DEFINE_string("name", None, "the run's name; default: made of what distinguishes it")

@@ -45,6 +45,11 @@ def split_named(folder: str) -> str | None:
     return next((split for split, names in _SPLIT_NAMES.items() if names.fullmatch(folder)), None)
 
 
+def split_within(name: str) -> str | None:
+    """The split in a name that may have more in it: `imagenet-train-0000`, `val2017`; None for other names."""
+    return next((split for split, names in _IN_FOLDERS.items() if names.fullmatch(name)), None)
+
+
 def layout_of(names: Iterable[str], where: str) -> Layout:
     """Splits and classes out of the files' names, with "/" between folders.
 

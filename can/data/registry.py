@@ -1,4 +1,4 @@
-"""Data sets by name: those that the modules of `can.sources` have, TFDS's, and folders."""
+"""Data sets by name: those that the modules of `can.sources` have, TFDS's, and images that lie in files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from can.data.folder import load_folder
+from can.data.hf_sets import load_hf
 from can.data.image_set import ImageSet
 from can.data.joined import join
+from can.data.named_columns import split_asked
+from can.data.parquet_files import load_parquet
 from can.data.small_sets import decode_if_small
 from can.data.splits import select_split
+from can.data.tar_shards import load_tars
 from can.data.tfds_records import read_tfds
 from can.errors import ConfigError, DataError
 from can.sources import MODULES, SHIFTED
@@ -23,8 +27,34 @@ from can.system.machine import user_cache
 
 DEFAULT_DATA_DIR = Path(os.path.expanduser(os.environ.get("CAN_DATA_DIR") or user_cache() / "can"))
 
-_FOLDER = "folder:"
 Load = Callable[[Path], Mapping[str, ImageSet]]
+
+
+def _folder(name: str, place: str, data_dir: Path) -> Mapping[str, ImageSet]:
+    return load_folder(_expanded(name, place), data_dir)
+
+
+def _hf(name: str, place: str, data_dir: Path) -> Mapping[str, ImageSet]:
+    path, asked = split_asked(place)
+    return load_hf(name, _expanded(name, path), asked, data_dir)
+
+
+def _parquet(name: str, place: str, data_dir: Path) -> Mapping[str, ImageSet]:
+    return load_parquet(name, *split_asked(place), data_dir)
+
+
+def _tars(name: str, place: str, data_dir: Path) -> Mapping[str, ImageSet]:
+    return load_tars(name, *split_asked(place), data_dir)
+
+
+# What stands before the place of a set that lies in files.
+_KINDS: dict[str, Callable[[str, str, Path], Mapping[str, ImageSet]]] = {
+    "folder:": _folder,
+    "hf:": _hf,
+    "parquet:": _parquet,
+    "wds:": _tars,
+}
+_PLACES = ", ".join(f"{kind}PATH" for kind in _KINDS)
 
 
 @functools.cache
@@ -48,8 +78,9 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
 
     Args:
       name: one of `available()`, a shifted test set ("cifar10_sketch"), a TFDS name ("imagenet2012", "dtd",
-        "imagenet2012_subset/10pct"), or "folder:PATH" (one subfolder a class, or images without labels). "a+b" joins
-        small sets, without labels.
+        "imagenet2012_subset/10pct"), "folder:PATH" (one subfolder a class, or images without labels), "hf:PATH" (of
+        save_to_disk), "parquet:FILES", "wds:FILES" (tar archives; `docs/data.md`). "a+b" joins small sets, without
+        labels.
       split: in TFDS's syntax: "train", "test", "train[:55000]", "train[90%:]".
       data_dir: everything that is fetched or prepared lies below it; `DEFAULT_DATA_DIR` is the usual one.
       labelled: False drops the labels.
@@ -62,10 +93,13 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
       DataError: the images cannot be had, are damaged, or have another form; says what to do.
     """
     data_dir = Path(data_dir).expanduser()
-    if "+" in name and not name.startswith(_FOLDER):
+    kind = next((kind for kind in _KINDS if name.startswith(kind)), None)
+    if "+" in name and kind is None:
         return join(name, split, [load(part, split, data_dir=data_dir) for part in name.split("+")])
-    if name.startswith(_FOLDER):
-        splits = load_folder(_path_of(name), data_dir)
+    if kind is not None:
+        if not (place := name.removeprefix(kind)):  # would be the working directory, and whatever images are there
+            raise ConfigError(f"{name} names no {'folder' if kind == 'folder:' else 'place'}: write {kind}PATH")
+        splits = _KINDS[kind](name, place, data_dir)
     elif load_splits := (_sources() | _shifted()).get(name):
         splits = load_splits(data_dir)
     else:
@@ -75,9 +109,7 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
     return image_set if labelled else image_set.without_labels()
 
 
-def _path_of(name: str) -> Path:
-    if not (path := name.removeprefix(_FOLDER)):  # would be the working directory, and whatever images are there
-        raise ConfigError(f"{name} names no folder: write {_FOLDER}PATH")
+def _expanded(name: str, path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -91,6 +123,4 @@ def _check_tfds_name(name: str, data_dir: Path) -> None:
         return
     near = difflib.get_close_matches(base, sorted(known), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(
-        f"unknown data set {name!r}{hint} (valid: {', '.join(available())}, {_FOLDER}PATH, or any TFDS name)"
-    )
+    raise ConfigError(f"unknown data set {name!r}{hint} (valid: {', '.join(available())}, {_PLACES}, or any TFDS name)")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
 
 from can.data.image_set import ImageSet
-from can.data.layout import split_named
-from can.errors import DataError, check_choice, first_line
+from can.data.layout import TEST, TRAIN, VALIDATION, split_named
+from can.errors import ConfigError, DataError, first_line
 
 
 def select_split(splits: Mapping[str, ImageSet], spec: str) -> ImageSet:
@@ -21,7 +22,8 @@ def select_split(splits: Mapping[str, ImageSet], spec: str) -> ImageSet:
     asked, terms = spec, []
     for name, bracket, rest in (term.strip().partition("[") for term in spec.split("+")):
         known = _known(name.strip(), splits)
-        check_choice("split", known, splits)
+        if known not in splits:
+            raise _unknown(known, splits)
         terms.append(f"{known}{bracket}{rest}")
     spec = "+".join(terms)
     if asked in splits:
@@ -40,6 +42,19 @@ def select_split(splits: Mapping[str, ImageSet], spec: str) -> ImageSet:
     whole = splits[names.pop()]
     # TFDS leaves the ends of a range that reaches the split's ends unset.
     return whole.take(asked, [(piece.from_ or 0, len(whole) if piece.to is None else piece.to) for piece in ranges])
+
+
+def _unknown(name: str, splits: Mapping[str, ImageSet]) -> ConfigError:
+    """Says what is there and, for a usual split, what can stand in for it."""
+    there = ", ".join(f"{split} ({len(part)} images)" for split, part in splits.items())
+    near = difflib.get_close_matches(name, [*splits], n=1, cutoff=0.4)
+    text = f"unknown split {name!r} of {next(iter(splits.values())).name}"
+    if split_named(name) is None:
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return ConfigError(f"{text}{hint} (valid: {there})")
+    whole = TRAIN if TRAIN in splits else next(iter(splits))
+    held_out = f"{VALIDATION}, or " if split_named(name) == TEST and VALIDATION in splits else ""
+    return ConfigError(f"{text} (valid: {there}): use {held_out}{whole}[:90%] to train on and {whole}[90%:] to judge")
 
 
 def _known(name: str, splits: Mapping[str, ImageSet]) -> str:

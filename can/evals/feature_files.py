@@ -36,7 +36,7 @@ def check_path(path: Path) -> None:
         try:
             import pyarrow  # noqa: F401
         except ImportError as error:
-            raise ConfigError("parquet needs pyarrow: pip install -e '.[web]', or write --out=NAME.npz") from error
+            raise ConfigError("parquet needs pyarrow: pip install -e '.[sources]', or write --out=NAME.npz") from error
 
 
 def write_features(encoder: Encoder, images: ImageSet, path: Path) -> int:
