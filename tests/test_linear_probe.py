@@ -32,11 +32,11 @@ from can.evals.encoder import Encoder, extract_features
 from can.evals.linear_probe import (
     Classifier,
     accuracy,
-    cached_rounds,
     evaluate,
     resolve_schedule,
-    streamed_rounds,
 )
+from can.evals.probe_progress import Kept
+from can.evals.probe_rounds import cached_rounds, streamed_rounds
 from can.models import ViT, model_config
 
 
@@ -288,6 +288,61 @@ def test_streamed_images_are_augmented_anew_each_epoch():
     plain = np.asarray(eval_view(jnp.asarray(train.images))).reshape(1, -1)
     assert np.abs(first.features - second.features).max() > 0.1
     assert np.abs(first.features - plain).max() > 0.1
+
+
+def stopped_and_gone_on(monkeypatch, folder, config, sets, encoder):
+    """A probe that was stopped in its fifth step, behind the checkpoint of the fourth, and then finished."""
+    begun, kept, make = [], Kept(folder, every_steps=2), linear_probe.streamed_rounds
+
+    def rounds(*arguments):
+        begun.append(arguments[-1])
+        return make(*arguments)
+
+    def stop(step, _):
+        if step == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(linear_probe, "streamed_rounds", rounds)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(encoder, *sets, config, seed=1, kept=kept, log=stop)
+    found = evaluate(encoder, *sets, config, seed=1, kept=kept)
+    assert begun == [0, 4]
+    return found
+
+
+def test_a_stopped_streamed_probe_goes_on_and_ends_with_the_same_numbers_to_the_bit(tmp_path, monkeypatch):
+    """A step takes images of several forward passes, and leaves some of the last one to the next."""
+    at_once, sets = 7, (plain_colors(40, seed=0), plain_colors(11, seed=1))
+    config = dataclasses.replace(COLORS, cache_features=False, batch_size=20, epochs=4, warmup_epochs=1)
+    whole = evaluate(pixel_encoder(6, at_once), *sets, config, seed=1)
+    resumed = stopped_and_gone_on(monkeypatch, tmp_path, config, sets, pixel_encoder(6, at_once))
+    assert numbers(resumed) == numbers(whole)
+    np.testing.assert_array_equal(resumed["correct"], whole["correct"])
+    logged: list[int] = []
+    again = evaluate(
+        *(pixel_encoder(6, at_once), *sets, config),
+        seed=1,
+        kept=Kept(tmp_path, every_steps=2),
+        log=lambda step, _: logged.append(step),
+    )
+    assert numbers(again) == numbers(whole)
+    assert logged == []  # its last step is there
+
+
+def test_a_stopped_streamed_probe_is_not_gone_on_with_as_another_one(tmp_path):
+    sets = plain_colors(40, seed=0), plain_colors(11, seed=1)
+    config = dataclasses.replace(COLORS, cache_features=False, batch_size=20, epochs=1, warmup_epochs=0)
+    kept = Kept(tmp_path, every_steps=1)
+    evaluate(pixel_encoder(6), *sets, config, seed=0, kept=kept)
+    others = {
+        "base_lr: 30.0 there, 1.0 now": (pixel_encoder(6), dataclasses.replace(config, base_lr=1.0), 0),
+        "seed: 0 there, 1 now": (pixel_encoder(6), config, 1),
+        "images_encoded_at_once: 20 there, 7 now": (pixel_encoder(6, 7), config, 0),
+        "encoder: ": (pixel_encoder(6, scale=2.0), config, 0),
+    }
+    for said, (encoder, asked, seed) in others.items():
+        with pytest.raises(ConfigError, match=f"holds a linear probe with other settings .*{said}.*pass --force"):
+            evaluate(encoder, *sets, asked, seed=seed, kept=kept)
 
 
 class Pngs:

@@ -27,7 +27,8 @@ from can import keys
 from can.augment import eval_view
 from can.config import FinetuneConfig, OptimConfig
 from can.data import ImageSet, batches
-from can.errors import ConfigError, DataError, UserError
+from can.errors import UserError
+from can.evals.claimed import STATE, claim
 from can.evals.classes import check_same_classes
 from can.evals.encoder import Encoder
 from can.evals.finetune_step import FinetunedViT, FinetuneState, make_train_step, resolve_optim
@@ -39,7 +40,7 @@ from can.runs.log import TrainLog
 from can.runs.numerics import numerics
 from can.sharding import batch_sharding, local_rows, make_mesh, put, put_batch, state_sharding, traced_for
 from can.system import hosts
-from can.system.files import read_json, write_json
+from can.system.files import read_json
 
 TEST_BATCH = 256  # images a forward pass; changes no result
 CHECK_EVERY = 50  # steps between looks at what was measured: the host may run that far ahead of the device
@@ -90,7 +91,7 @@ def evaluate(
     mesh = mesh or make_mesh()
     optim, steps_per_epoch = resolve_optim(config, len(train))
     last_step = optim.last_step
-    owner = hosts.decided(claim, work_dir, model, train, test, config, seed, last_step)
+    owner = hosts.decided(_claim, work_dir, model, train, test, config, seed, last_step)
     encoder = nnx.clone(model)
     graphdef, params = nnx.split(
         FinetunedViT(
@@ -113,7 +114,7 @@ def evaluate(
     key = keys.key(seed, "finetuning")
     curve_path = work_dir / "curve.csv"
 
-    with Checkpoints(work_dir / "state", owner=owner) as checkpoints:
+    with Checkpoints(work_dir / STATE, owner=owner) as checkpoints:
         restored = checkpoints.restore(state)
         # The curve beside the checkpoints may have been changed: the one in the checkpoint is what was measured.
         if restored is not None and not (
@@ -213,10 +214,10 @@ def read_curve(path: Path) -> dict[str, float]:
     return last | {"top1_best": max(row["top1"] for row in rows)}
 
 
-def claim(
+def _claim(
     work_dir: Path, model: ViT, train: ImageSet, test: ImageSet, config: FinetuneConfig, seed: int, last_step: int
 ) -> dict[str, Any]:
-    """Writes down what `work_dir` is about and returns it; raises ConfigError if it is about something else already."""
+    """See `can.evals.claimed`: all that decides the weights and what is measured of them."""
     asked: dict[str, Any] = {
         **dataclasses.asdict(config),
         "seed": seed,
@@ -226,30 +227,8 @@ def claim(
         "train": train.fingerprint,
         "test": test.fingerprint,
     }
-    path = work_dir / "finetune.json"
-    if not path.exists():
-        write_json(path, asked)
-        return asked
-    try:
-        there = read_json(path)
-        if not isinstance(there, dict):
-            raise DataError(f"{path} is no object")
-    except DataError:  # it says what the checkpoints beside it are of: they are nobody's now
-        logging.warning("%s is damaged: this finetuning starts anew", path)
-        Checkpoints(work_dir / "state").clear()
-        write_json(path, asked)
-        return asked
-    # A field that came later counts as its default.
-    there = dataclasses.asdict(FinetuneConfig()) | {"numerics": asked["numerics"]} | there
-    different = [
-        f"{name}: {there.get(name)} there, {asked[name]} now" for name in asked if there.get(name) != asked[name]
-    ]
-    if different:
-        raise ConfigError(
-            f"{work_dir} holds a finetuning with other settings ({'; '.join(different)}): "
-            "pass --force with the name of this evaluation, or delete that folder"
-        )
-    return asked
+    defaults = dataclasses.asdict(FinetuneConfig()) | {"numerics": asked["numerics"]}
+    return claim(work_dir / "finetune.json", asked, "finetuning", defaults=defaults)
 
 
 def load_finetuned(model: ViT, num_classes: int, work_dir: Path) -> FinetunedViT:
@@ -258,7 +237,7 @@ def load_finetuned(model: ViT, num_classes: int, work_dir: Path) -> FinetunedViT
     Raises UserError if there is none, if it is not trained to its end, or if its last checkpoint is damaged.
     """
     settings = work_dir / "finetune.json"
-    with Checkpoints(work_dir / "state", owner=read_json(settings) if settings.exists() else None) as checkpoints:
+    with Checkpoints(work_dir / STATE, owner=read_json(settings) if settings.exists() else None) as checkpoints:
         step = checkpoints.latest_step
         if step is None or not settings.exists():
             raise UserError(f"there is no finetuned model in {work_dir}: run --eval=finetune on this machine first")

@@ -3,13 +3,15 @@
 Features -> BatchNorm without affine parameters -> linear, trained by LARS with a linear warm-up and a cosine to zero.
 Two ways lead to the training features, and share every update of the classifier:
 
-- streamed (the paper's): each step crops and flips its images anew and encodes them;
+- streamed (the paper's): each step crops and flips its images anew and encodes them, which takes hours: a training
+  that was stopped goes on at its last checkpoint and ends with the same numbers to the bit;
 - cached (small scales): the un-augmented images are encoded once, and an epoch of the classifier is one compiled scan.
 """
 
 from __future__ import annotations
 
-import itertools
+import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,24 +23,25 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int
 
 from can import keys
-from can.augment import augment, normalize
-from can.config import AugmentConfig, LinearProbeConfig
-from can.data import ImageSet, batches
+from can.config import LinearProbeConfig
+from can.data import ImageSet
 from can.errors import ConfigError, UserError
+from can.evals.claimed import claim
 from can.evals.classes import check_same_classes
 from can.evals.encoder import Encoder, extract_features
-from can.evals.on_mesh import on_all_hosts
+from can.evals.probe_progress import Kept, Progress
+from can.evals.probe_rounds import Round, cached_rounds, part_size_of, streamed_rounds
 from can.objectives import cross_entropy
 from can.optim import descend, lars, learning_rate_schedule
-from can.sharding import local_rows, make_mesh, put_batch
+from can.runs.numerics import numerics
+from can.system import hosts
 
 BATCH_NORM_MOMENTUM = 0.9  # Table 10
 BATCH_NORM_EPS = 1e-6  # He et al.'s
 INIT_STDDEV = 0.01  # of the linear layer's weights, He et al.'s
-AUGMENTATION = AugmentConfig(name="mae", crop_area_min=0.08)  # RandomResizedCrop and flip
 
 
 class Classifier(nnx.Module):
@@ -78,14 +81,6 @@ class Schedule(NamedTuple):
     learning_rate: Callable[[int], float]
 
 
-class Round(NamedTuple):
-    """Training images that are at hand at once, and the batches to make of them in turn."""
-
-    features: Float[Array | np.ndarray, "n features"]
-    labels: Int[Array | np.ndarray, " n"]
-    order: Int[np.ndarray, "steps batch"]
-
-
 def evaluate(
     encoder: Encoder,
     train: ImageSet,
@@ -94,6 +89,7 @@ def evaluate(
     *,
     seed: int,
     cache_dir: Path | None = None,
+    kept: Kept | None = None,
     log: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Trains the classifier on `train` and measures it on every image of `test`. Deterministic in `seed`.
@@ -105,6 +101,7 @@ def evaluate(
       config: the protocol.
       seed: of the initialisation, the order of the images and their augmentation.
       cache_dir: where extracted features are kept between calls; None keeps none.
+      kept: where a streamed training leaves its checkpoints, and goes on from one; None keeps none.
       log: called with the number of steps done and the means of `loss` and `train_top1` since the last call.
 
     Returns:
@@ -114,24 +111,28 @@ def evaluate(
       `train_top1` and `loss` (cross-entropy in nats): means over the training batches of the last epoch.
 
     Raises:
-      ConfigError: the schedule cannot work.
+      ConfigError: the schedule cannot work, or checkpoints are there of a probe with other settings.
       DataError: see `check_same_classes`.
-      UserError: the loss (says the step) or a feature is not finite.
+      UserError: the loss (says the step) or a feature is not finite, or a checkpoint cannot be written.
     """
     check_same_classes("a linear probe", train, test)
     assert train.num_classes is not None
     schedule = resolve_schedule(config, len(train))
+    classifier = Classifier(encoder.num_features, train.num_classes, rngs=nnx.Rngs(keys.key(seed, "probe classifier")))
+    progress: contextlib.AbstractContextManager[Progress | None] = contextlib.nullcontext()
     if config.cache_features:
-        rounds = cached_rounds(encoder, train, schedule.batch_size, seed, cache_dir)
+
+        def rounds_from(start_step: int) -> Iterator[Round]:
+            assert start_step == 0  # an epoch takes a moment: its checkpoints would cost more than they spare
+            return cached_rounds(encoder, train, schedule.batch_size, seed, cache_dir)
+
     else:
-        rounds = streamed_rounds(encoder, train, schedule.batch_size, seed)
-    classifier, losses, hits = _fit(
-        Classifier(encoder.num_features, train.num_classes, rngs=nnx.Rngs(keys.key(seed, "probe classifier"))),
-        rounds,
-        config,
-        schedule,
-        log,
-    )
+        rounds_from = partial(streamed_rounds, encoder, train, schedule.batch_size, seed)
+        if kept is not None:
+            owner = hosts.decided(_claim, kept.work_dir, encoder, train, config, schedule.batch_size, seed)
+            progress = Progress(kept, owner, schedule.stop)
+    with progress as saved:
+        classifier, losses, hits = _fit(classifier, rounds_from, config, schedule, log, saved)
     last_epoch = slice(-schedule.steps_per_epoch, None)
     fitted = {"train_top1": float(np.mean(hits[last_epoch])), "loss": float(np.mean(losses[last_epoch]))}
     features, labels = extract_features(encoder, test, cache_dir=cache_dir)
@@ -172,34 +173,58 @@ def accuracy(
     return top1 | {"top5": float(hits.any(axis=1).mean())} if logits.shape[-1] >= 10 else top1
 
 
+def _claim(
+    work_dir: Path, encoder: Encoder, train: ImageSet, config: LinearProbeConfig, batch_size: int, seed: int
+) -> dict[str, Any]:
+    """See `claim`: all that decides the classifier's weights."""
+    asked = {
+        **dataclasses.asdict(config),
+        "seed": seed,
+        "numerics": numerics(),
+        "images_encoded_at_once": part_size_of(encoder, batch_size),
+        "encoder": encoder.fingerprint,
+        "train": train.fingerprint,
+    }
+    return claim(
+        work_dir / "linear_probe.json", asked, "linear probe", defaults=dataclasses.asdict(LinearProbeConfig())
+    )
+
+
 def _fit(
     classifier: Classifier,
-    rounds: Iterator[Round],
+    rounds_from: Callable[[int], Iterator[Round]],
     config: LinearProbeConfig,
     schedule: Schedule,
     log: Callable[[int, dict[str, float]], None] | None,
-) -> tuple[Classifier, list[float], list[float]]:
+    progress: Progress | None,
+) -> tuple[Classifier, Float[np.ndarray, " steps"], Float[np.ndarray, " steps"]]:
     """The trained classifier, and the loss and the accuracy of each training batch."""
     graphdef, params, batch_stats = nnx.split(classifier, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # flax's stub
     state = ProbeState(params, batch_stats, _optimizer(config).init(params))
-    losses: list[float] = []
-    hits: list[float] = []
-    while (step := len(losses)) < schedule.stop:
+    losses, hits = np.zeros(schedule.stop, np.float32), np.zeros(schedule.stop, np.float32)
+    step = 0
+    if progress is not None:
+        (state, losses, hits), step = progress.restore((state, losses, hits))
+    rounds = rounds_from(step)
+    while step < schedule.stop:
         features, labels, order = next(rounds)
         order = order[: schedule.stop - step]
         rates = np.array([schedule.learning_rate(step + i) for i in range(len(order))], np.float32)
         state, (new_losses, new_hits) = _train_steps(graphdef, config, state, features, labels, order, rates)
-        losses += new_losses.tolist()
-        hits += new_hits.tolist()
-        if not np.isfinite(new_losses).all():
-            failed = next(i for i in range(step, len(losses)) if not math.isfinite(losses[i]))
+        new = slice(step, step + len(order))
+        losses[new], hits[new] = new_losses, new_hits
+        if not np.isfinite(losses[new]).all():
+            failed = next(i for i in range(new.start, new.stop) if not math.isfinite(losses[i]))
             raise UserError(
                 f"the linear probe's loss became {losses[failed]} at step {failed} of {schedule.stop}: "
                 f"lower its base_lr, which is {config.base_lr:g}"
             )
+        step = new.stop
+        if progress is not None:
+            progress.save_if_due(step, (state, losses, hits))
         if log:
-            log(len(losses), {"loss": float(new_losses.mean()), "train_top1": float(new_hits.mean())})
-    return nnx.merge(graphdef, state.params, state.batch_stats), losses, hits
+            log(step, {"loss": float(new_losses.mean()), "train_top1": float(new_hits.mean())})
+    return nnx.merge(graphdef, state.params, state.batch_stats), losses.astype(float), hits.astype(float)
 
 
 def _optimizer(config: LinearProbeConfig) -> optax.GradientTransformation:
@@ -233,47 +258,3 @@ def _train_steps(
         return ProbeState(descend(state.params, updates, rate), batch_stats, opt_state), (loss, hit)
 
     return jax.lax.scan(update, state, (order, rates))
-
-
-def cached_rounds(
-    encoder: Encoder, train: ImageSet, batch_size: int, seed: int, cache_dir: Path | None
-) -> Iterator[Round]:
-    """A round an epoch: all the images, un-augmented, in a new order."""
-    features, labels = map(jnp.asarray, extract_features(encoder, train, cache_dir=cache_dir))
-    steps = len(labels) // batch_size
-    order_seed = keys.int_seed(seed, "probe order")
-    for epoch in itertools.count():
-        order = np.random.default_rng((order_seed, epoch)).permutation(len(labels)).astype(np.int32)
-        yield Round(features, labels, order[: steps * batch_size].reshape(steps, batch_size))
-
-
-def streamed_rounds(encoder: Encoder, train: ImageSet, batch_size: int, seed: int) -> Iterator[Round]:
-    """A round a step: a batch of augmented images, read and encoded `encoder.batch_size` at a time to bound memory."""
-    mesh = make_mesh()
-    part_size = -(-min(encoder.batch_size, batch_size) // mesh.size) * mesh.size
-    parts = batches(
-        train,
-        batch_size=part_size,
-        seed=keys.int_seed(seed, "probe order"),
-        image_size=encoder.image_size,
-        crop_area=(AUGMENTATION.crop_area_min, AUGMENTATION.crop_area_max),
-        rows=local_rows(mesh, part_size).tolist(),
-    )
-    key, placed = keys.key(seed, "probe augmentation"), encoder.on(mesh)
-    pending: list[tuple[np.ndarray, np.ndarray]] = []
-    for index, part in enumerate(parts):
-        batch = put_batch(part, mesh, part_size)
-        views = _augmented(jax.random.fold_in(key, index), batch["image"], encoder.image_size)
-        pending.append(on_all_hosts((placed.encode(views), batch["label"])))
-        if sum(len(labels) for _, labels in pending) < batch_size:
-            continue
-        features, labels = map(np.concatenate, zip(*pending, strict=True))
-        yield Round(features[:batch_size], labels[:batch_size], np.arange(batch_size, dtype=np.int32)[None])
-        pending = [(features[batch_size:], labels[batch_size:])]
-
-
-@partial(jax.jit, static_argnums=2)
-def _augmented(
-    key: PRNGKeyArray, images: UInt8[Array, "batch *views height width 3"], image_size: int
-) -> Float[Array, "batch size size 3"]:
-    return normalize(augment(key, images, AUGMENTATION, image_size=image_size, views=1)[0])

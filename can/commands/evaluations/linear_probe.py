@@ -14,6 +14,7 @@ from can.commands.setting import Run, Setting
 from can.data import ImageSet
 from can.evals import linear_probe as probe
 from can.evals.encoder import Encoder
+from can.evals.probe_progress import Kept
 from can.runs import EvalRecord
 
 
@@ -36,9 +37,12 @@ class LinearProbe:
         return labelled.load(setting)
 
     def measure(self, setting: Setting, run: Run, images: Mapping[str, Any]) -> list[EvalRecord]:
-        """The probe of the frozen encoder; features are kept where the protocol extracts them once."""
+        """The probe of the frozen encoder; features, or else checkpoints of its training, are kept."""
         protocol = setting.scale.linear_probe
         encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder))
         cache = run.folder.work / "features" if protocol.cache_features else None
+        scale = setting.scale
+        kept = Kept(run.folder.work / "linear_probe", scale.checkpoint_every, scale.checkpoint_seconds)
         splits = labelled.train_and_test(setting, dict(images))
-        return records_of(probe.evaluate(encoder, *splits, protocol, seed=run.config.seed, cache_dir=cache), run)
+        found = probe.evaluate(encoder, *splits, protocol, seed=run.config.seed, cache_dir=cache, kept=kept)
+        return records_of(found, run)
