@@ -16,7 +16,7 @@ from can.flops import Flops, count_flops
 from can.methods import method_class
 from can.methods.method import floats, ints
 from can.schedules import rates
-from can.train import abstract_state, make_train_step, new_method
+from can.training_step import abstract_state, make_train_step, new_method
 
 
 def forward_flops(config: RunConfig) -> Flops:

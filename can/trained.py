@@ -15,7 +15,7 @@ from can.models import ViT
 from can.models.fingerprint import fingerprint_of
 from can.runs import RunDir
 from can.runs.checkpoint import Checkpoints
-from can.train import evaluated_encoder, new_method
+from can.training_step import evaluated_encoder, new_method
 
 
 def load_encoder(config: RunConfig, run: RunDir) -> ViT:

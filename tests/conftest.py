@@ -142,14 +142,15 @@ def commands() -> Iterator[Commands]:
 
 @pytest.fixture
 def one_training_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trainings of a test, which are of one configuration, share the first one's compiled step."""
+    """The trainings of a test, which are of one configuration, share the first compiled step of as many seeds."""
     from can import train  # behind the hook
 
-    made: list[Any] = []
+    made: dict[int, Any] = {}
     make = train.jit_train_step
 
-    def made_once(*arguments: Any) -> Any:
-        made[:] = made or [make(*arguments)]
-        return made[0]
+    def made_once(graphdef: Any, config: Any, state: Any, mesh: Any, num_seeds: int = 1) -> Any:
+        if num_seeds not in made:
+            made[num_seeds] = make(graphdef, config, state, mesh, num_seeds)
+        return made[num_seeds]
 
     monkeypatch.setattr(train, "jit_train_step", made_once)

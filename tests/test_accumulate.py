@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_train import REPOSITORY, tiny_config
 
-from can import train
+from can import training_step
 from can.config import OptimConfig
 from can.errors import ConfigError
 from can.gradients import gradients
@@ -32,7 +32,7 @@ SETTINGS = [  # as many random draws as a method can have
 def method(request):
     name, settings = request.param
     config = dataclasses.replace(tiny_config(), method=settings_class(name)(**settings))
-    return train.new_method(config)
+    return training_step.new_method(config)
 
 
 def relative_error(found, expected):
@@ -64,7 +64,7 @@ from can import train
 from can.gradients import gradients
 from can.sharding import AXES, make_mesh, state_sharding
 
-graphdef, state = train.init_state(tiny_config("can"))
+graphdef, state = training_step.init_state(tiny_config("can"))
 
 def in_parts(mesh):
     def found(*operands):
@@ -99,7 +99,7 @@ def test_on_eight_devices_gradients_are_the_same_and_each_device_keeps_its_own_i
 
 
 def test_parts_save_memory():
-    graphdef, *state = split_method(train.new_method(tiny_config("can")))
+    graphdef, *state = split_method(training_step.new_method(tiny_config("can")))
     batch = {"views": jax.ShapeDtypeStruct((2, 512, 14, 14, 3), jnp.float32)}
 
     def temporaries(parts):
@@ -121,7 +121,7 @@ def test_the_price_of_parts_is_one_more_forward_pass_of_the_encoder_and_nothing_
 @pytest.mark.parametrize("method", ["supervised", "pyramid_at"])
 def test_a_method_that_needs_its_batch_in_one_piece_refuses_parts(method):
     with pytest.raises(ConfigError, match=f"{method} needs its batch in one piece"):
-        train.new_method(tiny_config(method, accumulate=2), num_classes=3)
+        training_step.new_method(tiny_config(method, accumulate=2), num_classes=3)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from teachers import IMAGES, compare, new, tensor
 from test_train import tiny_config
 from torch.nn import functional
 
-from can import train
+from can import training_step
 from can.errors import ConfigError
 from can.methods import settings_class
 from can.methods.can_crops import Pooled as CropsPooled
@@ -68,8 +68,8 @@ def test_the_teacher_is_numpys_moving_average_of_five_steps_and_gets_no_gradient
     config = tiny_config("can_teacher", total_steps=8)
     config = dataclasses.replace(config, method=settings_class("can_teacher")(teacher_momentum=0.6))
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, depth=1, decoder_depth=1))
-    graphdef, state = train.init_state(config)
-    step, at = jax.jit(train.make_train_step(graphdef, config)), rates(config)
+    graphdef, state = training_step.init_state(config)
+    step, at = jax.jit(training_step.make_train_step(graphdef, config)), rates(config)
     images = np.random.default_rng(0).integers(0, 256, (16, 20, 20, 3), np.uint8)
 
     def encoder_and_head(state):

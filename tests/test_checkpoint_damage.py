@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from absl import logging
 
-from can import data, train, trained
+from can import data, train, trained, training_step
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import UserError
 from can.methods import settings_class
@@ -235,7 +235,7 @@ def test_a_training_whose_latest_checkpoint_is_damaged_ends_with_the_same_number
 
     def pretrain(run: RunDir) -> tuple[Any, list[dict[str, str]]]:
         train.pretrain(config, run, images, checkpoint_every=2, log_every=1)
-        restored = Checkpoints(run.checkpoints).restore(train.abstract_state(config)[1])
+        restored = Checkpoints(run.checkpoints).restore(training_step.abstract_state(config)[1])
         assert restored is not None and restored[1] == 4
         return restored[0], rows_of(run.results / "train.csv")
 

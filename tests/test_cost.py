@@ -58,6 +58,16 @@ def test_time_is_that_of_finished_runs_of_the_method_by_operations_and_of_their_
     assert "memory of a run: up to 0.9 GB (finished here)" in plan
 
 
+def test_seeds_of_one_program_share_its_time(here: Setting) -> None:
+    took(here, "can/vit_l/800", seconds=600.0, probe=120.0)
+    config = here.run(spec("can/vit_l/800"), 1).config
+    alone = measured_speed.Speeds(here, cost.pretraining_flops, Device.here(1)).training(config)
+    made = here.run(spec("can/vit_l/800"), 0).folder.results / "provenance.json"
+    write_json(made, read_json(made) | {"seeds_at_once": [0, 1, 2]})
+    shared = measured_speed.Speeds(here, cost.pretraining_flops, Device.here(1)).training(config)
+    assert alone and shared and shared.value == pytest.approx(3 * alone.value)
+
+
 def test_runs_side_by_side_share_the_time(here: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPROC", "2")
     took(here, "can/vit_l/800", seconds=6000.0, probe=120.0, at_once=2)  # on one core

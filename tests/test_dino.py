@@ -15,7 +15,7 @@ from teachers import MODEL, tensor
 from test_train import tiny_config
 from torch.nn import functional
 
-from can import data, objectives, train, trained
+from can import data, objectives, train, trained, training_step
 from can.data import EncodedImages
 from can.errors import ConfigError
 from can.methods import settings_class
@@ -61,7 +61,7 @@ class DINOLoss:
 
 
 def test_loss_gradients_and_centre_are_those_of_the_authors_code_over_three_steps():
-    method, reference = train.new_method(dino_config()), DINOLoss()
+    method, reference = training_step.new_method(dino_config()), DINOLoss()
     for head in (method.head, method.target["head"]):  # our outputs are the heads' inputs
         head.linear[-1].kernel[...] = head.linear[-1].kernel[...] * 50
     largest = 0.0
@@ -145,12 +145,12 @@ def test_what_cannot_work_is_refused():
         settings_class("dino")(prototypes=1)
     for wrong in (dict(local_size=21), dict(local_size=6)):
         with pytest.raises(ConfigError, match="local crops of .* pixels do not fit"):
-            train.new_method(dataclasses.replace(config, augment=dataclasses.replace(config.augment, **wrong)))
+            training_step.new_method(dataclasses.replace(config, augment=dataclasses.replace(config.augment, **wrong)))
     with pytest.raises(ConfigError, match="simclr takes no local crops"):
-        train.new_method(dataclasses.replace(config, method=settings_class("simclr")()))
+        training_step.new_method(dataclasses.replace(config, method=settings_class("simclr")()))
     for name in ("dino", "mocov3", "byol", "moclr", "can_teacher", "can_crops"):
         with pytest.raises(ConfigError, match="without negatives"):
-            train.new_method(tiny_config(name, batch_size=1))
+            training_step.new_method(tiny_config(name, batch_size=1))
     photos = object.__new__(EncodedImages)
     object.__setattr__(photos, "name", "photos")
     with pytest.raises(ConfigError, match="not cut out of encoded images, as photos has"):

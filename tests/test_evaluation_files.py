@@ -216,7 +216,7 @@ def bench(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         bench.trained += 1
         finish(run, bench.weights)
 
-    monkeypatch.setattr(train, "pretrain", pretrain)
+    monkeypatch.setattr(train, "pretrain_seeds", pretrain)
     for toy in (bench.one, bench.other):
         monkeypatch.setitem(EVALS, toy.name, toy)
     yield bench

@@ -12,7 +12,7 @@ from flax import nnx
 from test_objectives import info_nce_by_hand
 from test_train import tiny_config
 
-from can import data, train, trained
+from can import data, train, trained, training_step
 from can.config import AugmentConfig
 from can.errors import ConfigError, DataError
 from can.evals import final_losses
@@ -26,7 +26,7 @@ PROTOCOL = dict(augment=AugmentConfig(crop_area_min=0.3), mask_rate=0.5, batch_s
 
 
 def method(name: str, **settings):
-    return train.new_method(dataclasses.replace(tiny_config(), method=settings_class(name)(**settings)))
+    return training_step.new_method(dataclasses.replace(tiny_config(), method=settings_class(name)(**settings)))
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +110,12 @@ def test_a_trained_method_is_loaded_whole(images, tmp_path):
     run = RunDir(tmp_path / "results", tmp_path / "checkpoints", "smoke", "run")
     state = train.pretrain(config, run, images)
     loaded = trained.load_method(config, run)
-    graphdef, _ = train.abstract_state(config)
+    graphdef, _ = training_step.abstract_state(config)
     left = nnx.merge(graphdef, state.params, state.batch_stats)
     for a, b in zip(*(jax.tree.leaves(nnx.state(m)) for m in (loaded, left)), strict=True):
         np.testing.assert_array_equal(a, b)
     assert evaluate(loaded, images, **PROTOCOL) == evaluate(left, images, **PROTOCOL)
-    assert evaluate(loaded, images, **PROTOCOL) != evaluate(train.new_method(config), images, **PROTOCOL)
+    assert evaluate(loaded, images, **PROTOCOL) != evaluate(training_step.new_method(config), images, **PROTOCOL)
 
 
 def test_too_few_images_and_a_mask_of_everything_are_refused(images):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from can import data, train
+from can import data, train, training_step
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.methods import settings_class
 from can.methods.kinds import Fixed
@@ -73,7 +73,7 @@ def test_it_learns_and_goes_on_after_a_stop_to_the_same_bits(name, tmp_path, mon
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(a, b)
     assert rows_of(whole) == rows_of(stopped)
-    if fixed := jax.tree.leaves(nnx.state(train.new_method(config), Fixed)):  # zeros, before they are prepared
+    if fixed := jax.tree.leaves(nnx.state(training_step.new_method(config), Fixed)):  # zeros, before they are prepared
         kept = jax.tree.leaves(found.batch_stats)
         assert len(kept) == len(fixed)
         assert all(np.abs(leaf).max() > 0 for leaf in kept)
@@ -86,14 +86,14 @@ import sys
 import jax, numpy as np, optax
 sys.path.insert(0, {tests!r})
 from test_masked_training import SETTINGS, tiny_config
-from can import data, train
+from can import data, train, training_step
 from can.sharding import make_mesh, put_batch, state_sharding
 
 images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
 
 def step_of(config, graphdef, start, mesh):
     state = jax.device_put(start, state_sharding(start, mesh))
-    step = jax.jit(train.make_train_step(graphdef, config))
+    step = jax.jit(training_step.make_train_step(graphdef, config))
     rates = {{"learning_rate": np.float32(0.01)}}
     after, metrics = step(state, put_batch({{"image": images}}, mesh, 16), rates, jax.random.key(1))
     del metrics["update_norm"]  # Adam's first update is of signs, which rounding decides
@@ -103,8 +103,8 @@ eight = make_mesh(fsdp=4)
 one = jax.make_mesh((1, 1), eight.axis_names, eight.axis_types, devices=jax.devices()[:1])
 for name in SETTINGS:
     config = tiny_config(name)
-    graphdef, _ = train.init_state(config)
-    start = train.first_state(config, data.load("smoke", "train", data_dir={folder!r}), one)
+    graphdef, _ = training_step.init_state(config)
+    start = training_step.first_state(config, data.load("smoke", "train", data_dir={folder!r}), one)
     expected = step_of(config, graphdef, start, one)
     for a, b in zip(expected, step_of(config, graphdef, start, eight), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5, err_msg=name)

@@ -11,7 +11,7 @@ from teachers import IMAGES, compare, in_torch, new
 from test_train import tiny_config
 from torch.nn import functional
 
-from can import train
+from can import training_step
 from can.methods.teacher import Pooled
 
 
@@ -44,10 +44,12 @@ def test_without_information_it_is_4_tau_ln_n_and_the_keys_are_spread():
 def test_the_patch_embedding_neither_learns_nor_decays():
     config = tiny_config("mocov3", weight_decay=0.5)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, depth=1))
-    graphdef, before = train.init_state(config)
+    graphdef, before = training_step.init_state(config)
     images = np.random.default_rng(0).integers(0, 256, (16, 20, 20, 3), np.uint8)
     rates = {"learning_rate": np.float32(0.1), "momentum": np.float32(0.9)}
-    after, _ = jax.jit(train.make_train_step(graphdef, config))(before, {"image": images}, rates, jax.random.key(1))
+    after, _ = jax.jit(training_step.make_train_step(graphdef, config))(
+        before, {"image": images}, rates, jax.random.key(1)
+    )
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), after.params, before.params)
     assert max(jax.tree.leaves(moved["encoder"]["patch_embed"])) == 0
     assert min(jax.tree.leaves(moved["encoder"]["transformer"]["blocks"]["mlp_in"]["kernel"])) > 0

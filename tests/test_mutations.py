@@ -26,7 +26,7 @@ from invented import add, published, setting, spec
 from PIL import Image
 
 from analysis.lib.results import read
-from can import train
+from can import training_step
 from can.commands.spec import Need
 from can.data.decode import decode_rgb
 from can.data.folder import open_folder
@@ -235,7 +235,7 @@ def test_flags(commands: Commands, tmp_path_factory: pytest.TempPathFactory, see
     if max(config.model.width, config.model.mlp_dim, config.model.head_out) > 5000 or config.model.depth > 100:
         return  # takes more memory than a test should
     try:
-        train.abstract_state(config, num_classes=2)
+        training_step.abstract_state(config, num_classes=2)
     except UserError as error:
         one_line(error)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_train import tiny_config
 
-from can import data, keys, train
+from can import data, keys, training_step
 from can.augment import IMAGENET_MEAN, IMAGENET_STD
 from can.commands.evaluations import EVALS
 from can.commands.scales import SCALES
@@ -27,7 +27,7 @@ PROTOCOL = dict(augment=AugmentConfig(crop_area_min=0.3), shares=(0.0, 0.5, 2.0)
 
 
 def can(**settings):
-    return train.new_method(dataclasses.replace(tiny_config(), method=settings_class("can")(**settings)))
+    return training_step.new_method(dataclasses.replace(tiny_config(), method=settings_class("can")(**settings)))
 
 
 @pytest.fixture(scope="module")

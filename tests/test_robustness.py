@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from flax import nnx
 from PIL import Image
 
-from can import data, train
+from can import data, train, training_step
 from can.augment import IMAGENET_MEAN, IMAGENET_STD
 from can.commands.evaluations.robustness import Robustness, summarised
 from can.commands.evaluations.shifted_sets import shifted_sets
@@ -218,8 +218,8 @@ def test_a_method_that_learnt_with_labels_is_measured_by_its_own_classifier(tmp_
     here = Setting(SCALES["smoke"], results_dir=tmp_path, workdir=tmp_path / "work", data_dir=tmp_path)
     run = here.run(SUPERVISED, 0)
     test = data.load("smoke", "test", data_dir=tmp_path)
-    method = train.new_method(run.config, test.num_classes)
-    state = train.TrainState(jnp.zeros((), jnp.int32), nnx.split(method)[1], nnx.State({}), ())
+    method = training_step.new_method(run.config, test.num_classes)
+    state = training_step.TrainState(jnp.zeros((), jnp.int32), nnx.split(method)[1], nnx.State({}), ())
     with train.Checkpoints(run.folder.checkpoints) as checkpoints:
         checkpoints.save(run.config.optim.last_step, state)
 

@@ -154,7 +154,7 @@ def test_attention_moves_no_tokens_between_devices(run_python: Callable[..., Any
 STEP_ON_EIGHT_DEVICES = """
 import jax, jax.numpy as jnp
 from can.sharding import make_mesh
-from can.train import abstract_state, jit_train_step
+from can.training_step import abstract_state, jit_train_step
 from experiments.benchmarks.hlo import collectives
 from can.commands.scales import scale_named
 from can.commands.spec import Spec, resolve

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
-from can import data, train, trained
+from can import data, train, trained, training_step
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import UserError
 from can.evals.encoder import Encoder
@@ -66,10 +67,8 @@ def test_an_epoch_count_of_zero_leaves_the_encoder_as_initialised(tmp_path):
     run.claim(config)
     train.pretrain(config, run, data.load("smoke", "train", data_dir=tmp_path))
     assert run.pretrained and run.has_weights
-    start = train.new_method(config).encoder
-    for a, b in zip(
-        *(jax.tree.leaves(train.nnx.state(e)) for e in (start, trained.load_encoder(config, run))), strict=True
-    ):
+    start = training_step.new_method(config).encoder
+    for a, b in zip(*(jax.tree.leaves(nnx.state(e)) for e in (start, trained.load_encoder(config, run))), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -79,7 +78,7 @@ def test_the_provenance_has_the_fingerprint_of_the_encoder_that_evaluations_load
     train.pretrain(config, run, data.load("smoke", "train", data_dir=tmp_path))
     weights = json.loads((run.results / "provenance.json").read_text())["weights"]
     assert weights == Encoder.from_model(trained.load_encoder(config, run)).fingerprint
-    assert weights != Encoder.from_model(train.new_method(config).encoder).fingerprint
+    assert weights != Encoder.from_model(training_step.new_method(config).encoder).fingerprint
     # Results whose checkpoint was replaced by another training's are not evaluated with it.
     path = run.results / "provenance.json"
     path.write_text(path.read_text().replace(weights, "0" * 64))
@@ -99,7 +98,7 @@ from can.sharding import make_mesh, put_batch, state_sharding
 images = np.random.default_rng(0).integers(0, 256, (16, 20, 20, 3), np.uint8)
 
 def loss_and_gradients(config, graphdef, start, mesh):
-    step = jax.jit(train.make_train_step(graphdef, config))
+    step = jax.jit(training_step.make_train_step(graphdef, config))
     state = jax.device_put(start, state_sharding(start, mesh))
     batch = put_batch({{"image": images}}, mesh, len(images))
     after, metrics = step(state, batch, {{"learning_rate": np.float32(0.01)}}, jax.random.key(1))
@@ -116,7 +115,7 @@ assert eight.size == shared.size == 8
 one = jax.make_mesh((1, 1), eight.axis_names, eight.axis_types, devices=jax.devices()[:1])
 for method in ("can", "simclr", "mae"):
     config = tiny_config(method)
-    graphdef, start = train.init_state(config)
+    graphdef, start = training_step.init_state(config)
     expected = loss_and_gradients(config, graphdef, start, one)
     for mesh in (eight, shared):
         for a, b in zip(expected, loss_and_gradients(config, graphdef, start, mesh), strict=True):
@@ -149,7 +148,7 @@ def final_state(folder: Path) -> dict[str, np.ndarray]:
     config = config_of(json.loads((folder / "results/smoke/run/config.json").read_text()))
     run = RunDir(folder / "results", folder / "checkpoints", "smoke", "run")
     with train.Checkpoints(run.checkpoints) as checkpoints:
-        state, step = checkpoints.restore(train.abstract_state(config)[1])
+        state, step = checkpoints.restore(training_step.abstract_state(config)[1])
     assert step == 16
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
@@ -263,7 +262,7 @@ def test_checkpoints_of_earlier_versions_hold_no_row_and_are_gone_on_from(run, t
     images = data.load("smoke", "train", data_dir=tmp_path)
     whole = train.pretrain(config, run, images, log_every=2, checkpoint_every=2)
     with train.Checkpoints(run.checkpoints) as checkpoints:
-        half, step = checkpoints.restore_part(example=train.abstract_state(config)[1], step=2)
+        half, step = checkpoints.restore_part(example=training_step.abstract_state(config)[1], step=2)
         assert checkpoints.restore_beside() == {}
     earlier = RunDir(tmp_path / "earlier", tmp_path / "earlier", "smoke", "run")
     with train.Checkpoints(earlier.checkpoints) as checkpoints:
@@ -274,9 +273,9 @@ def test_checkpoints_of_earlier_versions_hold_no_row_and_are_gone_on_from(run, t
 
 def test_the_norms_are_those_of_gradients_and_updates():
     config = tiny_config("can", clip_norm=1e-3)
-    graphdef, before = train.init_state(config)
+    graphdef, before = training_step.init_state(config)
     images = np.random.default_rng(0).integers(0, 256, (16, 20, 20, 3), np.uint8)
-    step = jax.jit(train.make_train_step(graphdef, config))
+    step = jax.jit(training_step.make_train_step(graphdef, config))
     after, metrics = step(before, {"image": images}, {"learning_rate": np.float32(0.1)}, jax.random.key(1))
 
     def norm(tree):
@@ -298,7 +297,7 @@ def test_what_is_not_finite_is_never_saved(broken, message, run, tmp_path, monke
     """At step 4, at which a checkpoint falls due: the run ends, names the step, and has the checkpoint of step 2."""
     config = tiny_config("mae", total_steps=8)
     images = data.load("smoke", "train", data_dir=tmp_path)
-    make, bad = train.make_train_step, []
+    make, bad = training_step.make_train_step, []
 
     def breaking_step(graphdef, config):
         step = make(graphdef, config)
@@ -315,13 +314,13 @@ def test_what_is_not_finite_is_never_saved(broken, message, run, tmp_path, monke
         grads, metrics, batch_stats = gradients(*args)
         return jax.tree.map(lambda leaf: leaf + bad[-1], grads), metrics, batch_stats
 
-    monkeypatch.setattr(train, "make_train_step", breaking_step)
+    monkeypatch.setattr(training_step, "make_train_step", breaking_step)
     if broken == "gradients":
-        monkeypatch.setattr(train, "gradients", breaking_gradients)
+        monkeypatch.setattr(training_step, "gradients", breaking_gradients)
     with pytest.raises(UserError, match=rf"{message}.* at step 4 of 8.*lower --base_lr"):
         train.pretrain(config, run, images, checkpoint_every=2, log_every=2)
     with train.Checkpoints(run.checkpoints) as checkpoints:
-        state, step = checkpoints.restore(train.init_state(config)[1])
+        state, step = checkpoints.restore(training_step.init_state(config)[1])
     assert step == 2
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
     assert not run.pretrained

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from absl import logging
 from flax import nnx
 
-from can import train
+from can import training_step
 from can.commands.setting import Run, Setting
 from can.commands.spec import Spec
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
@@ -61,8 +61,8 @@ def run_of_weights(setting: Setting, path: Path, name: str, seed: int, given: Ma
     with run.folder.locked():
         run.folder.claim(config)
         if not (run.folder.pretrained and run.folder.has_weights):
-            _, state = train.init_state(config)
-            graphdef, method_params, batch_stats = split_method(train.new_method(config))
+            _, state = training_step.init_state(config)
+            graphdef, method_params, batch_stats = split_method(training_step.new_method(config))
             method = nnx.merge(graphdef, method_params, batch_stats)
             method.encoder = encoder
             state = state._replace(params=split_method(method)[1])

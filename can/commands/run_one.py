@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from absl import logging
 
-from can import train
+from can import train, training_step
 from can.commands.done import Done, fingerprints_of, images_of, look, protocol_of
 from can.commands.evaluations import EVALS
 from can.commands.setting import Run, Setting
@@ -30,33 +31,46 @@ def complete(setting: Setting, run: Run, evals: Iterable[str]) -> None:
 
     Raises ConfigError, before anything is made, if something of it was made with other settings.
     """
+    complete_seeds(setting, [run], evals)
+
+
+def complete_seeds(setting: Setting, runs: Sequence[Run], evals: Iterable[str]) -> None:
+    """As `complete`, for runs that differ in their seeds alone: one program pre-trains them.
+
+    Raises ConfigError, before anything is made, if something of them was made with other settings.
+    """
     evals = tuple(evals)
     images = None
-    if hosts.decided(run.folder.reason_to_train, evals):
-        images = _checked_images(setting, run)  # before any folder is made
-    with run.folder.locked():
-        done = hosts.decided(look, setting, run, evals)
-        if done.reason_to_train:
-            logging.info("%s", done.reason_to_train)
-            _pretrain(setting, run, images or _checked_images(setting, run))
-            done = hosts.decided(look, setting, run, evals, True)
-        _evaluate(setting, run, evals, done)
+    if any(hosts.decided(run.folder.reason_to_train, evals) for run in runs):
+        images = _checked_images(setting, runs)  # before any folder is made
+    with contextlib.ExitStack() as held:
+        for run in runs:
+            held.enter_context(run.folder.locked())
+        done = {run: hosts.decided(look, setting, run, evals) for run in runs}
+        to_train = [run for run in runs if done[run].reason_to_train]
+        for run in to_train:
+            logging.info("%s", done[run].reason_to_train)
+        if to_train:
+            _pretrain(setting, to_train, images or _checked_images(setting, to_train))
+        for run in runs:
+            now = hosts.decided(look, setting, run, evals, True) if run in to_train else done[run]
+            _evaluate(setting, run, evals, now)
 
 
 def pretrain(setting: Setting, run: Run) -> None:
     """Pre-trains the run, or goes on where it stopped, unless its weights are here already."""
-    images = _checked_images(setting, run)  # before any folder is made
+    images = _checked_images(setting, [run])  # before any folder is made
     with run.folder.locked():
         done = hosts.decided(look, setting, run, ())
         if done.has_weights and not done.reason_to_train:
             logging.info("%s is pre-trained already", run.folder.name)
             return
-        _pretrain(setting, run, images)
+        _pretrain(setting, [run], images)
 
 
 def replay(setting: Setting, run: Run) -> Iterator[tuple[int, dict[str, float]]]:
     """The steps from the last checkpoint to the one that was not finite, made again; writes nothing."""
-    images = _checked_images(setting, run)
+    images = _checked_images(setting, [run])
     run.folder.claim(run.config)
     mesh = make_mesh(fsdp=setting.fsdp)
     return replaying.replay(run.config, run.folder, images, mesh=mesh, workers=setting.scale.workers)
@@ -75,21 +89,22 @@ def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
         _evaluate(setting, run, evals, hosts.decided(look, setting, run, evals))
 
 
-def _checked_images(setting: Setting, run: Run) -> ImageSet:
+def _checked_images(setting: Setting, runs: Sequence[Run]) -> ImageSet:
     """What is trained on. Raises UserError for all that can be wrong, before a file is written or deleted."""
-    images = images_of(setting, run)
-    train.abstract_state(run.config, images.num_classes)
+    images = images_of(setting, runs[0])
+    training_step.abstract_state(runs[0].config, images.num_classes)
     make_mesh(fsdp=setting.fsdp)
-    Checkpoints(run.folder.checkpoints)
+    for run in runs:
+        Checkpoints(run.folder.checkpoints)
     return images
 
 
-def _pretrain(setting: Setting, run: Run, images: ImageSet) -> None:
+def _pretrain(setting: Setting, runs: Sequence[Run], images: ImageSet) -> None:
     hosts.check_equal({"set of images": images.fingerprint})
-    hosts.decided(_begin, setting, run, images)
-    train.pretrain(
-        run.config,
-        run.folder,
+    for run in runs:
+        hosts.decided(_begin, setting, run, images)
+    train.pretrain_seeds(
+        [(run.config, run.folder) for run in runs],
         images,
         mesh=make_mesh(fsdp=setting.fsdp),
         workers=setting.scale.workers,

@@ -17,7 +17,8 @@ from can.runs.checkpoint import Checkpoints
 from can.runs.failure import Failure
 from can.schedules import rates
 from can.sharding import make_mesh, put_batch
-from can.train import abstract_state, first_state, jit_train_step, training_batches
+from can.train import training_batches
+from can.training_step import abstract_state, first_state, jit_train_step
 
 
 def replay(

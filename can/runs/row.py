@@ -21,14 +21,15 @@ class Row:
     They are kept one by one, as a mean of numbers of the host does not round as a sum on the device does.
 
     Attributes:
-      values: by metric, what the row's steps measured, in their order; the host need not have waited for it.
+      values: by metric, what the row's steps measured, in their order; the host need not have waited for it. Of several
+        seeds in one program, a second axis counts them.
     """
 
     def __init__(
         self,
         log_every: int,
         start_step: int,
-        saved: Mapping[str, Float[Array, " steps"] | Float[np.ndarray, " steps"]],
+        saved: Mapping[str, Float[Array, "steps ..."] | Float[np.ndarray, "steps ..."]],
         mesh: jax.sharding.Mesh,
     ) -> None:
         """Begins a row for a training at `start_step`, with what `to_save` gave for its checkpoint."""
@@ -36,14 +37,17 @@ class Row:
         self._first = start_step - before
         # Rows end at multiples of `log_every`, which may have been another number before the stop.
         self._length, self._mesh = max(log_every, before + -start_step % log_every), mesh
-        self.values: dict[str, Float[Array, " length"]] = put_copies(
-            {name: np.pad(values, (0, self._length - before)) for name, values in saved.items()}, mesh
+        self.values: dict[str, Float[Array, "length ..."]] = put_copies(
+            {name: _longer(values, self._length) for name, values in saved.items()}, mesh
         )
 
-    def add(self, step: int, metrics: Mapping[str, Float[Array, ""]]) -> None:
+    def add(self, step: int, metrics: Mapping[str, Float[Array, ...]]) -> None:
         """Takes what a step measured, counted from 0; the host does not wait for it."""
         if not self.values:
-            self.values = put_copies({name: np.zeros(self._length, np.float32) for name in metrics}, self._mesh)
+            self.values = put_copies(
+                {name: np.zeros((self._length, *entry.shape), np.float32) for name, entry in metrics.items()},
+                self._mesh,
+            )
         self.values = _with(self.values, np.int32(step - self._first), dict(metrics))
 
     def steps(self, values: Mapping[str, Float[np.ndarray, " length"]], done: int) -> list[Metrics]:
@@ -65,9 +69,17 @@ class Row:
 
 @partial(jax.jit, donate_argnums=0)
 def _with(
-    values: dict[str, Float[Array, " length"]], place: Int[np.ndarray, ""] | Int[Array, ""], metrics: dict[str, Array]
-) -> dict[str, Float[Array, " length"]]:
+    values: dict[str, Float[Array, "length ..."]],
+    place: Int[np.ndarray, ""] | Int[Array, ""],
+    metrics: dict[str, Array],
+) -> dict[str, Float[Array, "length ..."]]:
     return {name: entry.at[place].set(jnp.asarray(metrics[name], entry.dtype)) for name, entry in values.items()}
+
+
+def _longer(values: Float[Array, "steps ..."] | Float[np.ndarray, "steps ..."], length: int) -> np.ndarray:
+    whole = np.zeros((length, *values.shape[1:]), np.float32)
+    whole[: len(values)] = values
+    return whole
 
 
 def mean_metrics(rows: Sequence[Metrics]) -> Metrics:

@@ -35,7 +35,7 @@ from can.commands.spec import Spec, resolve
 from can.config import RunConfig
 from can.errors import UserError
 from can.sharding import make_mesh
-from can.train import abstract_state, jit_train_step
+from can.training_step import abstract_state, jit_train_step
 from experiments.benchmarks import measurement
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -82,7 +82,8 @@ class Speeds:
                 seconds = made.get("wall_time_s", 0)
                 whole = config.optim.total_steps and _is_time(seconds) and made.get("steps") == config.optim.last_step
                 if whole and Device.of(made) == device:
-                    self._trained[where].append(_Trained(config, seconds, made.get("peak_memory_mb", 0)))
+                    seeds = made.get("seeds_at_once", [config.seed])  # share the time of one program
+                    self._trained[where].append(_Trained(config, seconds / len(seeds), made.get("peak_memory_mb", 0)))
                 for name, by in evals.items():
                     if _is_time(by.get("wall_time_s")) and Device.of(by) == device:
                         self._evaluated[where, name, config.model.size].append(by["wall_time_s"])
@@ -94,7 +95,10 @@ class Speeds:
         return Speed(median(self._flops(run.config) / run.seconds for run in few), where) if few else None
 
     def memory(self, config: RunConfig) -> Speed | None:
-        """The most megabytes that a process held, of runs of this method and size, or else of any."""
+        """The most megabytes that a process held, of runs of this method and size, or else of any.
+
+        Not divided among the seeds of one program: the next one will have as many.
+        """
         where, runs = self._like(config)
         return Speed(max(run.megabytes for run in runs), where) if runs else None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from itertools import chain, zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from can.commands.done import look
 from can.commands.setting import Run, Setting
@@ -51,6 +52,19 @@ def seeds(texts: Sequence[str]) -> list[int]:
     if not texts or not all(text.strip().isdecimal() for text in texts):
         raise ConfigError(f"--seeds takes whole numbers from 0 on, such as 0,1,2: not {','.join(texts)!r}")
     return list(dict.fromkeys(int(text) for text in texts))
+
+
+def of_seeds(tasks: Sequence[Task], at_once: int) -> list[list[Task]]:
+    """The tasks in groups of up to `at_once` that differ in their seeds alone, in the order of the first ones.
+
+    One at a time, they stay in their order.
+    """
+    if at_once == 1:
+        return [[task] for task in tasks]
+    alike: dict[Any, list[Task]] = {}
+    for task in tasks:
+        alike.setdefault((dataclasses.replace(task.run.config, seed=0), task.evals), []).append(task)
+    return [group[start : start + at_once] for group in alike.values() for start in range(0, len(group), at_once)]
 
 
 def both_ends(tasks: Sequence[Task]) -> list[Task]:

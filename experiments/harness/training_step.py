@@ -18,7 +18,7 @@ from can.config import RunConfig
 from can.methods import method_class
 from can.runs.log import NORMS
 from can.schedules import rates
-from can.train import init_state, make_train_step
+from can.training_step import init_state, make_train_step
 from experiments.harness.timing import Program
 
 NUM_CLASSES = 1000
