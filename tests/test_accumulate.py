@@ -60,7 +60,7 @@ from functools import partial
 import jax, jax.numpy as jnp, numpy as np
 sys.path.insert(0, {tests!r})
 from test_train import tiny_config
-from can import train
+from can import training_step
 from can.gradients import gradients
 from can.sharding import AXES, make_mesh, state_sharding
 

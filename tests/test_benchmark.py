@@ -233,6 +233,21 @@ def test_jobs_compares_runs_at_a_time_with_one(checkout: Checkout) -> None:
     assert checkout.changes() == ""
 
 
+def test_seeds_at_once_compares_seeds_of_one_program_with_one(checkout: Checkout) -> None:
+    given = ("--methods=mae", "--models=nano", "--depth=1", "--augmentation=none", "--seeds=1,2")
+    done = run(checkout, "seeds_at_once", *given)
+    assert done.returncode == 0, done.stderr
+    results = checkout.root / "results"
+    with (results / "smoke" / "seeds_at_once.csv").open(newline="") as file:
+        one, two = csv.DictReader(file)
+    assert (one["seeds"], two["seeds"], one["speedup"]) == ("1", "2", "1")
+    assert float(two["images_per_s"]) == pytest.approx(2 * 32 / float(two["step_s"]), rel=1e-3)
+    assert float(two["memory_mb"]) > 1.5 * float(one["memory_mb"])
+    assert "mae/nano: 2 seeds " in done.stdout
+    assert "| MAE " in speed.TABLES["seeds_at_once"].markdown(results, "smoke")
+    assert checkout.changes() == ""
+
+
 def test_an_unknown_method_ends_with_one_line(checkout: Checkout) -> None:
     done = run(checkout, "speed", "--methods=cam")
     assert done.returncode == 1 and done.stderr.count("\n") == 1

@@ -95,6 +95,18 @@ def jobs_speed(
     ) | _times(alone=alone, together=together)
 
 
+def seeds_speed(alone: np.ndarray, together: np.ndarray, seeds: int, *, batch_size: int) -> Measurement:
+    """The step of `seeds` seeds in one program, and how many times as many images a second it makes as one seed.
+
+    `alone` and `together` are seconds per step in each round, of one seed and of all.
+    """
+    return dict(
+        seeds=seeds,
+        images_per_s=seeds * batch_size / summary(together).median,
+        speedup=summary(seeds * alone / together).median,
+    ) | _times(step=together)
+
+
 def peer_speed(ours: np.ndarray, theirs: np.ndarray) -> Measurement:
     """Both times, and how many times as long the peer takes: the median over rounds, and its interquartile range."""
     ratio = summary(theirs / ours)

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jax.experimental.compilation_cache import compilation_cache
 
+from can import seeds
 from can.augment import augment, normalize
 from can.config import RunConfig
 from can.methods import method_class
@@ -28,7 +29,7 @@ LEARNING_RATE = 1e-4
 class TrainingStep:
     """The step of `config` as training runs it, compiled, on a batch of made-up images.
 
-    `anew`: whether a program that is in the cache is compiled all the same.
+    `anew`: whether a program that is in the cache is compiled all the same; `num_seeds`: how many one program has.
 
     Attributes:
       compile_seconds: of tracing and compiling the whole step.
@@ -38,7 +39,7 @@ class TrainingStep:
 
     parts = ("augmentation", "forward", "backward", "optimiser")
 
-    def __init__(self, config: RunConfig, *, anew: bool = True) -> None:
+    def __init__(self, config: RunConfig, *, anew: bool = True, num_seeds: int = 1) -> None:
         method = method_class(config.method.name)
         graphdef, self._state = init_state(config, NUM_CLASSES)
         self._config, self._views = config, method.num_views
@@ -50,7 +51,11 @@ class TrainingStep:
         batch = {"image": jnp.asarray(rng.integers(0, 256, shape, np.uint8))}
         if method.needs_labels:
             batch["label"] = jnp.asarray(rng.integers(0, NUM_CLASSES, shape[:1]))
-        self._arguments = (batch, {name: jnp.float32(LEARNING_RATE) for name in rates(config)(0)}, jax.random.key(0))
+        key = jax.random.key(0)
+        if num_seeds > 1:
+            self._step = seeds.of_seeds(self._step)
+            self._state, batch, key = (seeds.stack([one] * num_seeds) for one in (self._state, batch, key))
+        self._arguments = (batch, {name: jnp.float32(LEARNING_RATE) for name in rates(config)(0)}, key)
 
         with _nothing_cached() if anew else contextlib.nullcontext():
             start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The tables of speed, of what experiments/benchmarks/ measures: `speed.py`, `jobs.py`, `peers.py`, `start.py`."""
+"""The tables of speed, of what experiments/benchmarks/ measures: `speed.py`, `jobs.py`, `peers.py` and so on."""
 
 from __future__ import annotations
 
@@ -80,6 +80,21 @@ def jobs(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def seeds_at_once(rows: pd.DataFrame) -> pd.DataFrame:
+    """One seed, and several in one program."""
+    return _of_steps(
+        rows,
+        lambda row: {
+            "Seeds": row.seeds,
+            "Step, ms": _step(row.step_s, row.step_iqr_s),
+            "Images/s": f"{row.images_per_s:,.0f}",
+            "Beside one": f"{row.speedup:.2f}",
+            "Compile, s": f"{row.compile_s:.1f}",
+            "Memory, MiB": f"{row.memory_mb:,}",
+        },
+    )
+
+
 def start(rows: pd.DataFrame) -> pd.DataFrame:
     """A start with nothing compiled, and one with everything compiled."""
     return table_rows(
@@ -95,6 +110,7 @@ def start(rows: pd.DataFrame) -> pd.DataFrame:
 
 _SPEED = "python experiments/benchmarks/speed.py --scale={scale}"
 _JOBS = "python experiments/benchmarks/jobs.py --scale={scale}"
+_SEEDS = "python experiments/benchmarks/seeds_at_once.py --scale={scale}"
 _PEERS = "python experiments/benchmarks/peers.py --scale={scale}"
 _START = "python experiments/benchmarks/start.py --scale={scale}"
 TABLES = {
@@ -102,6 +118,7 @@ TABLES = {
     "parts": BenchmarkTable("Where the step's time goes", "{scale}/speed.csv", _SPEED, parts, 5),
     "ratios": BenchmarkTable("SimCLR beside CAN", "{scale}/speed.csv", _SPEED, ratios, 5),
     "jobs": BenchmarkTable("Several runs at a time", "{scale}/jobs.csv", _JOBS, jobs, 6),
+    "seeds_at_once": BenchmarkTable("Seeds in one program", "{scale}/seeds_at_once.csv", _SEEDS, seeds_at_once, 6),
     "peers": BenchmarkTable("Beside PyTorch", "{scale}/peers.csv", _PEERS, peers, 5),
     "start": BenchmarkTable("Until the first step", "{scale}/start.csv", _START, start, 2),
 }
