@@ -14,14 +14,14 @@ from test_masked_training import tiny_config as tokens_config
 from test_train import tiny_config
 
 from can import data, train
+from can.commands.scales import scale_named
+from can.commands.setting import Setting
+from can.commands.spec import Need, Spec
 from can.config import AugmentConfig, RunConfig
 from can.errors import ConfigError, UserError
 from can.runs import RunDir
 from can.runs.recorder import Recorder
 from experiments.harness import plan, table
-from experiments.harness.scales import scale_named
-from experiments.harness.setting import Setting
-from experiments.harness.spec import Need, Spec
 
 
 def of_seeds(folder: Path, config: RunConfig, *seeds: int) -> list[tuple[RunConfig, RunDir]]:

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from can.commands import cli
 from can.fields import Count, check_value
 from experiments.benchmarks import measurement, subjects
 from experiments.benchmarks.measurement import Measurement
 from experiments.benchmarks.subjects import Configs, Subject, Work
-from experiments.harness import cli
 from experiments.harness.timing import Program, interleaved
 from experiments.harness.training_step import TrainingStep
 

@@ -54,7 +54,8 @@ class TrainingStep:
         key = jax.random.key(0)
         if num_seeds > 1:
             self._step = seeds.of_seeds(self._step)
-            self._state, batch, key = (seeds.stack([one] * num_seeds) for one in (self._state, batch, key))
+            self._state = seeds.stack([self._state] * num_seeds)
+            batch, key = seeds.stack([batch] * num_seeds), seeds.stack([key] * num_seeds)
         self._arguments = (batch, {name: jnp.float32(LEARNING_RATE) for name in rates(config)(0)}, key)
 
         with _nothing_cached() if anew else contextlib.nullcontext():
