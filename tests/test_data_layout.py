@@ -16,9 +16,12 @@ from absl import logging
 from PIL import Image
 from test_data_folders import photos, png, write, zipped
 
-from can.data import contents, listing
+from can.data import ArrayImages, contents, listing
 from can.data.layout import layout_of
 from can.errors import ConfigError, DataError
+from can.evals.classes import check_same_classes
+
+SPLITS = ("train", "test")
 
 
 def classes(*splits: str) -> dict[str, bytes]:
@@ -110,6 +113,50 @@ def test_splits_may_lie_in_each_class_folder() -> None:
     assert {whole.split("/")[1] for whole in layout.splits["test"].values()} == {"test"}
     in_one = layout_of(["a/train/0.png", "a/test/1.png", "b/2.png"], "here")
     assert ([*in_one.splits], in_one.classes) == (["train"], ("a", "b"))
+
+
+@pytest.mark.parametrize("size", [20, 80])  # decoded into arrays, and as they are
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_a_split_without_class_folders_has_no_labels_beside_one_that_has(
+    tmp_path: Path, lines: list[str], form: str, size: int
+) -> None:
+    """A labelled train and a flat test, as competitions give them, were refused."""
+    files = {f"train/{label}/{number}.png": png(size, size, number) for label in "ab" for number in range(2)}
+    files |= {f"test/{number}.png": png(size, size, 9 + number) for number in range(3)}
+    files |= {f"val/images/{number}.png": png(size, size, 99 + number) for number in range(2)}
+    source = packed(tmp_path / "s.zip", files) if form == "zip" else tmp_path / "s"
+    if form == "folder":
+        write(source, files)
+    found = {split: photos(source, split) for split in ("train", "val", "test")}
+    assert {split: (len(images), images.num_classes) for split, images in found.items()} == {
+        "train": (4, 2),
+        "val": (2, None),
+        "test": (3, None),
+    }
+    assert found["train"].class_names == ("a", "b")
+    assert isinstance(found["test"], ArrayImages) == (size == 20)
+    assert any(line.endswith("test: 3 images without labels, as they lie in no class folders") for line in lines)
+    with pytest.raises(DataError, match=r"a linear probe needs labelled sets.*train has 2 classes.*test has no"):
+        check_same_classes("a linear probe", found["train"], found["test"])
+
+
+def test_loose_images_among_class_folders_are_refused_in_each_split() -> None:
+    assert layout_of(["train/0.png", "test/a/1.png", "test/b/2.png"], "x").classes == ("a", "b")
+    for split in ("train", "test"):
+        with pytest.raises(DataError, match=f"also loose images .{split}/0.png"):
+            layout_of(["train/a/1.png", "train/b/2.png", "test/a/1.png", "test/b/2.png", f"{split}/0.png"], "x")
+
+
+def test_a_damaged_image_refuses_the_splits_that_have_it(tmp_path: Path) -> None:
+    """One in the test split refused the training split, too, of a set that is small enough to be decoded at once."""
+    files = {
+        f"{split}/{label}/{n}.png": png(20, 20, n) for split in ("train", "test") for label in "ab" for n in (0, 1)
+    }
+    write(tmp_path, files | {"test/b/1.png": b"no image"})
+    for _ in range(2):
+        assert isinstance(photos(tmp_path), ArrayImages)
+        with pytest.raises(DataError, match=r"test/b/1.png is not an image that can be decoded"):
+            photos(tmp_path, "test")
 
 
 def test_splits_of_two_sets_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from can.commands.evaluations.few_shot import TFDS_SETS
-from can.data import load
+from can.data import ArrayImages, batches, eval_batches, load
 from can.data.tfds_records import write_tfds
-from can.evals.classes import labels_of
+from can.errors import DataError
+from can.evals.classes import check_same_classes, labels_of
 
 CLASSES = dict(zip((name for name, *_ in TFDS_SETS), (200, 102, 196, 100, 8, 47, 1000, 37, 21), strict=True))
 
@@ -69,3 +71,37 @@ def test_what_was_decoded_of_records_that_changed_is_not_taken_again(tmp_path):
     assert load("pets", "train", data_dir=tmp_path).class_names == ("cat", "dog")
     (target / "label.labels.txt").write_text("dog\ncat\n")
     assert load("pets", "train", data_dir=tmp_path).class_names == ("dog", "cat")
+
+
+def two_splits(folder, size, **labels):
+    """A TFDS set with the given labels in each split, of images of that size."""
+    target = folder / "pets" / "1.0.0"
+    target.mkdir(parents=True)
+    features = tfds.features.FeaturesDict(
+        {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=["cat", "dog"])}
+    )
+
+    def examples(number, of_split):
+        for index, label in enumerate(of_split):
+            yield index, {"image": picture((size, size, 3), 10 * number + index % 3), "label": label}
+
+    splits = {split: partial(examples, number, of) for number, (split, of) in enumerate(labels.items())}
+    write_tfds("pets", "1.0.0", target, features, splits)
+
+
+@pytest.mark.parametrize("size", [40, 80])  # decoded into arrays, and as they are
+def test_only_what_is_asked_for_is_judged(tmp_path, size):
+    """Labels that are not published, -1, in a split that nobody asked for refused the whole set, if it was small."""
+    two_splits(tmp_path, size, train=[0, 1, 0, 1], test=[-1, -1, -1], dev=[0, 1, 1, -1, 1, 0, 1, 1])
+    train = load("pets", "train", data_dir=tmp_path)
+    assert isinstance(train, ArrayImages) == (size == 40)
+    assert sorted(labels_of(train)) == [0, 0, 1, 1]
+    test = load("pets", "test", data_dir=tmp_path)  # for what needs no labels
+    assert (len(test), test.num_classes) == (3, None)
+    assert next(batches(test, batch_size=2, seed=0, image_size=24))["image"].shape[0] == 2
+    with pytest.raises(DataError, match="pets test has no"):
+        check_same_classes("a linear probe", train, test)
+    with pytest.raises(DataError, match="record . of .*dev has the label -1, and there are 2 classes"):
+        labels_of(load("pets", "dev", data_dir=tmp_path))
+    without = load("pets", "dev", data_dir=tmp_path, labelled=False)
+    assert len([image for batch in eval_batches(without, batch_size=3, image_size=24) for image in batch["image"]]) == 8

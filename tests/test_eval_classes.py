@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 
 import cv2
@@ -160,5 +161,30 @@ def test_equal_images_in_training_and_test_are_counted_and_said_once(tmp_path, m
             check_same_classes("a probe", train, test)
     assert len(told) == 2 and all(line.startswith("2 of the 6 images of folder:") for line in told)
 
-    prepared = EncodedImages("t", "train", 2, ("a", "b"), "f", records=TfdsRecords([{}], "t", 2))
-    assert equal_images(prepared, prepared) is None
+
+def test_equal_images_are_counted_in_sets_whose_files_hold_many_images(tmp_path, monkeypatch):
+    """They were not, in TFDS sets of large images: each image is read for it, once."""
+    read = []
+
+    class Counted(TfdsRecords):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    def split(name, *values):
+        examples = [{"image": bytes([value]) * 9, "label": value % 2} for value in values]
+        records = Counted(examples, name, labelled=True)
+        return EncodedImages("pets", name, 2, ("a", "b"), name, records, hashes=tmp_path / f"{name}.npy")
+
+    train, test = split("train", 1, 2, 3, 4), split("test", 9, 4, 1)
+    told = []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: told.append(text % values))
+    check_same_classes("a probe", train, test)
+    assert told == ["2 of the 3 images of pets test are in pets train, too"]
+    assert set(read) == {0, 1, 2, 3}
+    read.clear()
+    assert equal_images(train.take("train[1:2]", [(1, 2)]), test) == 0
+    assert read == []  # the hashes are kept
+    (tmp_path / "test.npy").write_bytes(b"damaged")
+    assert equal_images(train, test) == 2
+    assert equal_images(train, dataclasses.replace(test, hashes=None)) is None

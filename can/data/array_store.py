@@ -25,7 +25,7 @@ def write(
 ) -> None:
     """Writes each split's images and labels, their sha256 and `facts` about them into `folder`.
 
-    Of the facts, `shares` are read back: see `ImageSet.shares`.
+    Of the facts, `shares` are read back, see `ImageSet.shares`, and `num_classes`, of classes without names.
     """
     described = {}
     for split, (images, labels) in splits.items():
@@ -65,7 +65,7 @@ def _read_split(folder: Path, name: str, split: str, meta: dict[str, Any]) -> Ar
     return ArrayImages(
         name=name,
         split=split,
-        num_classes=len(meta["class_names"]) if about["labelled"] else None,
+        num_classes=meta.get("num_classes", len(meta["class_names"])) if about["labelled"] else None,
         class_names=tuple(meta["class_names"]) if about["labelled"] else (),
         fingerprint=about["sha256"],
         images=images,

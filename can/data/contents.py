@@ -12,7 +12,7 @@ import io
 import os
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from can.system.machine import usable_cpus
 
 _SETTLED_NS = 2_000_000_000  # a file that changed so shortly ago may change again without another time
 _SAID_FROM = 1 << 30  # bytes: to read so many takes a while
+_SAID_FROM_IMAGES = 100_000
+_AT_ONCE = 4096  # images that wait for a thread
 _BYTES = 16  # of a key, and of a hash: of a million files no two have the same by chance
 
 State = tuple[int, ...]  # device, inode, bytes, times of change of content and of the file, in nanoseconds
@@ -94,3 +96,38 @@ def _write(store: Path, hashes: dict[bytes, bytes]) -> None:
     with contextlib.suppress(OSError, UserError):  # a set may be read where nothing can be written
         store.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(store, buffer.getvalue())
+
+
+def hashes_kept(data_dir: Path, fingerprint: str) -> Path:
+    """Where `image_hashes` keeps those of a set whose fingerprint is of what its files hold."""
+    return data_dir / "contents" / f"images-{fingerprint[:16]}.npy"
+
+
+def image_hashes(images: Callable[[int], bytes], count: int, kept: Path, where: str) -> list[bytes]:
+    """The hash of each image of a set whose files hold many. All are read once; the hashes are kept in a file.
+
+    `images` gives the bytes of one of `count`. One that cannot be read equals no other: who needs it will be told.
+    """
+    with contextlib.suppress(OSError, EOFError, ValueError):
+        found = np.load(kept)
+        if found.shape == (count, _BYTES) and found.dtype == np.uint8:
+            return [row.tobytes() for row in found]
+
+    def hash_of(index: int) -> bytes:
+        try:
+            content = images(index)
+        except DataError:
+            content = f"image {index} of {where} cannot be read".encode()
+        return hashlib.blake2b(content, digest_size=_BYTES).digest()
+
+    if count >= _SAID_FROM_IMAGES:
+        logging.info("reading the %d images of %s once, to count those that are in another split, too", count, where)
+    hashes: list[bytes] = []
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        for start in range(0, count, _AT_ONCE):
+            hashes += pool.map(hash_of, range(start, min(start + _AT_ONCE, count)))
+    buffer = io.BytesIO()
+    np.save(buffer, np.frombuffer(b"".join(hashes), np.uint8).reshape(count, _BYTES))
+    with contextlib.suppress(OSError, UserError):
+        write_atomic(kept, buffer.getvalue())
+    return hashes

@@ -154,12 +154,16 @@ def _splits(
             key=lambda entry: (shuffle_key(entry[0]), entry[1]),
         )
         labels = [label_of(below, label) for below, _ in short]
-        _say_what_is_missing(labels, layout.classes, f"{where} {split}", len(layout.splits))
+        labelled = any(label is not None for label in labels)
+        if layout.classes and not labelled:
+            _say_once(f"{where} {split}: {len(short)} images without labels, as they lie in no class folders")
+        else:
+            _say_what_is_missing(labels, layout.classes, f"{where} {split}", len(layout.splits))
         splits[split] = EncodedImages(
             name=name,
             split=split,
-            num_classes=len(layout.classes) or None,
-            class_names=layout.classes,
+            num_classes=len(layout.classes) if labelled else None,
+            class_names=layout.classes if labelled else (),
             fingerprint=sha256_of(*((below, _text(content_of[file])) for below, file in short), *layout.classes),
             records=_records([file for _, file in short], labels, [content_of[file] for _, file in short]),
         )

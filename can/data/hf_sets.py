@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from can.data.arrow_records import ArrowRecords
-from can.data.contents import content_hashes, state_of
+from can.data.contents import content_hashes, hashes_kept, state_of
 from can.data.image_set import EncodedImages, ImageSet, sha256_of
 from can.data.layout import TRAIN
 from can.data.named_columns import Asked, columns_of
@@ -43,12 +43,14 @@ def load_hf(name: str, path: Path, asked: Asked, data_dir: Path) -> Mapping[str,
         labels = numbered.labels[split]
         files = [file["filename"] for file in part.cache_files]
         hashes = content_hashes([(file, state_of(Path(file).stat())) for file in files], f"{path} {split}", data_dir)
+        fingerprint = sha256_of(image, label, *(digest.hex() for digest in hashes), *numbered.names)
         splits[split] = EncodedImages(
             name=name,
             split=split,
             num_classes=None if labels is None else numbered.num_classes,
             class_names=() if labels is None else numbered.names,
-            fingerprint=sha256_of(image, label, *(digest.hex() for digest in hashes), *numbered.names),
+            fingerprint=fingerprint,
+            hashes=hashes_kept(data_dir, fingerprint),
             records=ArrowRecords(
                 functools.partial(_column, path, split, image), fixed_order(len(part)), labels, f"{path} {split}"
             ),

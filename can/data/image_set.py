@@ -9,11 +9,13 @@ import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from can.data.contents import image_hashes
 from can.errors import DataError
 
 Images = UInt8[np.ndarray, "n height width 3"]
@@ -71,7 +73,7 @@ class ImageSet:
         raise NotImplementedError
 
     def contents(self) -> Sequence[Hashable] | None:
-        """A value for each image, equal for equal images; None where that would mean to read them all."""
+        """A value for each image, equal for equal images; None where nobody can say cheaply."""
         raise NotImplementedError
 
     def _fingerprint_of(self, split: str, pieces: Sequence[tuple[int, int]]) -> str:
@@ -130,10 +132,12 @@ class EncodedImages(ImageSet):
     Attributes:
       records: where the bytes and labels come from.
       pieces: the half-open ranges of `records` that this split is made of.
+      hashes: where the hashes of all images of `records` are kept, if these do not know them.
     """
 
     records: Records
     pieces: tuple[tuple[int, int], ...] = ()
+    hashes: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.pieces:
@@ -143,13 +147,16 @@ class EncodedImages(ImageSet):
         return self._starts[-1]
 
     def __getitem__(self, index: int) -> tuple[bytes, int | None]:
-        """The encoded bytes and the label (None if the set is unlabelled) of image `index`."""
+        """The encoded bytes and the label (None if the set is unlabelled) of image `index`.
+
+        Raises DataError if it cannot be read, or has a label that is none of the classes'.
+        """
         data, label = self.records[self._record(index)]
-        return data, label if self.num_classes is not None else None
+        return data, self._checked(label, index)
 
     def label(self, index: int) -> int | None:
-        """The label of image `index` (None if the set is unlabelled)."""
-        return self.records.label(self._record(index)) if self.num_classes is not None else None
+        """The label of image `index` (None if the set is unlabelled); errors as of `__getitem__`."""
+        return None if self.num_classes is None else self._checked(self.records.label(self._record(index)), index)
 
     def describe(self, index: int) -> str:
         """Where image `index` came from, for error messages."""
@@ -166,8 +173,11 @@ class EncodedImages(ImageSet):
         return dataclasses.replace(self, num_classes=None, class_names=())
 
     def contents(self) -> Sequence[Hashable] | None:
-        """See `ImageSet.contents`; of the files."""
+        """See `ImageSet.contents`; of the files, or of the images that they hold, which are read for it once."""
         known: Sequence[Hashable] = getattr(self.records, "contents", ())
+        if not known and self.hashes is not None:
+            what = f"{self.name} {self.split}"
+            known = image_hashes(lambda index: self.records[index][0], len(self.records), self.hashes, what)
         return [known[index] for low, high in self.pieces for index in range(low, high)] if known else None
 
     def _overlaps(self, low: int, high: int) -> Iterator[tuple[int, int]]:
@@ -178,6 +188,16 @@ class EncodedImages(ImageSet):
             if begin < end:
                 yield first + begin, first + end
             start += last - first
+
+    def _checked(self, label: int | None, index: int) -> int | None:
+        if self.num_classes is None:
+            return None
+        if label is not None and not 0 <= label < self.num_classes:
+            raise DataError(
+                f"{self.describe(index)} has the label {label}, and there are {self.num_classes} classes: "
+                "take a split whose labels are published"
+            )
+        return label
 
     def _record(self, index: int) -> int:
         if not 0 <= index < len(self):

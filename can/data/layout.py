@@ -60,8 +60,11 @@ def layout_of(names: Iterable[str], where: str) -> Layout:
       `tram`, `val`.
     - Such folders may lie in the class folders, too, if each has one: `roses/train/1.jpg`.
     - The next folder is the class, if there are several. Splits share their classes, which one of them may lack.
+    - A split without class folders has no labels, whatever the others have: `test/1.jpg`. So has one whose only folder
+      is none of the others' classes: `test/images/1.jpg`.
 
-    Raises DataError if there are no files, if only some lie in class folders, or if two folders are the same split.
+    Raises DataError if there are no files, if only some of a split lie in class folders, or if two folders are the same
+    split.
     """
     below = {name: name for name in names}
     if not below:
@@ -85,12 +88,16 @@ def layout_of(names: Iterable[str], where: str) -> Layout:
             part = splits[split] = _without(part, shared)
     while shared := _shared_folder([name for part in splits.values() for name in part]):
         splits = {split: _without(part, shared) for split, part in splits.items()}
+    for split, part in splits.items():
+        others = {name.partition("/")[0] for other in splits if other != split for name in splits[other] if "/" in name}
+        if len(others) > 1 and (shared := _shared_folder(part)) and shared not in others:
+            splits[split] = _without_shared_folder(part)
     return Layout(splits, _classes(splits, where), beside)
 
 
 def label_of(name: str, classes: Mapping[str, int]) -> int | None:
-    """The label of a file in a split; None if the set has no classes."""
-    return classes[name.partition("/")[0]] if classes else None
+    """The label of a file in a split; None if the set has no classes, or the split no class folders."""
+    return classes[name.partition("/")[0]] if classes and "/" in name else None
 
 
 def _split_folders(names: Collection[str], where: str) -> tuple[int, dict[str, str]]:
@@ -131,18 +138,15 @@ def _splits_among(folders: Collection[str], where: str) -> dict[str, str]:
 
 
 def _classes(splits: Mapping[str, Mapping[str, str]], where: str) -> tuple[str, ...]:
-    folders: set[str] = set()
-    loose = None
+    """The class folders of all splits; raises DataError for a split of which only some images lie in such folders."""
+    classes: set[str] = set()
     for part in splits.values():
-        for name in part:
-            folder, _, rest = name.partition("/")
-            if rest:
-                folders.add(folder)
-            else:
-                loose = part[name]
-    if folders and loose is not None:
-        raise DataError(f"{where} has class folders and also loose images ({loose}): move or remove the loose ones")
-    return tuple(sorted(folders))
+        folders = {name.partition("/")[0] for name in part if "/" in name}
+        loose = next((whole for name, whole in part.items() if "/" not in name), None)
+        if folders and loose is not None:
+            raise DataError(f"{where} has class folders and also loose images ({loose}): move or remove the loose ones")
+        classes |= folders
+    return tuple(sorted(classes))
 
 
 def _without_shared_folder(below: dict[str, str], *, keep_splits: bool = False) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import logging
 
 from can.data.arrow_records import ArrowRecords
-from can.data.contents import content_hashes, state_of
+from can.data.contents import content_hashes, hashes_kept, state_of
 from can.data.image_set import EncodedImages, ImageSet, sha256_of
 from can.data.named_columns import Asked, Columns, columns_of
 from can.data.numbered import fixed_order, number_labels
@@ -65,6 +65,7 @@ def load_parquet(name: str, pattern: str, asked: Asked, data_dir: Path) -> Mappi
             num_classes=None if labels is None else numbered.num_classes,
             class_names=() if labels is None else numbered.names,
             fingerprint=sha256_of(key, columns.label, *numbered.names),
+            hashes=hashes_kept(data_dir, key),
             records=ArrowRecords(
                 functools.partial(_column, folder / _IMAGES), fixed_order(count), labels, f"{pattern} {split}"
             ),

@@ -17,7 +17,7 @@ from can.data.image_set import ImageSet
 from can.data.joined import join
 from can.data.named_columns import split_asked
 from can.data.parquet_files import load_parquet
-from can.data.small_sets import decode_if_small
+from can.data.small_sets import check_decoded, decode_if_small
 from can.data.splits import select_split
 from can.data.tar_shards import load_tars
 from can.data.tfds_records import read_tfds
@@ -106,7 +106,9 @@ def load(name: str, split: str, *, data_dir: Path | str, labelled: bool = True) 
         _check_tfds_name(name, data_dir)
         splits = decode_if_small(read_tfds(name, data_dir), data_dir)
     image_set = select_split(splits, split)
-    return image_set if labelled else image_set.without_labels()
+    image_set = image_set if labelled else image_set.without_labels()
+    check_decoded(image_set)
+    return image_set
 
 
 def _expanded(name: str, path: str) -> Path:

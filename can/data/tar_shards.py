@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32
 
-from can.data.contents import content_hashes, state_of
+from can.data.contents import content_hashes, hashes_kept, state_of
 from can.data.files import shuffle_key
 from can.data.image_set import EncodedImages, ImageSet, sha256_of
 from can.data.layout import TRAIN, label_of, layout_of
@@ -87,15 +87,17 @@ def load_tars(name: str, pattern: str, asked: Asked, data_dir: Path) -> Mapping[
     sets = {}
     for split, samples in splits.items():
         labels = numbered.labels[split]
+        fingerprint = sha256_of(
+            *((order, hashes[archive], *sample) for order, archive, sample in samples), *numbered.names
+        )
         sets[split] = EncodedImages(
             name=name,
             split=split,
             num_classes=None if labels is None else numbered.num_classes,
             class_names=() if labels is None else numbered.names,
-            fingerprint=sha256_of(
-                *((order, hashes[archive], *sample) for order, archive, sample in samples), *numbered.names
-            ),
+            fingerprint=fingerprint,
             records=TarRecords([(archive, *sample[:3]) for _, archive, sample in samples], labels),
+            hashes=hashes_kept(data_dir, fingerprint),
         )
     return decode_if_small(sets, data_dir)
 

@@ -14,10 +14,11 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tensorflow_datasets.core.read_only_builder import builder_from_files
 
-from can.data.contents import content_hashes, state_of
+from can.data.contents import content_hashes, hashes_kept, state_of
 from can.data.image_set import EncodedImages, sha256_of
 from can.errors import DataError, first_line
 
+_NOT_PUBLISHED = -1  # a label
 Examples = Iterator[tuple[int | str, dict[str, Any]]]
 Splits = Mapping[str, Callable[[], Any]]  # each gives Examples, or the transform of a Beam pipeline that does
 
@@ -25,10 +26,10 @@ Splits = Mapping[str, Callable[[], Any]]  # each gives Examples, or the transfor
 class TfdsRecords:
     """One split of a prepared TFDS set; images stay encoded."""
 
-    def __init__(self, source: Any, what: str, num_classes: int) -> None:
+    def __init__(self, source: Any, what: str, labelled: bool) -> None:
         self._source = source  # a sequence of examples; a damaged one cannot even be looked at
         self._what = what
-        self._num_classes = num_classes  # 0: of no label
+        self._labelled = labelled
 
     def __len__(self) -> int:
         return len(self._source)
@@ -37,17 +38,12 @@ class TfdsRecords:
         """See `Records`."""
         try:
             example = self._source[index]
-            image, label = example["image"], int(example["label"]) if self._num_classes else None
+            image, label = example["image"], int(example["label"]) if self._labelled else None
         except Exception as error:  # array_record and TFDS's parsers raise whatever they happen upon
             reason = first_line(error)
             raise DataError(f"{self.describe(index)} cannot be read ({reason}): prepare the data set again") from error
         if not isinstance(image, bytes):
             raise DataError(f"{self.describe(index)} has no encoded image, but {type(image).__name__}")
-        if label is not None and not 0 <= label < self._num_classes:
-            raise DataError(
-                f"{self.describe(index)} has the label {label}, and there are {self._num_classes} classes: "
-                "take a split whose labels are published"
-            )
         return image, label
 
     def label(self, index: int) -> int | None:
@@ -110,14 +106,26 @@ def _open_split(builder: tfds.core.DatasetBuilder, name: str, split: str, data_d
         ) from error
     except Exception as error:  # files of records that are missing or cut
         raise _prepare_again(name, builder.data_path, str(error)) from error
+    records = TfdsRecords(source, f"{builder.data_path} {split}", labelled=bool(classes))
+    fingerprint = _fingerprint(builder, split, classes, data_dir)
+    if classes and _hides_labels(records):
+        classes = ()
     return EncodedImages(
         name=name,
         split=split,
         num_classes=len(classes) or None,
         class_names=classes,
-        fingerprint=_fingerprint(builder, split, classes, data_dir),
-        records=TfdsRecords(source, f"{builder.data_path} {split}", num_classes=len(classes)),
+        fingerprint=fingerprint,
+        records=records,
+        hashes=hashes_kept(data_dir, fingerprint) if _is_local(builder, split) else None,
     )
+
+
+def _hides_labels(records: TfdsRecords) -> bool:
+    """Whether the labels of a split are not published: TFDS gives all its images -1 then."""
+    with contextlib.suppress(DataError):  # that is said when it is read
+        return len(records) > 0 and records.label(0) == _NOT_PUBLISHED
+    return False
 
 
 def _fingerprint(builder: tfds.core.DatasetBuilder, split: str, classes: Sequence[str], data_dir: Path) -> str:
@@ -127,11 +135,16 @@ def _fingerprint(builder: tfds.core.DatasetBuilder, split: str, classes: Sequenc
     """
     info = builder.info.splits[split]
     paths = [os.fspath(path) for path in info.filepaths]
-    if not all(os.path.exists(path) for path in paths):
+    if not _is_local(builder, split):
         return sha256_of(builder.info.full_name, split, info.shard_lengths, info.num_bytes, *classes)
     files = [(path, state_of(os.stat(path))) for path in paths]
     hashes = content_hashes(files, f"{builder.data_path} {split}", data_dir)
     return sha256_of(builder.info.full_name, split, info.shard_lengths, *(digest.hex() for digest in hashes), *classes)
+
+
+def _is_local(builder: tfds.core.DatasetBuilder, split: str) -> bool:
+    """Whether the files of records lie here, and not in a bucket."""
+    return all(os.path.exists(os.fspath(path)) for path in builder.info.splits[split].filepaths)
 
 
 def _find_builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:

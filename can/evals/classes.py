@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from can.data import ArrayImages, EncodedImages, ImageSet
 from can.errors import DataError
+from can.system import hosts
 
 _NAMED = 5  # classes that an error names
 _SAID: set[tuple[str, str]] = set()  # pairs of sets whose equal images were counted, by their fingerprints
@@ -53,7 +54,10 @@ def check_same_classes(what: str, train: ImageSet, test: ImageSet) -> None:
 
 
 def equal_images(train: ImageSet, test: ImageSet) -> int | None:
-    """How many of the test images are training images, too, to the byte; None where that cannot be known."""
+    """How many of the test images are training images, too, to the byte; None where that cannot be known.
+
+    Of a large set in files that hold many images, that reads all of them, once.
+    """
     ours, theirs = train.contents(), test.contents()
     if ours is None or theirs is None or isinstance(train, ArrayImages) != isinstance(test, ArrayImages):
         return None
@@ -62,7 +66,9 @@ def equal_images(train: ImageSet, test: ImageSet) -> int | None:
 
 
 def _say_equal_images(train: ImageSet, test: ImageSet) -> None:
-    """Once for each pair of sets."""
+    """Once for each pair of sets, by one process."""
+    if not hosts.is_first():
+        return
     pair = train.fingerprint, test.fingerprint
     if pair not in _SAID:
         _SAID.add(pair)
