@@ -27,7 +27,7 @@ def load_encoder(config: RunConfig, run: RunDir) -> ViT:
     path = method.evaluated.split("/")
     group = "params" if path == ["encoder"] else "batch_stats"  # a teacher follows the parameters
     with Checkpoints(run.checkpoints, owner=run.owner(config)) as checkpoints:
-        restored = checkpoints.restore_part(group, *path, example=params, step=config.optim.last_step)
+        restored = checkpoints.restore_part(group, *path, example=params, step=_step(config, run))
     if restored is None:
         raise UserError(f"{run.name} has no checkpoint in {run.checkpoints}: pre-train it first")
     _check_weights(restored[0], config, run)
@@ -42,16 +42,25 @@ def load_method(config: RunConfig, run: RunDir, num_classes: int | None = None) 
     """
     graphdef, params, batch_stats = split_method(nnx.eval_shape(partial(new_method, config, num_classes)))
     with Checkpoints(run.checkpoints, owner=run.owner(config)) as checkpoints:
-        restored = checkpoints.restore_part("params", example=params, step=config.optim.last_step)
+        restored = checkpoints.restore_part("params", example=params, step=_step(config, run))
         if restored is None:
             raise UserError(f"{run.name} has no checkpoint in {run.checkpoints}: pre-train it first")
         if jax.tree.leaves(batch_stats):
-            statistics = checkpoints.restore_part("batch_stats", example=batch_stats, step=config.optim.last_step)
+            statistics = checkpoints.restore_part("batch_stats", example=batch_stats, step=_step(config, run))
             assert statistics is not None
             batch_stats = statistics[0]
     method = nnx.merge(graphdef, restored[0], batch_stats)
     _check_weights(nnx.split(evaluated_encoder(method))[1], config, run)
     return method
+
+
+def weights_of(config: RunConfig, run: RunDir) -> str:
+    """The fingerprint of the encoder that `load_encoder` loads."""
+    return fingerprint_of(nnx.split(load_encoder(config, run))[1], config.model, config.model.image_size)
+
+
+def _step(config: RunConfig, run: RunDir) -> int:
+    return config.optim.last_step if run.step is None else run.step
 
 
 def _check_weights(params: nnx.State, config: RunConfig, run: RunDir) -> None:

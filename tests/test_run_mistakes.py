@@ -238,7 +238,7 @@ def test_a_checkpoint_that_cannot_be_read_back_is_noticed_when_it_is_written(
 
     from can.runs import checkpoint
 
-    monkeypatch.setattr(checkpoint, "_forms_in", lambda folder: {})
+    monkeypatch.setattr(checkpoint, "forms_in", lambda folder: {})
     checkpoints = Checkpoints(tmp_path)
     with pytest.raises(UserError, match="1 cannot be read back as it was written"):
         checkpoints.save(1, {"x": jnp.zeros(3)}, wait=True)

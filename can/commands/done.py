@@ -52,7 +52,7 @@ def look(setting: Setting, run: Run, evals: Iterable[str], just_trained: bool = 
     missing = [name for name in evals if name in to_forget or not folder.has_eval(name)]
     for name in evals:
         if name not in missing:
-            _check_made_so(setting, run, name, of_these_weights=folder.pretrained and not anew)
+            _check_made_so(setting, run, name, folder.weights if folder.pretrained and not anew else None)
     if anew:
         reason: str | None = f"{folder.name} is pre-trained anew"
     else:
@@ -61,6 +61,17 @@ def look(setting: Setting, run: Run, evals: Iterable[str], just_trained: bool = 
         return Done("begun" if claimed else "absent", folder.has_weights, reason, tuple(missing), tuple(to_forget))
     stage: Literal["trained", "evaluated"] = "trained" if reason or missing else "evaluated"
     return Done(stage, folder.has_weights, reason, tuple(missing), tuple(to_forget))
+
+
+def look_at_kept(setting: Setting, run: Run, evals: Iterable[str], weights: str) -> Done:
+    """As `look`, of a run at a step whose checkpoint is kept, with the fingerprint of its encoder."""
+    for name in (evals := tuple(evals)):
+        check_choice("evaluation", name, EVALS)
+        if run.folder.has_eval(name) and not setting.forces(name):
+            _check_made_so(setting, run, name, weights)
+    forced = tuple(name for name in evals if run.folder.has_eval(name) and setting.forces(name))
+    missing = tuple(name for name in evals if name in forced or not run.folder.has_eval(name))
+    return Done("trained" if missing else "evaluated", True, None, missing, forced)
 
 
 def images_of(setting: Setting, run: Run) -> ImageSet:
@@ -99,13 +110,16 @@ def _check_trained_on(setting: Setting, run: Run) -> None:
         )
 
 
-def _check_made_so(setting: Setting, run: Run, name: str, of_these_weights: bool) -> None:
-    """Raises ConfigError, with the differences, if an evaluation is there that was made otherwise."""
+def _check_made_so(setting: Setting, run: Run, name: str, weights: str | None) -> None:
+    """Raises ConfigError, with the differences, if an evaluation is there that was made otherwise.
+
+    `weights`: what it must be of; None: whatever it is of.
+    """
     protocol, path = protocol_of(setting, run, name), run.folder.eval_path(name)
     there = run.folder.read_eval(name)
     there.check_is(name, path, protocol, None)
     # Its images were at hand when it was made, and are read here to see that they are the same.
-    weights = run.folder.weights if of_these_weights else there.fingerprints.get("weights", "")
+    weights = there.fingerprints.get("weights", "") if weights is None else weights
     there.check_is(name, path, protocol, {"weights": weights} | fingerprints_of(EVALS[name].images(setting)))
 
 

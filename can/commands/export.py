@@ -15,6 +15,7 @@ from absl import flags
 from can import load_encoder, trained
 from can.commands import flags as setting_flags
 from can.commands.model_card import model_card
+from can.commands.own_config import run_to_read
 from can.errors import ConfigError
 from can.evals.encoder import Encoder
 from can.system.files import write_atomic
@@ -36,7 +37,7 @@ def main() -> None:
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out} is not empty: pass another --out")
     setting = setting_flags.setting()
-    run = setting_flags.run_of_flags(setting)
+    run = run_to_read(setting)
     model = trained.load_encoder(run.config, run.folder)
     export(model, values.to, out)
     encoder = Encoder.from_model(model)

@@ -13,6 +13,7 @@ from absl import flags
 
 from can import data, load_encoder, trained
 from can.commands import flags as setting_flags
+from can.commands.own_config import run_to_read
 from can.evals.encoder import Encoder
 from can.evals.feature_files import check_path, write_features
 
@@ -37,7 +38,7 @@ def main() -> None:
     if values["from"].value:
         encoder = load_encoder(values["from"].value, batch_size=values.images_at_once)
     else:
-        run = setting_flags.run_of_flags(setting)
+        run = run_to_read(setting)
         encoder = Encoder.from_model(trained.load_encoder(run.config, run.folder), batch_size=values.images_at_once)
     count = write_features(encoder, images, out)
     print(f"{out}: {count} images, {encoder.num_features} features each")

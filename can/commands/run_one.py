@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from absl import logging
 
 from can import train, training_step
-from can.commands.done import Done, fingerprints_of, images_of, look, protocol_of
+from can.commands.done import Done, fingerprints_of, images_of, look, look_at_kept, protocol_of
 from can.commands.evaluations import EVALS
 from can.commands.setting import Run, Setting
 from can.data import ImageSet
@@ -24,6 +24,7 @@ from can.runs.images import ImageHistory
 from can.runs.provenance import described, provenance_of_evaluation
 from can.sharding import make_mesh
 from can.system import hosts
+from can.trained import weights_of
 
 
 def complete(setting: Setting, run: Run, evals: Iterable[str]) -> None:
@@ -89,6 +90,21 @@ def evaluate(setting: Setting, run: Run, evals: Iterable[str]) -> None:
         _evaluate(setting, run, evals, hosts.decided(look, setting, run, evals))
 
 
+def evaluate_at(setting: Setting, run: Run, step: int, evals: Iterable[str]) -> Run:
+    """Makes the evaluations of a checkpoint that is kept, also of a run that is not finished; returns where they lie.
+
+    Raises ConfigError if there is no such checkpoint, or the run's folders are of another configuration.
+    """
+    evals = tuple(evals)
+    kept = run._replace(folder=run.folder.at(step))
+    run.folder.claim(run.config)
+    weights = weights_of(kept.config, kept.folder)
+    hosts.decided(look_at_kept, setting, kept, evals, weights)  # before any folder is made
+    with kept.folder.locked():
+        _evaluate(setting, kept, evals, hosts.decided(look_at_kept, setting, kept, evals, weights), weights)
+    return kept
+
+
 def _checked_images(setting: Setting, runs: Sequence[Run]) -> ImageSet:
     """What is trained on. Raises UserError for all that can be wrong, before a file is written or deleted."""
     images = images_of(setting, runs[0])
@@ -137,8 +153,8 @@ def _begin(setting: Setting, run: Run, images: ImageSet) -> None:
     history.note(described(images), step or 0)
 
 
-def _evaluate(setting: Setting, run: Run, evals: Iterable[str], done: Done) -> None:
-    """Makes those of `evals` that are not done."""
+def _evaluate(setting: Setting, run: Run, evals: Iterable[str], done: Done, weights: str | None = None) -> None:
+    """Makes those of `evals` that are not done; `weights` is the encoder's fingerprint, by default the run's."""
     for name in evals:
         if name not in done.missing:
             logging.info("%s has its %s already", run.folder.name, name)
@@ -149,7 +165,7 @@ def _evaluate(setting: Setting, run: Run, evals: Iterable[str], done: Done) -> N
             hosts.decided(run.folder.forget_eval, name)
         hosts.check_equal({f"set of images ({of})": entry.fingerprint for of, entry in images.items()})
         records = evaluation.measure(setting, run, images)
-        fingerprints = {"weights": run.folder.weights} | fingerprints_of(images)
+        fingerprints = {"weights": weights or run.folder.weights} | fingerprints_of(images)
         made = Evaluated(protocol, fingerprints, provenance_of_evaluation(begun), records)
         made.write(run.folder.eval_path(name))
         hosts.wait_for_all(f"{name} is written")

@@ -79,7 +79,11 @@ class Setting:
         `name`: another one than what distinguishes the run. Raises ConfigError for a setting that cannot work.
         """
         config = resolve(self.scale, spec, seed, self.overrides)
-        return Run(spec, config, self._folder(self.results_dir, name or self._name(config, spec)))
+        return Run(spec, config, self.folder(name or self._name(config, spec)))
+
+    def folder(self, name: str) -> RunDir:
+        """The reader's own run of that name."""
+        return self._folder(self.results_dir, name)
 
     def published(self, spec: Spec, seed: int) -> RunDir:
         """Where the published results of the same run are, if it is published."""

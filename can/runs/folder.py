@@ -10,6 +10,7 @@ read as they are, and only a new evaluation has to train again.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import re
 import shutil
@@ -51,6 +52,7 @@ class RunDir:
         self.name = name
         self.results = Path(results_dir) / scale / name
         self.work = Path(checkpoints_dir) / scale / name
+        self.step: int | None = None  # whose checkpoint is evaluated; None: the last one's
         self._elsewhere: Place | None = None  # what holds the checkpoints, if `.work` does not
         if states_dir is not None and (states := place(states_dir) / scale / name) != self.work.resolve():
             self._elsewhere = states
@@ -59,6 +61,22 @@ class RunDir:
     def checkpoints(self) -> Place:
         """Where the run's checkpoints lie: the directory for `can.runs.checkpoint.Checkpoints`."""
         return (self._elsewhere or self.work) / "state"
+
+    def at(self, step: int) -> RunDir:
+        """The run as it was at a step whose checkpoint is kept: what is made of it lies in folders of that step.
+
+        Raises ConfigError, with the steps that are there, if it is not.
+        """
+        if step not in (steps := steps_in(self.checkpoints)):
+            there = f"it has: {', '.join(map(str, steps))}" if steps else "it has none"
+            raise ConfigError(
+                f"{self.name} has no checkpoint of step {step} in {self.checkpoints} ({there}): train with "
+                "--keep_every=STEPS to keep some for good"
+            )
+        kept = copy.copy(self)
+        kept.step, kept._elsewhere = step, self._elsewhere or self.work
+        kept.results, kept.work = (folder / f"step-{step}" for folder in (self.results, self.work))
+        return kept
 
     def owner(self, config: RunConfig) -> dict[str, Any]:
         """What the run's checkpoints say of themselves, and are compared with."""
