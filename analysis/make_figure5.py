@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.lib import captions, drawing, panels, paper_table, test_sets
 from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
+from analysis.lib.markup import code
 from analysis.lib.results import Results, per_cent, read
 from analysis.lib.test_sets import BySet, Contest
 from can.commands.evaluations.few_shot import sets_of
@@ -40,6 +41,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     what = "Top-1 accuracy in %, mean ± standard deviation (seeds), each the mean of several choices of the images."
     page.add(f"{what} {captions.whose(found, setting, COMMAND)}")
     page.bullets(captions.describe(found, setting))
+    page.bullets(short_classes(found))
     paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
     counts = count(by_source, setting)
     if len(counts):
@@ -57,6 +59,15 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         draw(setting, found.sources[-1], by_source[found.sources[-1]])
     page.write(setting, "figure5")
     return to_markdown(counts) if brief and len(counts) else page.text
+
+
+def short_classes(found: Results) -> list[str]:
+    """An item for each set and number of shots that some classes have too few images for."""
+    records = found.records[found.records["short_classes"] > 0]
+    items = dict.fromkeys((line.metric, int(line.short_classes)) for line in records.itertuples())
+    return [
+        f"{code(metric)}: of {classes} classes there are fewer images, and all are taken." for metric, classes in items
+    ]
 
 
 def by_shots(found: Results, source: str, setting: Setting) -> Shots:

@@ -116,6 +116,22 @@ def test_images_that_are_judged_several_times_are_read_as_how_often_they_were_ri
             check_records([shares | {"choices": damaged}])
 
 
+def test_a_record_says_how_many_classes_have_fewer_images_than_shots(tmp_path: Path) -> None:
+    found = {"n": 9, "5shot": 1.0, "5shot_sd": 0.1, "1shot": 0.5, "correct": {}, "short_classes": {"5shot": 2}}
+    run = Setting(SCALES["smoke"], results_dir=tmp_path).run(UNTRAINED, 0)
+    path = tmp_path / "eval-few_shot.json"
+    Evaluated({}, {}, {}, records_of(found, run, prefix="birds/")).write(path)
+    records = Evaluated.read(path).records
+    assert {record["metric"]: record.get("short_classes") for record in records} == {
+        "birds/5shot": 2,
+        "birds/5shot_sd": None,
+        "birds/1shot": None,
+    }
+    for damaged in (0, True, "2"):
+        with pytest.raises(ValueError, match="short_classes must count classes"):
+            check_records([records[0] | {"short_classes": damaged}])
+
+
 # What flags change an evaluation, and the line that shows it.
 CHANGED = [
     ("linear_probe", "--probe_max_steps=2", "max_steps: 0 (on disk) != 2 (asked)"),

@@ -71,7 +71,8 @@ def test_classes_with_fewer_images_than_shots_are_counted_and_said(monkeypatch):
     monkeypatch.setattr(logging, "warning", lambda text, *values: told.append(text % values))
     images = patterned(8)
     images = dataclasses.replace(images, labels=np.array([0] * 10 + [1] * 2, np.int32))
-    evaluate(encoder(), images, images, FewShotConfig(shots=(2, 3), choices=1), seed=0)
+    found = evaluate(encoder(), images, images, FewShotConfig(shots=(2, 3), choices=1), seed=0)
+    assert found["short_classes"] == {"3shot": 1}
     (line,) = (line for line in told if "shots" in line)  # another one says that the sets share images
     assert "1 of 2 classes have fewer images than 3 shots (the smallest has 2)" in line
 

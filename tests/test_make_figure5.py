@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,19 @@ def test_each_figure_shows_its_own_shots_and_the_untrained_encoder(here: Setting
     assert shots == {5: {"10", "25"}, 11: {"1", "5"}, 14: {"1", "5", "10", "25"}}
     lines = list(csv.DictReader((folder / "figure5.csv").open(encoding="utf-8")))
     assert len(lines) == 4 * 9 * 2 * 3  # rows with the untrained one, sets, shots, seeds
+
+
+def test_a_set_whose_classes_have_fewer_images_than_shots_is_marked(here: Setting) -> None:
+    measure(here, RUNS["5"][-1], 30)
+    assert "fewer images" not in make_figure5.render(here)
+    for path in here.results_dir.rglob("eval-few_shot.json"):
+        values = json.loads(path.read_text())
+        for record in values["records"]:
+            if record["metric"] == "emoji/25shot":
+                record["short_classes"] = 3
+        path.write_text(json.dumps(values))
+    text = make_figure5.render(here)
+    assert text.count("- `emoji/25shot`: of 3 classes there are fewer images, and all are taken.") == 1
 
 
 def test_without_results_there_are_no_pictures_but_the_commands(here: Setting) -> None:

@@ -41,6 +41,7 @@ COLUMNS = [
     "metric",
     "value",  # as the file has it: a share in [0, 1] of what is an accuracy
     "n",  # test images
+    "short_classes",  # of few-shot classification: how many classes have fewer images than shots
     "correct",  # float [n], how often each of them was right, in [0, 1]; None where the file does not say
 ]
 
@@ -234,6 +235,7 @@ def _records(source: str, run: Run, evaluation: str, records: Iterable[EvalRecor
             record["metric"],
             record["value"],
             record["n"],
+            record.get("short_classes", 0),
             correct_of(record),
         )
         yield dict(zip(COLUMNS, values, strict=True))

@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,18 @@ SMALL_SIZES, LARGE_SIZES = (160, 128), (448, 384)  # ... have the first (resize,
 L2_GRID = tuple(2.0**power for power in range(-10, 20))  # of the original rule
 
 
+class Hits(NamedTuple):
+    """By the number of shots: which test images are right, and how many classes have fewer images than shots, if any.
+
+    Attributes:
+      right: of each choice of the images and, by the rule `lsr`, each penalty; `sgd` has one column for these.
+      short_classes: of those numbers of shots for which there are some.
+    """
+
+    right: dict[int, Bool[np.ndarray, "choices l2s n"]]
+    short_classes: dict[int, int]
+
+
 def evaluate(
     encoder: Encoder,
     train: ImageSet,
@@ -59,13 +71,14 @@ def evaluate(
     Returns:
       `{k}shot`: mean accuracy, in [0, 1], over `config.choices` random choices of the images; `{k}shot_sd`: its
       standard deviation (n - 1) over them, if there are several; `n`: the number of test images; `correct`: by the
-      names of these means, bool [choices, n], which of the test images each choice gets right.
+      names of these means, bool [choices, n], which of the test images each choice gets right; `short_classes`: by the
+      names of those means that it is about, how many classes have fewer than k images.
 
     Raises:
       DataError: see `check_same_classes`.
     """
     found = hits(encoder, train, test, config, seed=seed, l2s=(config.l2,), cache_dir=cache_dir)
-    return summary({shots: table[:, 0] for shots, table in found.items()})
+    return summary({shots: table[:, 0] for shots, table in found.right.items()}, found.short_classes)
 
 
 def hits(
@@ -77,11 +90,8 @@ def hits(
     seed: int,
     l2s: Sequence[float],
     cache_dir: Path | None = None,
-) -> dict[int, Bool[np.ndarray, "choices l2s n"]]:
-    """Which test images each choice and, by the rule `lsr`, each penalty gets right, by the number of shots.
-
-    See `evaluate`, which takes the means of these; `sgd` has one column, as it has no penalty.
-    """
+) -> Hits:
+    """What `evaluate` takes the means of."""
     check_same_classes("few-shot classification", train, test)
     assert train.num_classes is not None
     # Read before anything is encoded: the choice needs the labels alone.
@@ -92,7 +102,8 @@ def hits(
             f"few-shot shots {max(config.shots)} are more than the {most} images of the largest class of {train.name} "
             f"{train.split}: pass fewer"
         )
-    for shots, lacking, least in short_classes(all_labels, train.num_classes, config.shots):
+    lacking_images = short_classes(all_labels, train.num_classes, config.shots)
+    for shots, lacking, least in lacking_images:
         logging.warning(
             "few-shot, %s %s: %d of %d classes have fewer images than %d shots (the smallest has %d) and give all",
             *(train.name, train.split, lacking, train.num_classes, shots, least),
@@ -119,7 +130,7 @@ def hits(
                 logits = sgd_logits(x, y, test_features, train.num_classes, config, seed=order_seed)[None]
             rows.append(logits.argmax(-1) == test_labels)
         found[shots] = np.array(rows)
-    return found
+    return Hits(found, {shots: lacking for shots, lacking, _ in lacking_images})
 
 
 def short_classes(labels: Int[np.ndarray, " n"], num_classes: int, shots: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -142,9 +153,10 @@ def bit_sizes(image_set: ImageSet) -> tuple[int, int]:
     return SMALL_SIZES if height * width < SMALL_AREA else LARGE_SIZES
 
 
-def summary(by_shots: Mapping[int, Bool[np.ndarray, "choices n"]]) -> dict[str, Any]:
-    """What `evaluate` returns, of which images each choice gets right."""
+def summary(by_shots: Mapping[int, Bool[np.ndarray, "choices n"]], short: Mapping[int, int]) -> dict[str, Any]:
+    """What `evaluate` returns, of which images each choice gets right, and `Hits.short_classes`."""
     found: dict[str, Any] = {"n": next(iter(by_shots.values())).shape[1], "correct": {}}
+    found["short_classes"] = {f"{shots}shot": classes for shots, classes in short.items()}
     for shots, correct in by_shots.items():
         values = correct.mean(-1)
         found[f"{shots}shot"] = float(values.mean())

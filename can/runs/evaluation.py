@@ -31,6 +31,7 @@ class EvalRecord(_Number, total=False):
     """One number of one evaluation."""
 
     correct: str  # which test images were right, in the set's order, by `pack_correct`
+    short_classes: int  # of few-shot classification: how many classes have fewer images than shots, if any
     choices: int  # how often each image was judged, where `value` is the mean of that many accuracies
 
 
@@ -127,13 +128,15 @@ def check_records(records: Any) -> None:
         least, most = _limits(metric)
         if not _is_number(value) or not least <= value <= most:
             raise ValueError(f"the value of {metric} must lie in [{least:g}, {most:g}], not {value!r}")
-        if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MOST:
+        if not _is_count(n):
             raise ValueError(f"n must count test images, not {n!r}")
         if not isinstance(entry["seed"], int) or isinstance(entry["seed"], bool) or entry["seed"] < 0:
             raise ValueError(f"seed must be an integer from 0 on, not {entry['seed']!r}")
         choices = entry.get("choices", 1)
-        if not isinstance(choices, int) or isinstance(choices, bool) or not 1 <= choices <= _MOST:
+        if not _is_count(choices):
             raise ValueError(f"choices must count how often each image was judged, not {choices!r}")
+        if not _is_count(entry.get("short_classes", 1)):
+            raise ValueError(f"short_classes must count classes, not {entry['short_classes']!r}")
         if "correct" in entry:
             check_correct(entry["correct"], value, n * choices)
 
@@ -163,6 +166,10 @@ def check_correct(packed: Any, share: float, n: int) -> None:
     right = int(unpack_correct(packed, n).sum())
     if abs(right - share * n) > 0.5:
         raise ValueError(f"{right} of {n} images are marked as right, which is no share of {share!r}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST
 
 
 def _is_number(value: Any) -> bool:

@@ -146,11 +146,11 @@ class FewShotMeanRank(FewShot):
             for pair, test in zip(pairs, tests, strict=True)
         ]
         best = {
-            k: shots.best_l2_by_mean_rank(np.stack([table[k].mean(-1).mean(0) for table in tables]))
+            k: shots.best_l2_by_mean_rank(np.stack([table.right[k].mean(-1).mean(0) for table in tables]))
             for k in config.shots
         }
         records = []
         for pair, table in zip(pairs, tables, strict=True):
-            found = shots.summary({k: table[k][:, column] for k, column in best.items()})
+            found = shots.summary({k: table.right[k][:, column] for k, column in best.items()}, table.short_classes)
             records += records_of(found, run, prefix=f"{pair.name}/")
         return records
