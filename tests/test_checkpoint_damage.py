@@ -257,7 +257,7 @@ def test_a_training_whose_latest_checkpoint_is_damaged_ends_with_the_same_number
         assert [row["step"] for row in found[1]] == ["1", "2", "3", "4"]
 
 
-OWNER = {"run": "a", "seed": 0, "config": {"method": {"mask_rate": 0.5}}}
+OWNER = {"run": "a", "weights_of": "a", "seed": 0, "config": {"method": {"mask_rate": 0.5}}}
 
 
 def saved_by(folder: Path, owner: Any, steps: tuple[int, ...] = (1, 2)) -> Path:
@@ -271,10 +271,10 @@ def saved_by(folder: Path, owner: Any, steps: tuple[int, ...] = (1, 2)) -> Path:
     ("other", "told"),
     [
         (OWNER | {"seed": 1}, "seed is 1 there and 0 here"),
-        (OWNER | {"run": "b"}, "run is b there and a here"),
+        (OWNER | {"weights_of": "b"}, "weights_of is b there and a here"),
         (OWNER | {"config": {"method": {"mask_rate": 0.75}}}, "config.method.mask_rate is 0.75 there and 0.5 here"),
     ],
-    ids=["seed", "run", "mask rate"],
+    ids=["seed", "weights from elsewhere", "mask rate"],
 )
 def test_a_checkpoint_of_another_run_is_refused_and_the_older_right_one_is_used(
     other: Any, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -294,6 +294,12 @@ def test_a_checkpoint_of_another_run_is_refused_and_the_older_right_one_is_used(
     assert_is(Checkpoints(own, owner=OWNER).restore(state(0)), 2)
     assert_is(Checkpoints(others, owner=other).restore(state(0)), 2)
     assert (own / "2.other0" / "SHA256SUMS").exists()  # somebody may miss it
+
+
+def test_a_run_whose_name_is_another_now_reads_its_checkpoints(tmp_path: Path, warnings: list[str]) -> None:
+    folder = saved_by(tmp_path, OWNER)
+    assert_is(Checkpoints(folder, owner=OWNER | {"run": "b"}).restore(state(0)), 2)
+    assert warnings == []
 
 
 def test_checkpoints_that_are_exchanged_are_refused_whoever_reads_them(tmp_path: Path) -> None:

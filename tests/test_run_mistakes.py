@@ -54,6 +54,22 @@ def test_evaluating_what_is_not_pre_trained_leaves_nothing(commands: Commands, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_whose_folders_are_renamed_is_the_same_run(commands: Commands, tmp_path: Path) -> None:
+    """It refused its own checkpoints, which say their run's name. One of another seed is still refused."""
+    random = asked(tmp_path, method="random")
+    assert commands("experiments/pretrain.py", *random, "--name=first").returncode == 0
+    for folder in ("results", "work"):
+        (tmp_path / folder / "smoke" / "first").rename(tmp_path / folder / "smoke" / "second")
+    flags = ("--name=second", "--eval=knn")
+    assert commands("experiments/pretrain.py", *random, "--name=second").returncode == 0
+    done = commands("experiments/evaluate.py", *random, *flags)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results" / "smoke" / "second" / "eval-knn.json").exists()
+    done = commands("experiments/evaluate.py", *random, *flags, "--seed=1")
+    assert done.returncode == 1
+    assert "seed" in done.stderr
+
+
 def test_an_evaluation_that_does_not_exist_is_one_line(commands: Commands, tmp_path: Path) -> None:
     random = asked(tmp_path, method="random")
     assert commands("experiments/pretrain.py", *random).returncode == 0

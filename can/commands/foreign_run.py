@@ -21,6 +21,7 @@ from can.methods.random_init import RandomInitSettings
 from can.models.fingerprint import fingerprint_of
 from can.runs import RunDir
 from can.runs.checkpoint import Checkpoints
+from can.runs.folder import FOREIGN
 from can.runs.provenance import provenance_of_evaluation
 from can.system.checksums import checksum_of
 from can.system.files import write_atomic, write_json
@@ -46,11 +47,11 @@ def run_of_weights(setting: Setting, path: Path, name: str, seed: int, given: Ma
         model=encoder.config,
         method=RandomInitSettings(),
         augment=AugmentConfig("none"),
-        data=DataConfig("foreign"),
+        data=DataConfig(FOREIGN),
         optim=OptimConfig(base_lr=0, weight_decay=0, batch_size=1, total_steps=0, warmup_steps=0),
     )
     run = Run(
-        Spec("random", encoder.config.size, "foreign", 0),
+        Spec("random", encoder.config.size, FOREIGN, 0),
         config,
         RunDir(setting.results_dir, setting.workdir, setting.scale.name, name, setting.checkpoints),
     )

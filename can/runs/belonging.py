@@ -18,7 +18,10 @@ from can.system.files import json_of, read_json, write_atomic
 from can.system.places import Place
 
 FOLDER, OWNER, FILES = "run", "run.json", "files"
-MAY_DIFFER = "config.optim.max_steps"  # says where a trial stops; the state before it is that of the whole run
+MAY_DIFFER = (
+    "config.optim.max_steps",  # says where a trial stops; the state before it is that of the whole run
+    "run",  # a name is no more than that: who renames the folders of a run goes on with it
+)
 
 Owner = Mapping[str, Any]  # plain JSON values, by name
 
@@ -51,7 +54,7 @@ def of_another(checkpoint: Place, owner: Owner | None, step: int) -> str | None:
         raise DataError(f"{path} is no object")
     asked = flatten(json.loads(json.dumps({"step": step, **(owner or {})})))
     said = flatten(there if owner is not None else {"step": there.get("step")})
-    different = [(name, value) for name, value in said.items() if value != asked.get(name) and name != MAY_DIFFER]
+    different = [(name, value) for name, value in said.items() if value != asked.get(name) and name not in MAY_DIFFER]
     if not different:
         return None
     name, value = different[0]

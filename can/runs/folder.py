@@ -29,6 +29,7 @@ from can.system.locks import locked
 from can.system.places import Place, place, remove, steps_in, write_text
 
 LOCK = ".lock"
+FOREIGN = "foreign"  # the data of a run whose weights come from elsewhere
 LONGEST_NAME = 200  # letters; file systems take names of 255 bytes
 
 
@@ -80,7 +81,9 @@ class RunDir:
 
     def owner(self, config: RunConfig) -> dict[str, Any]:
         """What the run's checkpoints say of themselves, and are compared with."""
-        return {"run": self.name, "seed": config.seed, "config": config.to_dict()}
+        said = {"run": self.name, "seed": config.seed, "config": config.to_dict()}
+        # Of weights from elsewhere, the configuration does not say whose they are: the name stands for them.
+        return said | ({"weights_of": self.name} if config.data.name == FOREIGN else {})
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
