@@ -30,6 +30,7 @@ Purpose = Literal[
     "pictures views",
     "pictures masks",
     "pictures noise",
+    "show",
 ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from commands import Commands
 from flax import nnx
+from PIL import Image
 from test_public_weights import ours, randomised, timm_vit  # noqa: F401  a fixture
 
 import can
@@ -93,15 +94,15 @@ def test_features_are_written_for_every_image(kind: str, tmp_path: Path) -> None
     assert [path.name for path in tmp_path.glob("*unfinished*")] == []
 
 
-def test_commands_export_a_run_and_write_features_with_it(commands: Commands, tmp_path: Path) -> None:
-    run = ["--scale=smoke", "--method=random", "--epochs=0", "--model=nano"]
+def test_commands_export_a_run_write_features_with_it_and_show_it(commands: Commands, tmp_path: Path) -> None:
+    run = ["--scale=smoke", "--method=mae", "--model=nano", "--total_steps=1", "--warmup_steps=0"]
     run += [f"--results_dir={tmp_path}/r", f"--workdir={tmp_path}/w", f"--data_dir={tmp_path}"]
     assert commands("experiments/pretrain.py", *run).returncode == 0
     out = tmp_path / "out"
     done = commands("experiments/export.py", *run, "--to=safetensors", f"--out={out}")
     assert done.returncode == 0, done.stderr
     assert "largest difference to our features 0.0e+00, read by can.load_encoder" in done.stdout
-    assert "random-nano" in (out / "README.md").read_text(encoding="utf-8")
+    assert "mae-nano" in (out / "README.md").read_text(encoding="utf-8")
     again = commands("experiments/export.py", *run, f"--out={out}")
     assert again.returncode == 1 and "is not empty" in again.stderr
     asked = ["experiments/features.py", f"--data_dir={tmp_path}", "--scale=smoke", "--images=smoke", "--split=test"]
@@ -110,3 +111,21 @@ def test_commands_export_a_run_and_write_features_with_it(commands: Commands, tm
     assert "256 images, 96 features each" in made.stdout
     refused = commands(*asked, f"--from={out}", f"--out={tmp_path}/f.csv")
     assert refused.returncode == 1 and "must end in .npz or .parquet" in refused.stderr
+    weights = ["--scale=smoke", f"--data_dir={tmp_path}", f"--weights={out}"]
+    (name,) = (path.name for path in (tmp_path / "r" / "smoke").iterdir())
+    named = ["--scale=smoke", *run[-3:], f"--name={name}"]
+    shown = {"grid": named, "attention": weights, "neighbours": weights, "map": weights}
+    for kind, flags in shown.items():
+        chosen = [] if kind == "grid" else [f"--{kind}"]
+        done = commands("experiments/show.py", *flags, *chosen, "--count=12", f"--out={tmp_path}/{kind}.png")
+        assert (done.returncode, done.stdout) == (0, f"{tmp_path}/{kind}.png: 12 images\n"), done.stderr
+        with Image.open(tmp_path / f"{kind}.png") as picture:
+            assert min(picture.size) > 300 and len(picture.convert("RGB").getcolors(1 << 24) or []) > 50
+    for flags, why in (
+        ([*weights, "--out=x.png"], "--weights are an encoder's alone"),
+        ([*weights, "--map", "--count=3", "--out=x.png"], "3 images are too few for --map"),
+        ([*run, "--out=x.gif"], "must end in one of .png"),
+        ([*run, "--map", "--attention", "--out=x.png"], "are a picture each"),
+    ):
+        refused = commands("experiments/show.py", *flags)
+        assert refused.returncode == 1 and why in refused.stderr

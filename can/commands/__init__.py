@@ -9,6 +9,7 @@ COMMANDS = {  # modules of this room, each with `define_flags()` and `main()`
     "pretrain": "pre-train one run",
     "evaluate": "evaluate a pre-trained run: linear probe, finetuning, few-shot, robustness, neighbours",
     "evaluate_weights": "the same of an encoder that others trained",
+    "show": "draw what a run makes of images, where it looks, which images it finds alike",
     "features": "write features of any images to a file",
     "export": "write a trained encoder in the form of timm, transformers or safetensors",
 }

@@ -50,7 +50,9 @@ def write_features(encoder: Encoder, images: ImageSet, path: Path) -> int:
     check_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
-    parts = tqdm(_parts(encoder, images), total=-(-len(images) // encoder.batch_size), unit="batch", disable=None)
+    parts = tqdm(
+        feature_parts(encoder, images), total=-(-len(images) // encoder.batch_size), unit="batch", disable=None
+    )
     try:
         (_write_npz if path.suffix == ".npz" else _write_parquet)(unfinished, parts, len(images), encoder.num_features)
         unfinished.replace(path)
@@ -59,7 +61,8 @@ def write_features(encoder: Encoder, images: ImageSet, path: Path) -> int:
     return len(images)
 
 
-def _parts(encoder: Encoder, images: ImageSet) -> Iterator[Part]:
+def feature_parts(encoder: Encoder, images: ImageSet) -> Iterator[Part]:
+    """The features of every image, in the set's order, a batch at a time. Raises DataError for a damaged image."""
     mesh, start = make_mesh(), 0
     placed = encoder.on(mesh)
     for batch, count in eval_batches_on(mesh, images, encoder.batch_size, encoder.image_size):

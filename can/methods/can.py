@@ -15,6 +15,7 @@ from can.config import ModelConfig
 from can.fields import NotNegative, OneOf, Share
 from can.methods.contrastive import Contrastive, ContrastiveSettings
 from can.methods.method import Batch, Loss, Metrics, Shown, floats, ints, rows_of
+from can.methods.shown import Picture, in_place, masked_and_filled
 from can.models import Decoder, NoiseLevel, ProjectionHead
 from can.views import num_visible, patchify, random_order, random_sigma, shuffle
 
@@ -150,6 +151,24 @@ class CAN(Contrastive):
             _, predicted = self.predict(clean + noise, shown.order, sigma)
             target = noise if self.settings.denoise_target == "sigma_eps" else e
             found["denoise"] = objectives.denoising(target, predicted[:, : shown.visible])
+        return found
+
+    def shows(self, patches: Float[Array, "rows tokens patch_dim"], key: PRNGKeyArray) -> list[Picture]:
+        """The visible patches, the reconstruction, and the noise, true and predicted, at its loudest."""
+        order_key, noise_key = jax.random.split(key)
+        order = random_order(order_key, *patches.shape[:2])
+        visible, level = shuffle(patches, order[:, : self.num_visible]), self.settings.sigma_max
+        e = jax.random.normal(noise_key, visible.shape)
+        noisy = visible + level * e
+        _, predicted = self.predict(noisy, order, jnp.full(len(patches), level))
+        x_hat, noise_hat = predicted[:, self.num_visible :], predicted[:, : self.num_visible]
+        found = masked_and_filled(patches, noisy, order, x_hat, norm_pix=self.settings.norm_pix)
+        if not self.settings.denoises:
+            return found
+        in_levels = noise_hat / level if self.settings.denoise_target == "sigma_eps" else noise_hat
+        for title, noise in (("noise that\nwas added", e), ("predicted\nnoise", in_levels)):
+            whole = jnp.concatenate([noise, jnp.zeros_like(x_hat)], axis=1)
+            found.append(Picture(title, in_place(whole, order), found[0].hidden, is_noise=True))
         return found
 
     def calls(self, rows: int) -> dict[str, tuple[nnx.Module, tuple[Any, ...]]]:

@@ -13,6 +13,7 @@ from can.config import MethodSettings, ModelConfig
 from can.errors import ConfigError
 from can.fields import Share
 from can.methods.method import Batch, Loss, Method, Metrics, Shown, floats, ints, rows_of
+from can.methods.shown import Picture, masked_and_filled
 from can.models import Decoder
 from can.views import num_visible, patchify, random_order, shuffle
 
@@ -68,9 +69,12 @@ class MAE(Method):
 
     def each_image(self, view: MaskedView) -> tuple[None, Metrics]:
         """Eq. 2."""
+        return None, {"reconstruct": objectives.reconstruction(view.masked, self.predict(view), self.settings.norm_pix)}
+
+    def predict(self, view: MaskedView) -> Float[Array, "rows masked patch_dim"]:
+        """x_hat, the masked patches."""
         predicted = self.decoder(self.encoder(view.visible, view.order[:, : self.num_visible]), view.order)
-        x_hat = predicted[:, self.num_visible :]
-        return None, {"reconstruct": objectives.reconstruction(view.masked, x_hat, self.settings.norm_pix)}
+        return predicted[:, self.num_visible :]
 
     def whole_batch(self, features: None, means: Metrics) -> Loss:
         """The reconstruction alone."""
@@ -83,6 +87,12 @@ class MAE(Method):
         tokens = self.encoder(shown.shuffled[:, : shown.visible], shown.order[:, : shown.visible])
         predicted = self.decoder(tokens, shown.order)[:, shown.visible :]
         return {"reconstruct": objectives.reconstruction(shown.shuffled[:, shown.visible :], predicted)}
+
+    def shows(self, patches: Float[Array, "rows tokens patch_dim"], key: PRNGKeyArray) -> list[Picture]:
+        """The visible patches and the reconstruction."""
+        view = self.inputs_in_order(patches, random_order(key, *patches.shape[:2]))
+        norm_pix = self.settings.norm_pix
+        return masked_and_filled(patches, view.visible, view.order, self.predict(view), norm_pix=norm_pix)
 
     def calls(self, rows: int) -> dict[str, tuple[nnx.Module, tuple[Any, ...]]]:
         """Encoder and decoder."""

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from can.augment import View
 from can.config import MethodSettings, ModelConfig, RunConfig
 from can.data import ImageSet
+from can.methods.shown import Picture
 from can.models import ViT, encoder_of
 from can.sharding import shard_rows
 
@@ -120,6 +121,13 @@ class Method(nnx.Module):
         `can.evals.final_losses` says what they are.
         """
         return {}
+
+    def shows(self, patches: Float[Array, "rows tokens patch_dim"], key: PRNGKeyArray) -> list[Picture]:
+        """Pictures of what it makes of images, given their normalised patches in place; `key` draws masks and noise.
+
+        Empty if there is nothing to see: it compares features.
+        """
+        return []
 
     def calls(self, rows: int) -> dict[str, tuple[nnx.Module, tuple[Any, ...]]]:
         """Its large modules by name, and the shapes of what `loss` calls each with for so many rows.

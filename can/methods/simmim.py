@@ -15,6 +15,7 @@ from can.config import MethodSettings, ModelConfig
 from can.errors import ConfigError
 from can.fields import Count, Share
 from can.methods.method import Batch, Loss, Method, Metrics, rows_of
+from can.methods.shown import Picture, masked_and_filled
 from can.models.transformer import dense
 from can.views import hidden_of, patchify, shuffle, unit_order
 
@@ -72,11 +73,21 @@ class SimMIM(Method):
 
     def each_image(self, view: WholeView) -> tuple[None, Metrics]:
         """Sec. 3.3."""
+        masked = shuffle(view.patches, view.order[:, self.num_visible :])
+        return None, {"reconstruct": objectives.masked_pixels(masked, self.predicted(view))}
+
+    def predicted(self, view: WholeView) -> Float[Array, "rows masked patch_dim"]:
+        """x_hat, the masked patches, in the order's."""
         places = view.order[:, self.num_visible :]
         tokens = shuffle(self.encode(view)[:, int(self.config.cls_token) :], places)
-        x_hat = self.predict(tokens).astype(jnp.float32)
-        return None, {"reconstruct": objectives.masked_pixels(shuffle(view.patches, places), x_hat)}
+        return self.predict(tokens).astype(jnp.float32)
 
     def whole_batch(self, features: None, means: Metrics) -> Loss:
         """The error alone."""
         return means["reconstruct"], {}
+
+    def shows(self, patches: Float[Array, "rows tokens patch_dim"], key: PRNGKeyArray) -> list[Picture]:
+        """The visible patches and the reconstruction."""
+        order = unit_order(key, len(patches), self.config.num_patches, self.settings.mask_unit)
+        visible = shuffle(patches, order[:, : self.num_visible])
+        return masked_and_filled(patches, visible, order, self.predicted(WholeView(patches, order)))

@@ -83,19 +83,15 @@ class PublicViT(ViT):
             activation=config.activation,
         )
 
-    def __call__(
+    def embed(
         self,
         patches: Float[Array, "batch kept patch_dim"],
         places: Int[Array, "batch kept"] | None = None,
         *,
-        drop_path: float = 0.0,
-        dropout: float = 0.0,
-        key: PRNGKeyArray | None = None,
-        final_norm: bool = True,
         hidden: Bool[Array, "batch kept"] | None = None,
         mask_token: Float[Array, " width"] | None = None,
     ) -> Float[Array, "batch encoded width"]:
-        """Encodes the patches of normalised images behind the tokens that the model has before them; see `ViT`."""
+        """The embedded patches of normalised images behind the tokens that the model has before them; see `ViT`."""
         batch, kept, patch_dim = patches.shape
         x = self.patch_embed(patches.reshape(-1, patch_dim)).reshape(batch, kept, -1)
         if hidden is not None and mask_token is not None:
@@ -105,9 +101,19 @@ class PublicViT(ViT):
         if self.config.prefix_tokens:
             prefix = self.cls_token[...].astype(x.dtype)
             x = jnp.concatenate([jnp.broadcast_to(prefix, (batch, *prefix.shape)), x], axis=1)
-        if self.config.pre_norm:
-            x = self.pre_norm(x)
-        return self.transformer(x, drop_path=drop_path, dropout=dropout, key=key, final_norm=final_norm)
+        return self.pre_norm(x) if self.config.pre_norm else x
+
+    @property
+    def prefix_tokens(self) -> int:
+        """See `ViT`; cls, distillation and register tokens."""
+        return self.config.prefix_tokens
+
+    def attention(
+        self, images: Float[Array, "batch size size 3"]
+    ) -> tuple[Float[Array, "batch heads tokens tokens"], int | None]:
+        """See `ViT`."""
+        tokens = self.embed(patchify(self._normalised(images), self.config.patch_size))
+        return self.transformer.last_attention(tokens), 0 if self.config.pool == "cls" else None
 
     def pool(self, tokens: Float[Array, "batch encoded width"]) -> Float[Array, "batch width"]:
         """The cls token, or the mean of the patch tokens."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -87,13 +88,23 @@ class Block(nnx.Module):
 
     def attention(self, x: Float[Array, "rows width"], batch: int) -> Float[Array, "rows width"]:
         """Multi-head self-attention among the tokens of each of `batch` images."""
+        out = attention(*self._heads(x, batch))
+        out = jnp.moveaxis(out.reshape(batch, self.heads, -1, out.shape[-1]), 1, 2)  # [B, T, H, D/H]
+        return self.attention_out(out.reshape(x.shape))
+
+    def attention_weights(self, x: Float[Array, "rows width"], batch: int) -> Float[Array, "batch heads tokens tokens"]:
+        """How much each token looks at each other one, by head: rows of sum 1."""
+        q, k, _ = self._heads(self.norm1(x), batch)
+        scores = jnp.einsum("htd,hkd->htk", q, k, preferred_element_type=jnp.float32) / math.sqrt(q.shape[-1])
+        return jax.nn.softmax(scores).reshape(batch, self.heads, *scores.shape[1:])
+
+    def _heads(self, x: Float[Array, "rows width"], batch: int) -> list[Float[Array, "heads tokens width_of_head"]]:
+        """Queries, keys and values, of each head of each image."""
         width = x.shape[-1] // self.heads
         qkv = self.qkv(x).reshape(batch, -1, 3, self.heads, width)  # [B, T, 3, H, D/H]
         # Split first: of one transposed array, XLA's CPU backend would copy each third once more.
         heads_first = (jnp.swapaxes(jnp.squeeze(part, 2), 1, 2) for part in jnp.split(qkv, 3, axis=2))
-        out = attention(*(part.reshape(batch * self.heads, -1, width) for part in heads_first))
-        out = jnp.moveaxis(out.reshape(batch, self.heads, -1, width), 1, 2)  # [B, T, H, D/H]
-        return self.attention_out(out.reshape(x.shape))
+        return [part.reshape(batch * self.heads, -1, width) for part in heads_first]
 
     def __call__(
         self,
@@ -201,6 +212,16 @@ class Transformer(nnx.Module):
         else:
             x, _ = jax.lax.scan(body, x, (stacked, keep, block_keys), unroll=self.unroll)
         return (self.norm(x) if final_norm else x).reshape(shape)
+
+    def last_attention(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch heads tokens tokens"]:
+        """How much each token of the last block looks at each other one, by head."""
+        batch = x.shape[0]
+        graphdef, stacked = nnx.split(self.blocks)
+        *before, last = [nnx.merge(graphdef, params) for params in _unstack(stacked, self.depth)]
+        x = x.reshape(-1, x.shape[-1])
+        for block in before:
+            x = block(x, batch)
+        return last.attention_weights(x, batch)
 
 
 def _unstack(tree: PyTree, depth: int) -> list[PyTree]:

@@ -85,6 +85,18 @@ class ViT(nnx.Module):
         Returns layer-normed tokens (unless `final_norm` is False) in the given order, behind the cls token where the
         model has one.
         """
+        x = self.embed(patches, places, hidden=hidden, mask_token=mask_token)
+        return self.transformer(x, drop_path=drop_path, dropout=dropout, key=key, final_norm=final_norm)
+
+    def embed(
+        self,
+        patches: Float[Array, "batch kept patch_dim"],
+        places: Int[Array, "batch kept"] | None = None,
+        *,
+        hidden: Bool[Array, "batch kept"] | None = None,
+        mask_token: Float[Array, " width"] | None = None,
+    ) -> Float[Array, "batch encoded width"]:
+        """The tokens that the first block is given."""
         batch, kept, patch_dim = patches.shape
         x = self.patch_embed(patches.reshape(-1, patch_dim)).reshape(batch, kept, -1)
         if hidden is not None:
@@ -96,7 +108,7 @@ class ViT(nnx.Module):
         if self.config.cls_token:
             cls = jnp.broadcast_to(self.cls_token[...].astype(x.dtype), (batch, 1, x.shape[-1]))
             x = jnp.concatenate([cls, x], axis=1)
-        return self.transformer(x, drop_path=drop_path, dropout=dropout, key=key, final_norm=final_norm)
+        return x
 
     def at_size(self, image_size: int) -> ViT:
         """The same encoder, weights shared, for images of `image_size` pixels, which its positions are stretched to.
@@ -112,6 +124,22 @@ class ViT(nnx.Module):
     def pool(self, tokens: Float[Array, "batch encoded width"]) -> Float[Array, "batch width"]:
         """The mean of the patch tokens: what the projection head and every evaluation see (paper, Sec. 3.2)."""
         return tokens[:, int(self.config.cls_token) :].mean(axis=1, dtype=jnp.float32)
+
+    @property
+    def prefix_tokens(self) -> int:
+        """How many tokens stand before those of the patches."""
+        return int(self.config.cls_token)
+
+    def attention(
+        self, images: Float[Array, "batch size size 3"]
+    ) -> tuple[Float[Array, "batch heads tokens tokens"], int | None]:
+        """The last block's attention for whole, normalised images, by head.
+
+        Returns how much each token looks at each other one, those before the patches included, and which of them is the
+        feature; None: the mean of the patches is.
+        """
+        tokens = self.embed(patchify(images, self.config.patch_size))
+        return self.transformer.last_attention(tokens), None
 
     def features(
         self,
