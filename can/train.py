@@ -21,6 +21,7 @@ from can.data.workers import FromWorkers
 from can.errors import ConfigError
 from can.models.fingerprint import fingerprint_of
 from can.runs import RunDir
+from can.runs.beside import Beside
 from can.runs.checkpoint import Checkpoints
 from can.runs.checkpoint_due import CheckpointDue, multiple_of
 from can.runs.failure import NotFinite
@@ -58,6 +59,7 @@ def train_together(
     keep_every: int | None = None,
     log_every: int = 50,
     skip_bad: bool = False,
+    beside: Beside | None = None,
 ) -> list[TrainState]:
     """Trains to the last step, from the latest checkpoint if there is one, and publishes log and provenance.
 
@@ -75,6 +77,7 @@ def train_together(
         latest two.
       skip_bad: whether another image stands in for a damaged one, which is named and counted: see `batches`.
       log_every: steps between rows of `train.csv`, which hold the means over them; `param_norm` is that of the last.
+      beside: what looks at the states now and then, and changes no number of the training.
 
     Raises:
       ConfigError: the settings cannot work.
@@ -156,6 +159,8 @@ def train_together(
                 if row_ends:
                     rate = rates_at(step)["learning_rate"]
                     last = {"param_norm": param_norm, "lr": rate, "images_per_second": speed}
+                    if beside and (ends or done % multiple_of(log_every, beside.every) == 0):
+                        last |= beside.look(graphdef, seeds.of_one(state, place, count))
                     recorder.write(done, mean_metrics(steps) | last)
             if row_ends:
                 row.end(done)

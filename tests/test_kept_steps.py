@@ -16,11 +16,12 @@ def rooms(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """A run called `own`, of settings that are not the scale's, with checkpoints of steps 2 and 4."""
     root = tmp_path_factory.mktemp("own")
     places = ["--scale=smoke", "--name=own", *(f"--{room}={root / room}" for room in ROOMS)]
-    lengths = ["--max_steps=4", "--batch_size=8", "--log_every=2", "--keep_every=2"]
+    lengths = ["--max_steps=4", "--batch_size=8", "--log_every=2", "--keep_every=2", "--probe_every=4"]
     done = commands(
         "experiments/pretrain.py", *places, *lengths, "--method=mae", "--mask_rate=0.5", "--model=vit_l", "--seed=1"
     )
     assert done.returncode == 0, done.stderr
+    assert "knn_top1 0." in done.stderr and "effective_rank" in done.stderr  # on the line of the last step
     return root, places
 
 

@@ -8,6 +8,7 @@ import os
 import resource
 import struct
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import pandas as pd
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from analysis.lib.results import read_curve
 from can.errors import ConfigError, DataError, UserError
 from can.runs import log as train_log
 from can.runs.log import TrainLog
+from can.runs.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -156,12 +159,36 @@ def test_a_full_disk_is_a_user_error_and_keeps_the_rows_before(tmp_path: Path, t
     assert len(text) <= 1000
 
 
+def test_what_is_seen_now_and_then_stands_in_columns_of_its_own_and_survives_a_kill(tmp_path: Path) -> None:
+    """The other columns are, to the byte, those of a log without it; a run goes on with it and without it."""
+
+    def log(path: Path, start: int, stop: int, every: int) -> None:
+        with TrainLog(path, None, 8, start) as opened:
+            for step in range(start + 1, stop + 1):
+                seen = {"knn_top1": step / 8, "effective_rank": 3.0} if every and step % every == 0 else {}
+                opened.write(step, metrics(step) | seen)
+            assert opened.written_through() == path.read_bytes()
+
+    log(tmp_path / "plain.csv", 0, 8, 0)
+    log(tmp_path / "seen.csv", 0, 8, 3)
+    log(tmp_path / "killed.csv", 0, 7, 3)
+    log(tmp_path / "killed.csv", 4, 8, 3)
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "seen.csv").read_bytes()
+    plain, seen = (read_curve(tmp_path / f"{name}.csv") for name in ("plain", "seen"))
+    pd.testing.assert_frame_equal(seen[list(plain.columns)], plain)
+    assert list(seen.columns[-2:]) == ["knn_top1", "effective_rank"]
+    assert seen["knn_top1"].dropna().tolist() == [3 / 8, 6 / 8]
+    log(tmp_path / "plain.csv", 4, 8, 3)
+    log(tmp_path / "plain.csv", 7, 8, 0)
+    assert read_curve(tmp_path / "plain.csv")["knn_top1"].dropna().tolist() == [6 / 8]
+
+
 def test_a_terminal_shows_a_bar_with_losses_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    progress = train_log._Progress(20, 10)
+    progress = Progress(20, 10)
     for step in range(11, 21):
-        progress.show(step, metrics(step))
+        progress.show(step, *train_log._progress_text(metrics(step)))
     progress.close()
     shown = stream.getvalue()
     assert "10/20" in shown
@@ -172,12 +199,12 @@ def test_a_terminal_shows_a_bar_with_losses_speed_and_time_left(monkeypatch: pyt
 
 def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(train_log.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    progress = train_log._Progress(100, 0)
+    progress = Progress(100, 0)
     for step in range(1, 101):
-        progress.show(step, metrics(step))
+        progress.show(step, *train_log._progress_text(metrics(step)))
         now[0] += 1.0
     lines = stream.getvalue().splitlines()
     assert [line.split(",")[0] for line in lines] == [

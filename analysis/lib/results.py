@@ -21,6 +21,7 @@ from can.commands.setting import Run, Setting
 from can.commands.spec import Need, Spec
 from can.errors import DataError, first_line
 from can.runs import EvalRecord, RunDir, correct_of
+from can.runs.beside import COLUMNS as SEEN
 from can.runs.name import differences
 
 TAIL = 0.1  # the share of the steps that counts as the end of training
@@ -134,11 +135,12 @@ def per_cent(runs: pd.DataFrame) -> pd.DataFrame:
 def read_curve(path: Path) -> pd.DataFrame:
     """The lines of a `train.csv`, one a step that was logged; none of a run without training.
 
-    Raises DataError if the file is missing or no such log: all its cells are finite numbers, its steps ascend from 1.
+    Raises DataError if the file is missing or no such log: all its cells are finite numbers, but for what was seen
+    beside training now and then; its steps ascend from 1.
     """
     try:
         curve = pd.read_csv(path)
-        numbers = curve.to_numpy(np.float64)
+        numbers = curve.drop(columns=[name for name in SEEN if name in curve]).to_numpy(np.float64)
         if curve.size and not (np.isfinite(numbers).all() and (np.diff(curve["step"], prepend=0) >= 1).all()):
             raise ValueError("its cells are not finite numbers by ascending steps")
     except pd.errors.EmptyDataError:  # of a run that is not trained

@@ -46,7 +46,12 @@ _OWN_FLAGS = frozenset({"name", "size", "rule"})  # --method, --augmentation, --
 PROTOCOLS = {"linear_probe": "probe_", "finetune": "finetune_", "few_shot": "few_shot_", "knn": "knn_"}
 _DATA = ("labelled", "uncurated", "train_split", "test_split", "objectnet", "imagenet_c", "real_shifts")
 _INTERVALS = ("checkpoint_every", "checkpoint_seconds", "keep_every", "log_every")
-_ALLOWED = {**dict.fromkeys(_INTERVALS, Count), "checkpoint_seconds": Positive, "workers": CountOrZero, "fsdp": Count}
+_ALLOWED = {
+    **dict.fromkeys((*_INTERVALS, "probe_every"), Count),
+    "checkpoint_seconds": Positive,
+    "workers": CountOrZero,
+    "fsdp": Count,
+}
 _overrides: list[str] = []  # flags that are fields of a run's configuration
 _protocols: dict[str, list[str]] = {}  # fields of each evaluation's protocol
 _declared: dict[str, dict[type, str]] = {}  # where a flag's field is declared, and its name there: see `help`
@@ -82,6 +87,7 @@ def define_setting_flags() -> None:
     flags.DEFINE_float("checkpoint_seconds", None, "a checkpoint is also made so long after the last one")
     flags.DEFINE_integer("keep_every", None, "steps whose checkpoints are kept for good; of the others the latest two")
     flags.DEFINE_integer("log_every", None, "steps between rows of train.csv")
+    flags.DEFINE_integer("probe_every", None, "steps between looks at the encoder while it trains (docs/watching.md)")
     flags.DEFINE_integer("workers", None, "processes that decode images (for sets that do not fit decoded in memory)")
     flags.DEFINE_integer("fsdp", 1, "devices that share each parameter; the others split the batch")
     flags.DEFINE_bool("skip_bad_images", False, "leave damaged images out of pre-training, up to 0.1 % of them")
@@ -158,6 +164,7 @@ def setting() -> Setting:
         real_shifts=tuple(values.real_shifts),
         fsdp=values.fsdp,
         skip_bad_images=values.skip_bad_images,
+        probe_every=values.probe_every,
         force=tuple(values.force),
     )
 

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from absl import logging
 
-from can import train, training_step
+from can import data, train, training_step
 from can.commands.done import Done, fingerprints_of, images_of, look, look_at_kept, protocol_of
 from can.commands.evaluations import EVALS
 from can.commands.setting import Run, Setting
 from can.data import ImageSet
 from can.errors import ConfigError
+from can.evals.beside_training import BesideTraining
 from can.runs import Evaluated, numerics
 from can.runs import replay as replaying
 from can.runs.belonging import bring_back
@@ -108,6 +109,7 @@ def evaluate_at(setting: Setting, run: Run, step: int, evals: Iterable[str]) -> 
 def _checked_images(setting: Setting, runs: Sequence[Run]) -> ImageSet:
     """What is trained on. Raises UserError for all that can be wrong, before a file is written or deleted."""
     images = images_of(setting, runs[0])
+    _beside(setting)
     training_step.abstract_state(runs[0].config, images.num_classes)
     make_mesh(fsdp=setting.fsdp)
     for run in runs:
@@ -129,7 +131,16 @@ def _pretrain(setting: Setting, runs: Sequence[Run], images: ImageSet) -> None:
         keep_every=setting.scale.keep_every,
         log_every=setting.scale.log_every,
         skip_bad=setting.skip_bad_images,
+        beside=_beside(setting),
     )
+
+
+def _beside(setting: Setting) -> BesideTraining | None:
+    """What looks at the encoder while it trains, if that is asked for, by labelled images of the training split."""
+    if setting.probe_every is None:
+        return None
+    images = data.load(setting.labelled, setting.train_split, data_dir=setting.data_dir)
+    return BesideTraining(images, setting.probe_every, setting.scale.knn)
 
 
 def _begin(setting: Setting, run: Run, images: ImageSet) -> None:

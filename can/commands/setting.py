@@ -53,6 +53,7 @@ class Setting:
       real_shifts: which published shifts of CIFAR-10 robustness has.
       fsdp: devices that share each parameter.
       skip_bad_images: whether pre-training leaves damaged images out, up to a share of them.
+      probe_every: steps between looks at the encoder while it trains; None: nobody looks.
       force: what is made anew: "train", "evals", or evaluations by name; "images" goes on with a set that has changed.
     """
 
@@ -71,6 +72,7 @@ class Setting:
     real_shifts: tuple[str, ...] = ()
     fsdp: int = 1
     skip_bad_images: bool = False
+    probe_every: int | None = None
     force: tuple[str, ...] = ()
 
     def run(self, spec: Spec, seed: int, name: str | None = None) -> Run:

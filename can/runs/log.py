@@ -6,21 +6,18 @@ import csv
 import io
 import itertools
 import os
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
 
-from tqdm import tqdm
-
 from can.errors import ConfigError, DataError
+from can.runs.beside import COLUMNS
+from can.runs.progress import Progress
 from can.system import hosts
 from can.system.files import write_atomic, write_error
 
 NORMS = ("grad_norm", "param_norm", "update_norm")
 LAST_COLUMNS = (*NORMS, "lr", "images_per_second")  # of train.csv; the losses stand before them
-QUIET_INTERVAL_S = 30.0  # between two lines of progress where stderr is not a terminal
 
 
 class TrainLog:
@@ -59,12 +56,14 @@ class TrainLog:
             from can.runs.event_file import EventFile  # here: tensorboardX imports torch where there is one, 1.5 s
 
             self._events = EventFile(tensorboard_dir, resume_step)
-        self._progress = _Progress(total_steps, resume_step)
+        self._progress = Progress(total_steps, resume_step)
+        self._seen: dict[str, float] = {}  # the last values of `COLUMNS`, for the progress line
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Logs the metrics of `step` (the number of steps done, counted from 1).
 
-        The first row of a run fixes the columns: step, each loss, the norms, `lr`, `images_per_second`.
+        The first row of a run fixes the columns: step, each loss, the norms, `lr`, `images_per_second`. What is seen
+        beside training now and then, `can.runs.beside.COLUMNS`, stands behind them, and rows may lack it.
         """
         if self._file is None:
             return
@@ -72,17 +71,20 @@ class TrainLog:
         if not self._columns:
             self._columns = _columns(row)
             self._append(self._columns)
-        if set(row) != set(self._columns[1:]):
-            old, new = ", ".join(self._columns), ", ".join(_columns(row))
+        if new := [name for name in COLUMNS if name in row and name not in self._columns]:
+            self._widen(new)
+        if set(row) - set(COLUMNS) != set(self._columns[1:]) - set(COLUMNS):
+            old, now = ", ".join(self._columns), ", ".join(_columns(row))
             raise ConfigError(
-                f"{self.path} has the columns {old}, but {new} are to be logged: "
+                f"{self.path} has the columns {old}, but {now} are to be logged: "
                 "another version of the code began it; start the run anew with --force=train"
             )
-        self._append([str(step), *(_number(name, row[name]) for name in self._columns[1:])])
+        self._append([str(step), *(_number(name, row[name]) if name in row else "" for name in self._columns[1:])])
         self._last_step = step
         if self._events is not None:
             self._events.write(step, row)
-        self._progress.show(step, row)
+        self._seen |= {name: row[name] for name in COLUMNS if name in row}
+        self._progress.show(step, *_progress_text(row | self._seen))
 
     def written_through(self) -> bytes:
         """The whole log, when the disk has it: what goes into a checkpoint."""
@@ -121,6 +123,16 @@ class TrainLog:
     ) -> None:
         self.close()
 
+    def _widen(self, new: list[str]) -> None:
+        """Adds columns, which are empty in the rows so far."""
+        assert self._file is not None
+        header, *rows = csv.reader(io.StringIO(self._content.decode()))
+        self._columns = [*header, *new]
+        self._content = _to_csv([self._columns, *([*row, *("" for _ in new)] for row in rows)]).encode()
+        write_atomic(self.path, self._content)
+        self._file.close()
+        self._file = self.path.open("ab", buffering=0)
+
     def _append(self, cells: list[str]) -> None:
         assert self._file is not None
         try:
@@ -132,50 +144,17 @@ class TrainLog:
             raise write_error(self.path, error) from error
 
 
-class _Progress:
-    """A bar with losses, images/s and time left; a line now and then where the output is not a terminal."""
-
-    def __init__(self, total_steps: int, resume_step: int) -> None:
-        self._total = total_steps
-        self._bar = (
-            tqdm(total=total_steps, initial=resume_step, unit=" steps", dynamic_ncols=True)
-            if sys.stderr.isatty()
-            else None
-        )
-        self._first: tuple[int, float] | None = None  # step and time of the first row, which compilation delayed
-        self._last_line = float("-inf")
-
-    def show(self, step: int, row: dict[str, float]) -> None:
-        speed = f"{row['images_per_second']:.0f} images/s" if "images_per_second" in row else ""
-        losses = " ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in LAST_COLUMNS)
-        if self._bar is not None:
-            self._bar.set_postfix_str(" ".join((losses, speed)), refresh=False)
-            self._bar.update(step - self._bar.n)
-            return
-        now = time.monotonic()
-        if self._first is None:
-            self._first = step, now
-        if step < self._total and now - self._last_line < QUIET_INTERVAL_S:
-            return
-        self._last_line = now
-        parts = [f"step {step}/{self._total}", losses, speed, self._time_left(step, now)]
-        print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def _time_left(self, step: int, now: float) -> str:
-        assert self._first is not None
-        first_step, first_time = self._first
-        if step in (first_step, self._total):
-            return ""
-        seconds = (self._total - step) * (now - first_time) / (step - first_step)
-        return f"{tqdm.format_interval(seconds)} left"
+def _progress_text(row: dict[str, float]) -> tuple[str, str, str]:
+    """Losses, what was seen beside training, and speed."""
+    losses = " ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in (*LAST_COLUMNS, *COLUMNS))
+    seen = " ".join(f"{name} {row[name]:.4g}" for name in COLUMNS if name in row)
+    speed = f"{row['images_per_second']:.0f} images/s" if "images_per_second" in row else ""
+    return losses, seen, speed
 
 
 def _columns(row: dict[str, float]) -> list[str]:
-    return ["step", *(n for n in row if n not in LAST_COLUMNS), *(n for n in LAST_COLUMNS if n in row)]
+    last = (*LAST_COLUMNS, *COLUMNS)
+    return ["step", *(n for n in row if n not in last), *(n for n in last if n in row)]
 
 
 def _number(name: str, value: float) -> str:
