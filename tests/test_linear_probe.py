@@ -38,6 +38,7 @@ from can.evals.linear_probe import (
 from can.evals.probe_progress import Kept
 from can.evals.probe_rounds import cached_rounds, streamed_rounds
 from can.models import ViT, model_config
+from can.runs import progress_line
 
 
 class Pixels(nnx.Module):
@@ -290,13 +291,23 @@ def test_streamed_images_are_augmented_anew_each_epoch():
     assert np.abs(first.features - plain).max() > 0.1
 
 
+def test_a_step_of_many_images_shows_how_far_it_is(monkeypatch, capsys):
+    """The paper's batch of 300 photographs showed nothing for ten minutes."""
+    monkeypatch.setattr(progress_line, "QUIET_INTERVAL_S", 0.0)
+    config = dataclasses.replace(COLORS, cache_features=False, batch_size=40, epochs=1, warmup_epochs=0)
+    evaluate(pixel_encoder(6, 10), plain_colors(40, seed=0), plain_colors(11, seed=1), config, seed=1)
+    shown = capsys.readouterr().err
+    assert all(f"linear probe: image {count}/40" in shown for count in (10, 20, 30, 40))
+    assert "features of" in shown
+
+
 def stopped_and_gone_on(monkeypatch, folder, config, sets, encoder):
     """A probe that was stopped in its fifth step, behind the checkpoint of the fourth, and then finished."""
     begun, kept, make = [], Kept(folder, every_steps=2), linear_probe.streamed_rounds
 
-    def rounds(*arguments):
+    def rounds(*arguments, **told):
         begun.append(arguments[-1])
-        return make(*arguments)
+        return make(*arguments, **told)
 
     def stop(step, _):
         if step == 5:

@@ -22,7 +22,7 @@ from analysis.lib.results import read_curve
 from can.errors import ConfigError, DataError, UserError
 from can.runs import log as train_log
 from can.runs.log import TrainLog
-from can.runs.progress import Progress
+from can.runs.progress_line import ProgressLine
 
 
 class Terminal(io.StringIO):
@@ -186,7 +186,7 @@ def test_what_is_seen_now_and_then_stands_in_columns_of_its_own_and_survives_a_k
 def test_a_terminal_shows_a_bar_with_losses_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    progress = Progress(20, 10)
+    progress = ProgressLine(20, 10)
     for step in range(11, 21):
         progress.show(step, *train_log._progress_text(metrics(step)))
     progress.close()
@@ -202,7 +202,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.Mon
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    progress = Progress(100, 0)
+    progress = ProgressLine(100, 0)
     for step in range(1, 101):
         progress.show(step, *train_log._progress_text(metrics(step)))
         now[0] += 1.0
@@ -216,6 +216,23 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.Mon
     ]
     assert lines[1] == "step 31/100, loss 0.03226 infonce 2, 812 images/s, 01:09 left"
     assert "left" not in lines[0] + lines[-1]
+
+
+def test_what_is_done_soon_shows_no_line_and_what_takes_long_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    for seconds in (0.1, 10.0):
+        with ProgressLine(10, what="linear probe", unit="image", patient=True) as line:
+            for done in range(1, 11):
+                now[0] += seconds
+                line.show(done)
+    assert [text.split(",")[0] for text in stream.getvalue().splitlines()] == [
+        "linear probe: image 3/10",
+        "linear probe: image 6/10",
+        "linear probe: image 9/10",
+        "linear probe: image 10/10",
+    ]
 
 
 def test_what_happens_to_the_file_while_it_is_written_changes_no_row_that_is_kept_or_published(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from can.methods.pixels import RawPixels
 from can.models import ViT
 from can.models.fingerprint import fingerprint_of
 from can.runs.numerics import method_of_numbers
+from can.runs.progress_line import ProgressLine
 from can.sharding import make_mesh, put_copies
 from can.system import hosts
 from can.system.files import write_atomic
@@ -114,11 +115,16 @@ def extract_features(
     mesh, start = make_mesh(), 0
     placed = encoder.on(mesh)
     shape = (encoder.batch_size, encoder.image_size)
+    line = ProgressLine(
+        len(image_set), what=f"features of {image_set.name} {image_set.split}", unit="image", patient=True
+    )
     for batch, count in eval_batches_on(mesh, image_set, *shape, resize=resize):
         found = on_all_hosts({"features": placed.features(batch["image"]), "labels": batch["label"]})
         features[start : start + count] = found["features"][:count]
         labels[start : start + count] = found["labels"][:count]
         start += count
+        line.show(start)
+    line.close()
     if start != len(image_set):
         raise AssertionError(f"read {start} of {len(image_set)} images")
     if not np.isfinite(features).all():

@@ -148,6 +148,7 @@ def evaluate(
                 if epoch_ends or done % CHECK_EVERY == 0:
                     losses += _check_finite(pending, done, optim)
                     pending.clear()
+                    curve.show(done, {"loss": float(np.mean(losses))})
                 if epoch_ends:
                     row = {"loss": float(np.mean(losses)), "lr": schedule(step)}
                     found = accuracy(graphdef, state.params, test, model.config.image_size, mesh)

@@ -37,6 +37,7 @@ from can.evals.probe_rounds import Round, cached_rounds, part_size_of, streamed_
 from can.objectives import cross_entropy
 from can.optim import descend, lars, learning_rate_schedule
 from can.runs.numerics import numerics
+from can.runs.progress_line import ProgressLine
 from can.system import hosts
 
 BATCH_NORM_MOMENTUM = 0.9  # Table 10
@@ -120,6 +121,8 @@ def evaluate(
     schedule = resolve_schedule(config, len(train))
     classifier = Classifier(encoder.num_features, train.num_classes, rngs=nnx.Rngs(keys.key(seed, "probe classifier")))
     progress: contextlib.AbstractContextManager[Progress | None] = contextlib.nullcontext()
+    images = schedule.stop * schedule.batch_size
+    line = ProgressLine(images, what="linear probe", unit="image", patient=True)
     if config.cache_features:
 
         def rounds_from(start_step: int) -> Iterator[Round]:
@@ -127,11 +130,15 @@ def evaluate(
             return cached_rounds(encoder, train, schedule.batch_size, seed, cache_dir)
 
     else:
-        rounds_from = partial(streamed_rounds, encoder, train, schedule.batch_size, seed)
+
+        def encoded(count: int) -> None:  # a step may take many minutes
+            line.show(min(count, images))
+
+        rounds_from = partial(streamed_rounds, encoder, train, schedule.batch_size, seed, encoded=encoded)
         if kept is not None:
             owner = hosts.decided(_claim, kept.work_dir, encoder, train, config, schedule.batch_size, seed)
             progress = Progress(kept, owner, schedule.stop)
-    with progress as saved:
+    with line, progress as saved:
         classifier, losses, hits = _fit(classifier, rounds_from, config, schedule, log, saved)
     last_epoch = slice(-schedule.steps_per_epoch, None)
     fitted = {"train_top1": float(np.mean(hits[last_epoch])), "loss": float(np.mean(losses[last_epoch]))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -45,11 +45,17 @@ def cached_rounds(
 
 
 def streamed_rounds(
-    encoder: Encoder, train: ImageSet, batch_size: int, seed: int, start_step: int = 0
+    encoder: Encoder,
+    train: ImageSet,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    *,
+    encoded: Callable[[int], None] | None = None,
 ) -> Iterator[Round]:
     """A round a step: a batch of augmented images, read and encoded a part at a time to bound memory.
 
-    The rounds from `start_step` on are those of an iterator that starts at 0.
+    The rounds from `start_step` on are those of an iterator that starts at 0. `encoded` is told how many images are.
     """
     mesh, part_size = make_mesh(), part_size_of(encoder, batch_size)
     first_part, used = divmod(start_step * batch_size, part_size)  # images of the part that earlier steps took
@@ -69,6 +75,8 @@ def streamed_rounds(
         views = _augmented(jax.random.fold_in(key, index), batch["image"], encoder.image_size)
         features, labels = on_all_hosts((placed.encode(views), batch["label"]))
         pending.append((features[used:], labels[used:]))
+        if encoded is not None:
+            encoded((index + 1) * part_size)
         used = 0
         while sum(len(labels) for _, labels in pending) >= batch_size:
             features, labels = map(np.concatenate, zip(*pending, strict=True))

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from can.errors import ConfigError, DataError
 from can.runs.beside import COLUMNS
-from can.runs.progress import Progress
+from can.runs.progress_line import ProgressLine
 from can.system import hosts
 from can.system.files import write_atomic, write_error
 
@@ -56,7 +56,7 @@ class TrainLog:
             from can.runs.event_file import EventFile  # here: tensorboardX imports torch where there is one, 1.5 s
 
             self._events = EventFile(tensorboard_dir, resume_step)
-        self._progress = Progress(total_steps, resume_step)
+        self._progress = ProgressLine(total_steps, resume_step)
         self._seen: dict[str, float] = {}  # the last values of `COLUMNS`, for the progress line
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
@@ -85,6 +85,11 @@ class TrainLog:
             self._events.write(step, row)
         self._seen |= {name: row[name] for name in COLUMNS if name in row}
         self._progress.show(step, *_progress_text(row | self._seen))
+
+    def show(self, step: int, metrics: dict[str, float]) -> None:
+        """Shows progress between rows."""
+        if self._file is not None:
+            self._progress.show(step, *_progress_text(metrics))
 
     def written_through(self) -> bytes:
         """The whole log, when the disk has it: what goes into a checkpoint."""
