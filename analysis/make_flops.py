@@ -1,4 +1,4 @@
-"""Counts what each method costs at each size and masking rate: `python analysis/make_flops.py`, half a minute.
+"""Counts what each method costs at each size and masking rate: `python analysis/make_flops.py`, two minutes.
 
 Writes `results/flops.csv`, `.md` and `.tex`, prints the Markdown, and says whether the counts are the published ones.
 Traces the paper's shapes (224 pixels, batch 4096); nothing is run or allocated.
@@ -21,15 +21,20 @@ from analysis.lib.paper_training import USUAL_RATE, as_counts, read_counts
 from can.commands import cli
 from can.commands.folder_flags import define_folder
 from can.commands.methods import METHODS
+from can.commands.scales import scale_named
+from can.commands.spec import Spec, resolve
 from can.config import AugmentConfig, DataConfig, OptimConfig, RunConfig
 from can.errors import check_choice
 from can.methods import method_class, settings_class
 from can.models import model_config
 from can.run_flops import forward_flops, module_flops, step_flops
 from can.system.files import write_atomic
+from experiments import table2_jft, table3_in1k
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 NAMES = {name: METHODS[name].title for name in ("can", "simclr", "mae")}
+BESIDE = dict.fromkeys(spec.method for spec in (*table2_jft.CITED, *table3_in1k.CITED, *table3_in1k.EXTENDED))
+SIZES_BESIDE = ("B", "L")
 SIZES = ("S", "B", "L")
 RATES = (0.0, 0.25, 0.5, 0.75)
 MODULES = ("encoder", "decoder", "head")
@@ -41,7 +46,9 @@ CAPTION = (
     f"batch {BATCH}; a multiply-add is two FLOPs. Forward: multiply-adds of the matrix products of the loss, with "
     "the share of its modules. Step: all floating-point operations of augmentation, forward, backward and "
     "optimiser. SimCLR / this: what SimCLR on whole views takes, relative to the row, forward and in a step. "
-    "Rows with * are the methods as the paper compares them."
+    "Rows with * are the methods as the paper compares them. Behind them stand the methods that it quotes, and CAN "
+    "with a momentum teacher and with local crops, at their settings of the scale `paper`: a teacher's forward pass "
+    "and local crops are counted, the making of a codebook is not."
 )
 
 
@@ -52,21 +59,31 @@ def count(method: str, size: str, mask_rate: float) -> dict[str, Any]:
     training step, elementwise operations too. Raises ConfigError for a rate that the method cannot work with.
     """
     settings: Any = settings_class(method)
-    config = RunConfig(
-        scale="paper",
-        epochs=0,
-        seed=0,
-        model=model_config(size, 224),
-        method=settings(mask_rate=mask_rate),
-        augment=AugmentConfig(method_class(method).augmentation),
-        data=DataConfig("imagenet2012"),
-        optim=OptimConfig(base_lr=0, weight_decay=0, batch_size=BATCH, total_steps=1, warmup_steps=0),
+    return _counted(
+        RunConfig(
+            scale="paper",
+            epochs=0,
+            seed=0,
+            model=model_config(size, 224),
+            method=settings(mask_rate=mask_rate),
+            augment=AugmentConfig(method_class(method).augmentation),
+            data=DataConfig("imagenet2012"),
+            optim=OptimConfig(base_lr=0, weight_decay=0, batch_size=BATCH, total_steps=1, warmup_steps=0),
+        )
     )
+
+
+def count_beside(method: str, size: str) -> dict[str, Any]:
+    """A row of `flops.csv` for one of BESIDE at its settings of `paper`; its rate is 0 if it masks nothing."""
+    return _counted(resolve(scale_named("paper"), Spec(method, size, "in1k", 800), 0, dict(batch_size=BATCH)))
+
+
+def _counted(config: RunConfig) -> dict[str, Any]:
     modules = module_flops(config)
     return dict(
-        encoder=size,
-        method=method,
-        mask_rate=mask_rate,
+        encoder=config.model.size,
+        method=config.method.name,
+        mask_rate=float(getattr(config.method, "mask_rate", 0)),
         forward_macs=round(forward_flops(config).macs / BATCH),
         **{f"{name}_macs": round(modules[name].macs / BATCH) if name in modules else None for name in MODULES},
         step_flops=round(step_flops(config).total / BATCH),
@@ -75,9 +92,11 @@ def count(method: str, size: str, mask_rate: float) -> dict[str, Any]:
 
 def count_all(sizes: Sequence[str]) -> pd.DataFrame:
     """All combinations that exist: CAN and MAE must mask something."""
-    return as_counts(
-        count(method, size, rate) for size in sizes for method in NAMES for rate in RATES if rate or method == "simclr"
-    )
+    rows = []
+    for size in sizes:
+        rows += [count(method, size, rate) for method in NAMES for rate in RATES if rate or method == "simclr"]
+        rows += [count_beside(method, size) for method in BESIDE if size in SIZES_BESIDE]
+    return as_counts(rows)
 
 
 def table(counts: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +108,7 @@ def table(counts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Encoder": "ViT-" + counts["encoder"],
-            "Method": counts["method"].map(NAMES) + usual.map({True: " *", False: ""}),
+            "Method": counts["method"].map(lambda name: METHODS[name].title) + usual.map({True: " *", False: ""}),
             "Masked": _formatted(counts["mask_rate"], "{:.0%}"),
             "Forward, GMACs": _formatted(counts["forward_macs"] / 1e9, "{:.1f}"),
             "Encoder share": encoder,
@@ -146,7 +165,7 @@ def comparison(counts: pd.DataFrame, published: pd.DataFrame) -> str:
     if not differs.any():
         return f"All {len(both)} rows are within {SAME:.1%} of the published counts."
     rows = ", ".join(
-        f"{NAMES[row.method]} at ViT-{row.encoder} {row.mask_rate:.0%}" for row in both[differs].itertuples()
+        f"{METHODS[row.method].title} at ViT-{row.encoder} {row.mask_rate:.0%}" for row in both[differs].itertuples()
     )
     return f"{differs.sum()} of {len(both)} rows differ by more than {SAME:.1%} from the published counts: {rows}."
 

@@ -5,13 +5,16 @@
 A linear probe, or finetuning where that is chosen, judges them on the last 10,000 of CIFAR-10's training images; it
 learns from the first 40,000, and the test set is not read. Results go to `results/tuning/`. A trial states all that a
 later choice has changed, so that `python analysis/make_tuning.py` finds it whatever the scale is today.
+
+The methods that the paper quotes have `--stages=cited_rates,teacher_momentum,local_weight,mask_rate,codes`: six trials
+each.
 """
 
 from __future__ import annotations
 
 import experiments.harness.environment  # noqa: F401  missing? bash experiments/setup.sh && source .venv/bin/activate
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +96,55 @@ def _width(images: int, **shape: Any) -> tuple[Need, ...]:
     return (*(_trial(method, images, **chosen | rate) for method, rate in rates.items()), _trial("random", **chosen))
 
 
+# The methods that the paper quotes, and what Sec. 3.6 adds to CAN: as they were before they were tuned, and the one
+# setting of each that is tried beside the learning rate. So every method has as many trials.
+BEFORE: dict[str, dict[str, Any]] = {
+    "mocov3": dict(base_lr=3e-3, teacher_momentum=0.97),
+    "byol": dict(base_lr=3e-3, teacher_momentum=0.97),
+    "moclr": dict(base_lr=3e-3, teacher_momentum=0.97),
+    "dino": dict(base_lr=3e-3, teacher_momentum=0.97),
+    "can_teacher": dict(base_lr=3e-3, teacher_momentum=0.97, lambda_infonce=0.25),
+    "can_crops": dict(base_lr=3e-3, local_weight=0.5, lambda_infonce=0.25),
+    "simmim": dict(base_lr=6e-3, mask_rate=0.6, crop_area_min=0.67),
+    "beit": dict(base_lr=3e-3, codes=256),
+    "cae": dict(base_lr=3e-3, codes=256),
+    "cim": dict(base_lr=3e-3, codes=256),
+}
+TRIED: dict[str, tuple[float, ...]] = {  # values of the setting, the one of BEFORE among them
+    "teacher_momentum": (0.9, 0.97, 0.99),
+    "local_weight": (0.25, 0.5, 0.75),
+    "mask_rate": (0.45, 0.6, 0.75),
+    "codes": (128, 256, 512),
+}
+
+
+def tried(method: str) -> str:
+    """The setting of a cited method that is tried beside its learning rate."""
+    (name,) = BEFORE[method].keys() & TRIED.keys()
+    return name
+
+
+def _cited(methods: Iterable[str], **chosen: Any) -> tuple[Need, ...]:
+    """A run of each of the methods, as they were before they were tuned but for what is `chosen`."""
+    return tuple(_trial(name, **dict(batch_size=32, crop_area_min=0.6) | BEFORE[name] | chosen) for name in methods)
+
+
+def _settings() -> dict[str, Stage]:
+    """A stage for each setting of TRIED."""
+    return {
+        setting: Stage(
+            f"The cited methods' {setting}",
+            _EACH,
+            {
+                f"{value:g}": _cited([one for one in BEFORE if tried(one) == setting], **{setting: value})
+                for value in values
+            },
+            by_method=True,
+        )
+        for setting, values in TRIED.items()
+    }
+
+
 def _figure_8(**chosen: Any) -> tuple[Need, ...]:
     """CAN as Figure 8 has it: ViT-B, 100 epochs of IN-1K."""
     fields = dict(sigma_max=0.05, lambda_reconstruct=0.7) | chosen
@@ -123,6 +175,7 @@ FINETUNING: dict[str, dict[str, float]] = {
     "0.01, mixup 0.8": dict(base_lr=1e-2, mixup=0.8),
     "0.03, mixup 0.8": dict(base_lr=3e-2, mixup=0.8),
 }
+_EACH = "The rule: the highest mean over the seeds, for each method by itself."
 _MEAN = "The rule: the highest mean of the methods"
 _FIGURE_8 = "The rule: the highest mean over the seeds (Figure 8's sweep); carried to every other run"
 STAGES: dict[str, Stage] = {
@@ -162,7 +215,7 @@ STAGES: dict[str, Stage] = {
     ),
     "learning_rate": Stage(
         "Base learning rate",
-        "The rule: the highest mean over the seeds, for each method by itself.",
+        _EACH,
         {f"{rate:g}": _all(batch_size=32, crop_area_min=0.6, base_lr=rate) for rate in (3e-3, 6e-3)},
         by_method=True,
     ),
@@ -203,6 +256,13 @@ STAGES: dict[str, Stage] = {
         {choice: _from_scratch(**changes) for choice, changes in FINETUNING.items()},
         by_method=True,
     ),
+    "cited_rates": Stage(
+        "The cited methods' base learning rates",
+        _EACH,
+        {f"{rate:g}": _cited(BEFORE, base_lr=rate) for rate in RATES},
+        by_method=True,
+    ),
+    **_settings(),
 }
 
 

@@ -42,6 +42,16 @@ def test_modules_add_up_to_the_loss_and_training_costs_three_forward_passes(usua
     assert modules.notna().to_numpy().tolist()[:3] == [[True, True, True], [True, False, True], [True, True, False]]
 
 
+@pytest.mark.parametrize(("method", "ratio"), [("dino", 2.05), ("cae", 0.52)])
+def test_a_cited_method_costs_what_its_own_views_teacher_and_local_crops_say(method: str, ratio: float) -> None:
+    """Of ViT-B's SimCLR in forward and backward passes, worked out by hand for 2 + 8 crops of DINO and so on."""
+    step = make_flops.count_beside(method, "B")["step_flops"]
+    counts = read_counts(PUBLISHED).set_index(["encoder", "method", "mask_rate"])["step_flops"]
+    assert step / counts["B", "simclr", 0.0] == pytest.approx(ratio, rel=0.05)
+    (published,) = counts.loc["B", method]
+    assert step == pytest.approx(published, rel=make_flops.SAME)
+
+
 def made_up(simclr_macs: int, simclr_flops: int) -> pd.DataFrame:
     columns = (
         "encoder",

@@ -22,7 +22,7 @@ from can.commands.spec import Spec, resolve
 from can.errors import DataError
 from can.runs import Evaluated, RunDir
 from can.system.files import write_json
-from experiments import tune_laptop
+from experiments import table2_jft, table3_in1k, tune_laptop
 from experiments.tune_laptop import HELD_OUT, SCALE, STAGES, Stage
 
 LAPTOP = Setting(SCALES[SCALE])
@@ -155,6 +155,9 @@ FINETUNED = ("finetuning", "from_scratch")
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name not in (*ASKED_AGAIN, *FINETUNED)])
 def test_the_scale_has_what_its_trials_chose(name: str) -> None:
+    cited = ("cited_rates", *tune_laptop.TRIED)
+    if name in cited and trials(STAGES[name], by_config(PUBLISHED / "tuning" / SCALE), LAPTOP).empty:
+        pytest.skip("not tried yet")
     chosen = list(chosen_fields(STAGES[name]))
     assert chosen
     for spec, field in chosen:
@@ -186,3 +189,17 @@ def test_trials_of_finetuning_are_told_apart_by_their_evaluations_of_one_run(tmp
             run.eval_path(judge)
         )
     assert shown(stage, tmp_path) == [["untrained", "50.0 (1)", "**60.0 (1)**", "40.0 (1)"]]
+
+
+def test_every_cited_method_has_six_trials_what_it_was_before_them_among_both_kinds() -> None:
+    """Four rates and three values of one setting, of which one run is of both."""
+    rates = [need.spec for need in STAGES["cited_rates"].needs]
+    settings = [need.spec for name in tune_laptop.TRIED for need in STAGES[name].needs]
+    assert set(tune_laptop.BEFORE) == {
+        spec.method for spec in (*table2_jft.CITED, *table3_in1k.CITED, *table3_in1k.EXTENDED)
+    }
+    for method in tune_laptop.BEFORE:
+        of_rates, of_settings = ({spec for spec in kind if spec.method == method} for kind in (rates, settings))
+        assert (len(of_rates), len(of_settings), len(of_rates & of_settings)) == (4, 3, 1), method
+        (before,) = of_rates & of_settings
+        assert dict(tune_laptop.BEFORE[method]).items() <= dict(before.overrides).items()
