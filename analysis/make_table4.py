@@ -12,7 +12,7 @@ import math
 
 import pandas as pd
 
-from analysis.lib import orderings, paper_table, significance
+from analysis.lib import orderings, paper_table, processors, significance
 from analysis.lib.command import run
 from analysis.lib.documents import Page
 from analysis.lib.orderings import Ordering
@@ -52,6 +52,7 @@ def introduction(found: Results, setting: Setting, whose: str) -> list[str]:
         f"Paper: “final training value”. {whose} An InfoNCE that tells nothing is "
         f"ln(2n − 1) for a batch of n images, {chance(setting.scale.batch_size):.3f} here and "
         f"{chance(_papers_batch()):.3f} in the paper: values of different batches cannot be compared.",
+        processors.in_words(setting, EVAL, {loss: title for loss, (_, title, _) in LOSSES.items()}),
     ]
 
 

@@ -3,6 +3,8 @@
     python analysis/publish.py --scale=laptop                 the tables of published results, and the pages
     python analysis/publish.py --scale=laptop --runs          first copies the finished runs of results/<scale>/
     python analysis/publish.py --trials                       first copies the trials of results/tuning/
+    python analysis/publish.py --scale=laptop --processors    first compares published runs with the same ones in
+                                                              --results_dir, made on another kind of processor
 
 All pre-training that a table reads was made by one clean commit, and so was all of each evaluation: numbers that stand
 beside each other were made alike. An evaluation may be of a later commit than the runs, so that a new one does not ask
@@ -25,6 +27,7 @@ import pandas as pd
 from absl import flags
 
 from analysis import make_all, make_claims, make_tuning, publish_pages
+from analysis.lib import processors
 from analysis.lib.results import YOURS, Results, read
 from can.commands import cli
 from can.commands import flags as setting_flags
@@ -199,6 +202,8 @@ def main() -> None:
         raise ConfigError(f"a scale is published as it is, without {' '.join(setting.given)}")
     if flags.FLAGS.runs:
         print("\n".join(publish_runs(setting)))
+    if flags.FLAGS.processors:
+        print(processors.publish(read(all_needs(), setting), setting))
     if flags.FLAGS.trials:
         folders = (setting.results_dir, setting.published_dir)
         print(publish_trials(*(folder / "tuning" / tune_laptop.SCALE for folder in folders)))
@@ -209,4 +214,5 @@ if __name__ == "__main__":
     setting_flags.define_setting_flags()
     flags.DEFINE_bool("runs", False, "first copy the finished runs of --results_dir")
     flags.DEFINE_bool("trials", False, "first copy the finished trials of --results_dir/tuning")
+    flags.DEFINE_bool("processors", False, "first compare the runs of --results_dir, by another kind of processor")
     cli.run(main)

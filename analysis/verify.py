@@ -10,7 +10,7 @@ import experiments.harness.environment  # noqa: F401  missing? bash experiments/
 
 import pandas as pd
 
-from analysis.lib import captions
+from analysis.lib import captions, processors
 from analysis.lib.agreement import EQUAL, OUTSIDE, UNKNOWN, WITHIN, agreement
 from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
@@ -46,6 +46,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         if brief:
             return page.text
         page.add(to_markdown(counts.rename_axis(None, axis="columns").rename_axis("Evaluation").reset_index()))
+        page.bullets(processors.named(found), "Trained on these kinds of processors, whose sums may round otherwise:")
         page.bullets(MEANINGS[level] for level in LEVELS if counts[level].any())
         outside = compared[compared["level"] == OUTSIDE]
         page.add("" if outside.empty else "## Outside")
