@@ -48,8 +48,8 @@ def compare(found: Results) -> pd.DataFrame:
         kinds = processor_of(published), processor_of(again)
         if all(kinds) and kinds[0] != kinds[1]:
             commit = again.folder.provenance["git"]["commit"]
-            lines.append((name, evaluation, metric, values[of_published], values[source, name, evaluation, metric]))
-            lines[-1] += (*kinds, commit)
+            both = values[of_published], values[source, name, evaluation, metric]
+            lines.append((name, evaluation, metric, *both, *kinds, commit))
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
