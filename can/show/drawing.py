@@ -7,12 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -96,7 +92,8 @@ def draw_map(
     heading: str,
 ) -> None:
     """A point an image, with a colour and a mark a class, which the legend names."""
-    figure, axes = plt.subplots(figsize=(7.2, 5.2), layout="constrained")
+    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
+    axes = figure.subplots()
     if labels is None:
         axes.scatter(points[:, 0], points[:, 1], s=9, color=COLORS[0], linewidths=0)
     else:
@@ -117,7 +114,7 @@ def _cells(
     """A figure of square cells under a heading, and its axes, row by row; sizes in inches."""
     top, gap = 0.5 + 0.13 * lines, 0.08
     width, height = columns * (CELL + gap) + gap, rows * (CELL + gap + below) + top + gap
-    figure = plt.figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height))
     figure.text(gap / width, 1 - 0.08 / height, heading, va="top", fontsize=TITLE, parse_math=False)
 
     def cell(row: int, column: int) -> Axes:
@@ -150,4 +147,3 @@ def _lit(
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
