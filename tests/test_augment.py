@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
 from can.augment import eval_view, normalize
 from can.augment import simclr as augmentations
@@ -249,6 +249,18 @@ def test_jitter_that_is_not_applied_changes_nothing() -> None:
 
 
 # Whole views
+
+
+def test_solarise_is_pillows_and_given_to_the_share_of_each_kind_of_view() -> None:
+    """All 256 values; of views without it none, of the others a fifth of the images (Grill et al., 2020)."""
+    values = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+    solarised = augmentations.random_solarize(jax.random.key(0), jnp.asarray(values / 255, jnp.float32), 1.0)
+    expected = np.asarray(ImageOps.solarize(Image.fromarray(values[0]), 128))
+    np.testing.assert_array_equal(np.round(np.asarray(solarised[0]) * 255), expected)
+    white = jnp.ones((4000, 1, 1, 3))
+    shares = jnp.tile(jnp.array([0.0, 0.2]), 2000)
+    changed = np.asarray(augmentations.random_solarize(jax.random.key(1), white, shares))[:, 0, 0, 0] == 0
+    assert not changed[::2].any() and changed[1::2].mean() == pytest.approx(0.2, abs=0.03)
 
 
 def test_random_resized_crop_is_pillows_for_every_images_box() -> None:

@@ -13,7 +13,18 @@ from flax import nnx
 
 from can.config import OptimConfig
 from can.models import ViT, model_config
-from can.optim import adamw, decay_mask, descend, lars, layer_decay_scales, learning_rate_schedule, path_names
+from can.optim import (
+    adamw,
+    cosine,
+    decay_mask,
+    decayed,
+    descend,
+    lars,
+    layer_decay_scales,
+    learning_rate_schedule,
+    optimizer,
+    path_names,
+)
 
 DEPTH = 3
 
@@ -242,3 +253,62 @@ def test_layer_scales_multiply_onto_the_updates_of_every_parameter(params):
 def test_layer_scales_refuse_another_depth(params):
     with pytest.raises(ValueError, match="stacks 3 layers, not 12"):
         layer_decay_scales(params, 0.65, 12)
+
+
+# What single methods ask of them
+
+
+def config_of(**fields) -> OptimConfig:
+    return OptimConfig(**dict(base_lr=0.1, weight_decay=0.04, batch_size=16, total_steps=8, warmup_steps=0) | fields)
+
+
+def test_each_layers_gradient_is_clipped_by_itself_as_torch_clips_each_tensor() -> None:
+    """DINO's utils.py: clip_gradients. Of stacked blocks each layer counts, and what is below stays as it is."""
+    import torch
+
+    gradients = {
+        "blocks": {"kernel": jnp.stack([jnp.full((3, 4), 5.0), jnp.full((3, 4), 0.1)]), "bias": jnp.full((2, 4), 7.0)},
+        "head": jnp.arange(6.0),
+    }
+    tensors = [*gradients["blocks"]["kernel"], *gradients["blocks"]["bias"], gradients["head"]]
+    expected = []
+    for tensor in (torch.tensor(np.asarray(one)) for one in tensors):  # the authors' loop
+        coefficient = 3.0 / (tensor.norm(2) + 1e-6)
+        expected.append((tensor * coefficient if coefficient < 1 else tensor).numpy())
+    chosen = optimizer(config_of(clip_norm=3.0, clip_each=True, beta1=0.5))
+    state = chosen.update(gradients, chosen.init(gradients), gradients)[1]
+    found = jax.tree.map(lambda moment: moment / 0.5, optax.tree_utils.tree_get(state, "mu"))
+    flat = [*found["blocks"]["kernel"], *found["blocks"]["bias"], found["head"]]
+    for ours, theirs in zip(flat, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_a_weight_decay_that_grows_decays_as_adamw_with_that_steps_decay(params) -> None:
+    """The chain leaves it out, `decayed` puts it in: one step of each, and half a cosine from the first to the last."""
+    gradients = gradients_like(params, step=0)
+    at = cosine(0.04, 0.4, 8)
+    assert [round(at(step), 4) for step in (0, 4, 8, 9)] == [0.04, 0.22, 0.4, 0.4]
+    growing, plain = config_of(weight_decay_growth=10.0), config_of(weight_decay=at(4))
+    updates = {
+        name: optimizer(config).update(gradients, optimizer(config).init(params), params)[0]
+        for name, config in (("growing", growing), ("plain", plain))
+    }
+    found = decayed(updates["growing"], params, at(4), growing)
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(updates["plain"]), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("decay_vectors", [False, True])
+def test_the_optimiser_is_the_one_that_is_asked_for_and_vectors_decay_if_they_are_to(params, decay_vectors) -> None:
+    none = jax.tree.map(jnp.zeros_like, params)
+    updates = {}
+    for name in ("adamw", "lars"):
+        chosen = optimizer(config_of(optimizer=name, decay_vectors=decay_vectors and name == "adamw"))
+        updates[name] = by_name(chosen.update(none, chosen.init(params), params)[0])
+    kernel, bias = "head.kernel", "head.bias"
+    np.testing.assert_allclose(updates["adamw"][kernel], 0.04 * by_name(params)[kernel], rtol=1e-6)
+    np.testing.assert_allclose(updates["adamw"][bias], 0.04 * decay_vectors * by_name(params)[bias], rtol=1e-6)
+    assert np.abs(updates["lars"][kernel]).max() > 0  # its decay is a gradient, trusted by the layer's norm
+    length = float(jnp.linalg.norm(by_name(params)[kernel]))
+    assert float(jnp.linalg.norm(updates["lars"][kernel])) == pytest.approx(0.001 * length, rel=1e-4)
+    assert not np.abs(updates["lars"][bias]).any()

@@ -92,6 +92,39 @@ def test_each_methods_views_at_paper(method, augmentation, crop_area_min, mask_r
     assert getattr(config.method, "mask_rate", None) == mask_rate
 
 
+ADAMW = ("adamw", 0.9, 0.999)
+
+
+@pytest.mark.parametrize(
+    ("method", "epochs", "peak_lr", "batch_size", "weight_decay", "warmup", "optimizer", "others"),
+    [
+        ("mocov3", 300, 1.5e-4 * 16, 4096, 0.1, 40, ADAMW, dict(decay_vectors=True, teacher_momentum=0.99)),
+        ("byol", 1000, 0.2 * 16, 4096, 1.5e-6, 10, ("lars", 0.9, None), dict(teacher_momentum=0.996)),
+        ("byol", 300, 0.3 * 16, 4096, 1e-6, 10, ("lars", 0.9, None), dict(teacher_momentum=0.99)),
+        ("dino", 100, 5e-4 * 2, 512, 0.04, 10, ADAMW, dict(weight_decay_growth=10.0, clip_norm=3.0, clip_each=True)),
+        ("dino", 100, 5e-4 * 2, 512, 0.04, 10, ADAMW, dict(last_lr=1e-6, prototypes=65536, local_crops=8)),
+        ("simmim", 800, 1e-4 * 4, 2048, 0.05, 10, ADAMW, dict(clip_norm=5.0, mask_rate=0.6, crop_area_min=0.67)),
+        ("beit", 800, 1.5e-3, 2048, 0.05, 10, ADAMW, dict(clip_norm=3.0, last_lr=1e-5, codes=8192)),
+        ("cae", 800, 1.5e-3, 2048, 0.05, 20, ADAMW, dict(clip_norm=3.0, last_lr=1e-5, alignment_weight=2.0)),
+        ("cae", 1600, 1.5e-3, 2048, 0.05, 40, ADAMW, dict(regressor_depth=4, token_decoder_depth=4)),
+        ("cim", 300, 1.5e-3, 2048, 0.05, 10, ADAMW, dict(clip_norm=0.0, generator_depth=6, window=8)),
+    ],
+)
+def test_a_cited_methods_own_recipe_at_paper(
+    method, epochs, peak_lr, batch_size, weight_decay, warmup, optimizer, others
+):
+    """As its authors' code has it: docs/methods.md says which."""
+    config = at_paper(method, "vit_b", "in1k", epochs)
+    optim = config.optim
+    assert (optim.peak_lr, optim.batch_size, optim.weight_decay) == (pytest.approx(peak_lr), batch_size, weight_decay)
+    assert optim.warmup_steps * batch_size / IN1K_IMAGES == pytest.approx(warmup, abs=0.02)
+    name, beta1, beta2 = optimizer
+    assert (optim.optimizer, optim.beta1) == (name, beta1) and beta2 in (None, optim.beta2)
+    parts = (optim, config.augment, config.method)
+    for field, value in others.items():
+        assert next(getattr(part, field) for part in parts if hasattr(part, field)) == value, field
+
+
 def test_the_papers_schedule_counts_imagenet_epochs_and_warms_up_for_forty_or_a_twentieth():
     optim = at_paper("can", "vit_l", "jft", 5000).optim
     assert optim.total_steps == 5000 * IN1K_IMAGES // 4096 == 1563924
