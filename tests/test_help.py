@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from commands import Commands
 
+from can.__main__ import main as can_main
 from can.commands import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -37,6 +39,19 @@ def test_help_tells_the_kind_of_a_value_and_the_one_that_is_taken(commands: Comm
     assert said["labelled=TEXT"].endswith("[smoke]")
     assert said["teacher_momentum=FLOAT"].endswith("of byol, can_teacher, dino, moclr, mocov3]")
     assert commands("experiments/pretrain.py", "--help", "--method=nix").returncode == 2
+
+
+def test_can_names_its_commands_and_refuses_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["can"])
+    can_main()
+    assert re.findall(r"^  can (\w+) ", capsys.readouterr().out, re.MULTILINE) == list(COMMANDS)
+    for name in COMMANDS:
+        assert (REPOSITORY / "experiments" / f"{name}.py").exists()
+    monkeypatch.setattr(sys, "argv", ["can", "train"])
+    with pytest.raises(SystemExit, match="unknown command 'train' .valid: pretrain, "):
+        can_main()
 
 
 def test_the_package_alone_is_installed_with_its_files_of_data() -> None:

@@ -1,6 +1,6 @@
 """Evaluates one pre-trained run: `can evaluate --eval=linear_probe --method=can --epochs=800 ...`.
 
-Takes the flags of pretrain.py, which name the run; `--name` alone names one with its own configuration. `--step=500`
+Takes the flags of `can pretrain`, which name the run; `--name` alone names one with its own configuration. `--step=500`
 judges a checkpoint that is kept, also while the run is trained. A finished evaluation is not repeated without
 `--force=NAME`.
 """

@@ -3,7 +3,7 @@
 FILE is a .safetensors file, a folder of transformers or timm, or a .pth file (with PyTorch installed): any plain ViT in
 the names of He et al., timm or transformers, such as MAE, DeiT, DINO, DINOv2, MoCo-v3, and the image towers of CLIP and
 SigLIP. What the weights do not tell is read from the `config.json` beside them, or said by flags. The evaluations are
-those of evaluate.py, on the scale's labelled images; the results go to results/<scale>/NAME.
+those of `can evaluate`, on the scale's labelled images; the results go to results/<scale>/NAME.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A trained encoder in the form that others read: `can export --to=timm --out=DIR --method=can ...`.
 
-`--to` is timm, transformers or safetensors (our form, for `can.load_encoder`). The flags of pretrain.py name the run.
+`--to` is timm, transformers or safetensors (our form, for `can.load_encoder`). Flags of `can pretrain` name the run.
 DIR gets the weights, `config.json` and a model card; the largest difference to our features is measured on the spot,
 through the library itself if it is installed.
 """

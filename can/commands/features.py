@@ -1,7 +1,7 @@
 """Features of any images, as a file: `can features --from=ENCODER --images=SET --out=FILE`.
 
-ENCODER is a folder of export.py or public weights of a plain ViT (`docs/evaluations.md`); without it, the run that the
-flags of pretrain.py name. SET is what `--labelled` takes: a data set's name, a TFDS name, or the place of images
+ENCODER is a folder of `can export` or public weights of a plain ViT (`docs/evaluations.md`); without it, the run that
+flags of `can pretrain` name. SET is what `--labelled` takes: a data set's name, a TFDS name, or the place of images
 (`docs/data.md`), with or without labels. FILE ends in .npz (`features`, `label`, `file`) or .parquet (a row an image).
 """
 
@@ -21,7 +21,7 @@ from can.evals.feature_files import check_path, write_features
 def define_flags() -> None:
     """Defines the command's flags."""
     setting_flags.define_run_flags()
-    flags.DEFINE_string("from", None, "folder of export.py, or public weights; default: the run that the flags name")
+    flags.DEFINE_string("from", None, "folder of can export, or public weights; default: the run that the flags name")
     flags.DEFINE_string("images", None, "a data set, named as for --labelled", required=True)
     flags.DEFINE_string("split", "train", "of the images")
     flags.DEFINE_string("out", None, "the file: NAME.npz or NAME.parquet", required=True)

@@ -60,7 +60,7 @@ def main() -> None:
         raise ConfigError("--weights are an encoder's alone: pass --attention, --neighbours or --map")
     run = None if values.weights else run_to_read(setting)
     images = _images(setting, values.count or COUNTS[kind])
-    whose = values.weights if run is None else run.folder.name
+    whose = Path(values.weights).name if run is None else run.folder.name
     heading = f"{whose} · {images.name} {images.split}"
     if run is not None and not kind:
         _draw_made(out, run, images, heading)
