@@ -25,6 +25,7 @@ from can.runs.beside import Beside
 from can.runs.checkpoint import Checkpoints
 from can.runs.checkpoint_due import CheckpointDue, multiple_of
 from can.runs.failure import NotFinite
+from can.runs.profile import Profile
 from can.runs.recorder import Recorder, same_step
 from can.runs.row import Row, mean_metrics
 from can.schedules import rates
@@ -60,6 +61,7 @@ def train_together(
     log_every: int = 50,
     skip_bad: bool = False,
     beside: Beside | None = None,
+    profile: tuple[int, int] | None = None,
 ) -> list[TrainState]:
     """Trains to the last step, from the latest checkpoint if there is one, and publishes log and provenance.
 
@@ -78,6 +80,7 @@ def train_together(
       skip_bad: whether another image stands in for a damaged one, which is named and counted: see `batches`.
       log_every: steps between rows of `train.csv`, which hold the means over them; `param_norm` is that of the last.
       beside: what looks at the states now and then, and changes no number of the training.
+      profile: the first and the last step of a trace, into the first run's working folder.
 
     Raises:
       ConfigError: the settings cannot work.
@@ -116,6 +119,7 @@ def train_together(
             for own, _ in runs
         ]
         stops = held.enter_context(StopRequests())
+        traced = held.enter_context(contextlib.closing(Profile(profile, runs[0][1].work / "profile")))
 
         def next_batch() -> dict[str, Array]:
             read = [it.skipped.take_from(next(source)) for it, source in zip(recorders, sources, strict=True)]
@@ -129,12 +133,14 @@ def train_together(
         for step in range(start_step, last_step):
             # Train. The host dispatches up to log_every steps ahead of the device, and the batch to come is there
             # before it waits.
+            traced.before(step, state)
             state, metrics = train_step(state, batch, jax.tree.map(np.float32, rates_at(step)), key)
             row.add(step, metrics)
             done = step + 1
             ends = done == last_step
             if not ends:
                 batch = next_batch()
+            traced.after(done, state)
             row_ends = ends or done % log_every == 0
             stop = stops.noted(row_ends)
             if not (row_ends or stop or step == start_step):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 from pathlib import Path
 
 import jax
@@ -20,6 +21,7 @@ from can.evals.collapse import effective_rank, spread
 from can.evals.encoder import Encoder, extract_features
 from can.runs import RunDir
 from can.runs.beside import COLUMNS
+from can.runs.profile import Operation, busy_time, own_time
 
 
 def rows_of(run: RunDir) -> list[dict[str, str]]:
@@ -29,13 +31,18 @@ def rows_of(run: RunDir) -> list[dict[str, str]]:
     return rows
 
 
-def test_looks_change_no_number_of_the_training(tmp_path: Path, one_training_step: None) -> None:
+def test_looks_and_a_trace_change_no_number_of_the_training(
+    tmp_path: Path, one_training_step: None, caplog: pytest.LogCaptureFixture
+) -> None:
     """To the bit: every row, and all of the state; and the last look is an evaluation's own numbers."""
     config = dataclasses.replace(tiny_config("simclr", total_steps=4), augment=AugmentConfig("none"))  # compiles sooner
     images = data.load("smoke", "train", data_dir=tmp_path)
     plain, seen = (RunDir(tmp_path / name, tmp_path / name, "smoke", name) for name in ("plain", "seen"))
     expected = train.pretrain(config, plain, images, log_every=1)
-    found = train.pretrain(config, seen, images, log_every=1, beside=BesideTraining(images, 3))
+    with caplog.at_level("INFO", logger="absl"):
+        found = train.pretrain(config, seen, images, log_every=1, beside=BesideTraining(images, 3), profile=(2, 3))
+    assert re.search(r"steps 2 to 3: [\d.]+ ms a step, \d+% .*\n(.*%.* ms .*\n)+", caplog.text)
+    assert list((seen.work / "profile").rglob("*.xplane.pb"))
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
     rows = rows_of(seen)
@@ -48,6 +55,13 @@ def test_looks_change_no_number_of_the_training(tmp_path: Path, one_training_ste
     features = np.concatenate([extract_features(encoder, part)[0] for part in (known, asked)])
     assert float(rows[-1]["effective_rank"]) == pytest.approx(effective_rank(features), rel=1e-6)
     assert 0 < float(rows[-1]["projection_spread"]) <= 1
+
+
+def test_the_time_of_an_operation_is_its_own_and_what_runs_side_by_side_is_counted_once() -> None:
+    thread = [Operation("while.1", 0, 100), Operation("dot.3", 10, 40), Operation("dot.12", 50, 60)]
+    other = [Operation("dot.3", 90, 130), Operation("copy_fusion.2", 150, 160)]
+    assert own_time([thread, other]) == {"while": 60, "dot": 30 + 10 + 40, "copy_fusion": 10}
+    assert busy_time([thread, other]) == 130 + 10
 
 
 def test_the_effective_rank_is_the_number_of_dimensions_that_features_fill() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -88,6 +89,7 @@ def define_setting_flags() -> None:
     flags.DEFINE_integer("keep_every", None, "steps whose checkpoints are kept for good; of the others the latest two")
     flags.DEFINE_integer("log_every", None, "steps between rows of train.csv")
     flags.DEFINE_integer("probe_every", None, "steps between looks at the encoder while it trains (docs/watching.md)")
+    flags.DEFINE_string("profile", None, "FIRST:LAST, steps of which a trace is made, as 10:13 (docs/watching.md)")
     flags.DEFINE_integer("workers", None, "processes that decode images (for sets that do not fit decoded in memory)")
     flags.DEFINE_integer("fsdp", 1, "devices that share each parameter; the others split the batch")
     flags.DEFINE_bool("skip_bad_images", False, "leave damaged images out of pre-training, up to 0.1 % of them")
@@ -165,6 +167,7 @@ def setting() -> Setting:
         fsdp=values.fsdp,
         skip_bad_images=values.skip_bad_images,
         probe_every=values.probe_every,
+        profile=None if values.profile is None else _steps(values.profile),
         force=tuple(values.force),
     )
 
@@ -205,6 +208,15 @@ def _given(names: dict[str, str]) -> dict[str, Any]:
     """The values of those flags that are set, by other names."""
     values = flags.FLAGS
     return {name: values[flag].value for name, flag in names.items() if values[flag].value is not None}
+
+
+def _steps(text: str) -> tuple[int, int]:
+    """`10:13` as the two steps. Raises ConfigError for anything else."""
+    found = re.fullmatch(r"(\d+):(\d+)", text)
+    first, last = (int(number) for number in found.groups()) if found else (0, 0)
+    if not 1 <= first <= last:
+        raise ConfigError(f"--profile={text} is no range of steps: write the first and the last one, as 10:13")
+    return first, last
 
 
 def _text(value: Any) -> str:

@@ -132,6 +132,7 @@ def _pretrain(setting: Setting, runs: Sequence[Run], images: ImageSet) -> None:
         log_every=setting.scale.log_every,
         skip_bad=setting.skip_bad_images,
         beside=_beside(setting),
+        profile=setting.profile,
     )
 
 

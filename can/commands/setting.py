@@ -54,6 +54,7 @@ class Setting:
       fsdp: devices that share each parameter.
       skip_bad_images: whether pre-training leaves damaged images out, up to a share of them.
       probe_every: steps between looks at the encoder while it trains; None: nobody looks.
+      profile: the first and the last step that are traced; None: none.
       force: what is made anew: "train", "evals", or evaluations by name; "images" goes on with a set that has changed.
     """
 
@@ -73,6 +74,7 @@ class Setting:
     fsdp: int = 1
     skip_bad_images: bool = False
     probe_every: int | None = None
+    profile: tuple[int, int] | None = None
     force: tuple[str, ...] = ()
 
     def run(self, spec: Spec, seed: int, name: str | None = None) -> Run:
