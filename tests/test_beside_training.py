@@ -41,7 +41,7 @@ def test_looks_and_a_trace_change_no_number_of_the_training(
     expected = train.pretrain(config, plain, images, log_every=1)
     with caplog.at_level("INFO", logger="absl"):
         found = train.pretrain(config, seen, images, log_every=1, beside=BesideTraining(images, 3), profile=(2, 3))
-    assert re.search(r"steps 2 to 3: [\d.]+ ms a step, \d+% .*\n(.*%.* ms .*\n)+", caplog.text)
+    assert re.search(r"steps 2 to 3: [\d.]+ ms a step, \d+% .*\n.*\n(.*%.* ms .*\n)+", caplog.text)
     assert list((seen.work / "profile").rglob("*.xplane.pb"))
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
