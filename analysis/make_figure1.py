@@ -16,11 +16,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from analysis.lib import captions, drawing, orderings, paper_table, significance
+from analysis.lib import captions, drawing, orderings, paper_table
 from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.equal_compute import contrasts
 from analysis.lib.paper import OWN, paper_values
+from analysis.lib.pools import pooled
 from analysis.lib.results import Results, per_cent, read
 from analysis.lib.significance import Contrast, difference
 from can.commands.methods import preset
@@ -56,12 +57,12 @@ def render(setting: Setting, *, brief: bool = False) -> str:
         costs, caption=f"GFLOPs of a training step for each image, {MODEL_ROLES[MODEL]}, counted in its program."
     )
     flops = {run.spec: pretraining_flops(run.config) for _, run in found.runs if run.config.optim.total_steps}
-    section(page, found, "At equal floating-point operations", at_equal_flops(flops))
+    section(page, found, setting, "At equal floating-point operations", at_equal_flops(flops))
     page.bullets(apart(flops))
     sets = by_data(found)
     page.add("## By pre-training set")
     page.table(sets, caption=f"Linear probe after 800 epochs, by pre-training set. {what}")
-    section(page, found, "Which method is better on each set?", on_each_set())
+    section(page, found, setting, "Which method is better on each set?", on_each_set())
     if found.sources:
         draw(setting, found, flops, costs)
     page.write(setting, "figure1")
@@ -122,12 +123,12 @@ def on_each_set() -> Claimed:
     return found
 
 
-def section(page: Page, found: Results, title: str, claimed: Claimed) -> None:
+def section(page: Page, found: Results, setting: Setting, title: str, claimed: Claimed) -> None:
     """Adds what each source says of claims, under a heading; nothing if nobody has measured them."""
     names = pd.DataFrame(list(claimed), columns=["Claim", "Where"])
     verdicts = {
-        source: significance.contrast(per_cent(found.of(source, EVAL, METRIC)), list(claimed.values()))
-        for source in found.sources
+        source: runs.contrast(EVAL, METRIC, list(claimed.values()))
+        for source, runs in pooled(setting, found.sources, EVAL).items()
     }
     table = orderings.with_verdicts(names, verdicts)
     if len(table):

@@ -18,6 +18,7 @@ from analysis.lib.command import run
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import paper_values, printed_at
+from analysis.lib.pools import pooled
 from analysis.lib.results import Results, per_cent, read
 from can.commands.methods import METHODS, preset
 from can.commands.scales import DATA_ROLES, IN1K_IMAGES, MODEL_ROLES
@@ -45,7 +46,7 @@ def render(setting: Setting, *, brief: bool = False) -> str:
     table = frame(found)
     paper_table.add_table(page, table, found, setting, what, rules_before=[1])
     paper_table.add_gaps(page, found, NEEDS, setting, COMMAND)
-    judge(page, found)
+    judge(page, found, setting)
     if any(len(tuned(found, source)) for source in found.sources):
         draw(setting, found)
     page.write(setting, "figure4")
@@ -99,13 +100,14 @@ def claims() -> list[Ordering]:
     return [*found, *(Ordering(above, _name(spec), spec, UNTRAINED, None) for spec in RUNS)]
 
 
-def judge(page: Page, found: Results) -> None:
+def judge(page: Page, found: Results, setting: Setting) -> None:
     """Adds what the runs say of the claims, and whether finetuning beats the linear probe of the same encoder."""
-    runs = {source: tuned(found, source) for source in found.sources}
+    sources = [source for source in found.sources if len(tuned(found, source))]
+    runs = pooled(setting, sources, "finetune")
     paper_table.add_claims(
         page,
         claims(),
-        {source: orderings.judged(claims(), own) for source, own in runs.items() if len(own)},
+        {source: orderings.judged(claims(), runs[source], "finetune") for source in sources},
         lambda verdicts: significance.in_words(verdicts["verdict"], "claims"),
         question="Do the paper's orderings hold here, and does pre-training help?",
     )

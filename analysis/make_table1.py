@@ -17,7 +17,8 @@ from analysis.lib.command import run
 from analysis.lib.orderings import Ordering
 from analysis.lib.paper import PaperValue, paper_values, printed_at
 from analysis.lib.paper_table import PaperTable
-from analysis.lib.results import Results, per_cent
+from analysis.lib.pools import pooled
+from analysis.lib.results import Results
 from can.commands.scales import MODEL_ROLES
 from can.commands.setting import Setting
 from experiments.table1_denoising import FULL, NEEDS, VARIANTS
@@ -81,7 +82,7 @@ def numbers(found: Results) -> pd.DataFrame:
     ).convert_dtypes()
 
 
-def judge(found: Results) -> tuple[list[Ordering], paper_table.Judged]:
+def judge(found: Results, setting: Setting) -> tuple[list[Ordering], paper_table.Judged]:
     """The order that the paper's numbers have, each variant against each, and what each source says of it."""
     paper = printed()
     ordered = sorted(VARIANTS, key=lambda name: paper[name].number, reverse=True)
@@ -96,7 +97,8 @@ def judge(found: Results) -> tuple[list[Ordering], paper_table.Judged]:
         )
         for above, below in combinations(ordered, 2)
     ]
-    judged = {source: orderings.judged(claims, per_cent(found.of(source, EVAL, METRIC))) for source in found.sources}
+    runs = pooled(setting, found.sources, EVAL)
+    judged = {source: orderings.judged(claims, of_source, EVAL, METRIC) for source, of_source in runs.items()}
     return claims, judged
 
 

@@ -20,6 +20,7 @@ from analysis.lib.markup import code
 from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import OWN, PaperValue, contradictions, paper_values, printed_at
 from analysis.lib.paper_table import PaperTable
+from analysis.lib.pools import pooled
 from analysis.lib.results import PUBLISHED, Results, per_cent, read
 from can.commands.methods import preset
 from can.commands.scales import MODEL_ROLES
@@ -99,12 +100,13 @@ def numbers(rows: Sequence[Row], found: Results) -> pd.DataFrame:
     ).convert_dtypes()
 
 
-def judge(rows: Sequence[Row], found: Results) -> tuple[list[Ordering], dict[str, pd.DataFrame]]:
+def judge(rows: Sequence[Row], found: Results, setting: Setting) -> tuple[list[Ordering], dict[str, pd.DataFrame]]:
     """The claims, and what each source says of them."""
     printed = [Printed(row.spec, row.printed.number) for row in rows if row.printed and row.spec]
     claims = orderings.paper_claims(printed)
     claims += orderings.above_untrained(RUNS, UNTRAINED) + orderings.above_pixels(RUNS, PIXELS)
-    judged = {source: orderings.judged(claims, per_cent(found.of(source, EVAL, METRIC))) for source in found.sources}
+    runs = pooled(setting, found.sources, EVAL)
+    judged = {source: orderings.judged(claims, of_source, EVAL, METRIC) for source, of_source in runs.items()}
     return claims, judged
 
 
@@ -134,7 +136,7 @@ def finding(setting: Setting) -> str:
     baselines = ", ".join(
         f"{preset(spec.method).title} {means[spec]}" for spec in (UNTRAINED[-1], PIXELS) if spec in means
     )
-    _, judged = judge(table_rows(paper_values()), found)
+    _, judged = judge(table_rows(paper_values()), found, setting)
     papers = judged[PUBLISHED][judged[PUBLISHED]["paper"].notna()]
     return (
         f"At `{setting.scale.name}`, after {images[longest[0]]:,} images: {best}; {baselines} (linear probe on "
@@ -181,7 +183,7 @@ TABLE = PaperTable(
     introduction,
     lambda found: frame(ROWS, found),
     lambda found: numbers(ROWS, found),
-    lambda found: judge(ROWS, found),
+    lambda found, setting: judge(ROWS, found, setting),
     in_words,
     rules_before=[next(place for place, row in enumerate(ROWS) if row.spec), len(ROWS) - len(UNTRAINED) - 1],
     closing=closing,

@@ -17,6 +17,7 @@ from analysis.lib.command import run
 from analysis.lib.orderings import Ordering, Printed
 from analysis.lib.paper import OWN, PaperValue, paper_values, printed_at
 from analysis.lib.paper_table import PaperTable
+from analysis.lib.pools import pooled
 from analysis.lib.results import Results, per_cent
 from can.commands.methods import preset
 from can.commands.scales import MODEL_ROLES
@@ -125,18 +126,17 @@ def runs_of(found: Results, source: str, evaluation: str) -> pd.DataFrame:
     return per_cent(runs)
 
 
-def judge(rows: list[Row], found: Results) -> tuple[list[Ordering], paper_table.Judged]:
-    """The paper's orderings, and what training gains at all; and what each source says of them.
-
-    All numbers of a source are one table, whose rows are a spec and an evaluation.
-    """
-    claims = [claim for evaluation in MEASURES for claim in _of_evaluation(rows, evaluation)]
-    judged = {}
-    for source in found.sources:
-        runs = [(name, runs_of(found, source, name)) for name in MEASURES]
-        keyed = [own.assign(row=[(spec, name) for spec in own["row"]]) for name, own in runs]
-        judged[source] = orderings.judged(claims, pd.concat(keyed, ignore_index=True))
-    return claims, judged
+def judge(rows: list[Row], found: Results, setting: Setting) -> tuple[list[Ordering], paper_table.Judged]:
+    """The paper's orderings, and what training gains at all; and what each source says of them."""
+    by_evaluation = {evaluation: _of_evaluation(rows, evaluation) for evaluation in MEASURES}
+    judged = {
+        source: pd.concat(
+            [orderings.judged(claims, runs, evaluation, METRIC) for evaluation, claims in by_evaluation.items()],
+            ignore_index=True,
+        )
+        for source, runs in pooled(setting, found.sources, *MEASURES).items()
+    }
+    return [claim for claims in by_evaluation.values() for claim in claims], judged
 
 
 def in_words(verdicts: pd.DataFrame) -> str:
@@ -167,12 +167,7 @@ def _of_evaluation(rows: list[Row], evaluation: str) -> list[Ordering]:
         where = f"{preset(spec.method).title} {MODEL_ROLES[spec.model]} {spec.epochs:g}"
         claims.append(Ordering("Pre-trained above not pre-trained", where, spec, UNTRAINED, paper))
     title = MEASURES[evaluation][0]
-    return [
-        claim._replace(
-            where=f"{title}: {claim.where}", above=(claim.above, evaluation), below=(claim.below, evaluation)
-        )
-        for claim in claims
-    ]
+    return [claim._replace(where=f"{title}: {claim.where}") for claim in claims]
 
 
 def _paper(row: Row, evaluation: str) -> str | None:
@@ -200,7 +195,7 @@ TABLE = PaperTable(
     introduction,
     lambda found: frame(ROWS, found),
     lambda found: numbers(ROWS, found),
-    lambda found: judge(ROWS, found),
+    lambda found, setting: judge(ROWS, found, setting),
     in_words,
     rules_before=[place for place in range(1, len(ROWS)) if ROWS[place].encoder != ROWS[place - 1].encoder],
 )

@@ -18,6 +18,7 @@ from analysis.lib.documents import Page
 from analysis.lib.orderings import Ordering
 from analysis.lib.paper import PaperValue, paper_values, printed_at
 from analysis.lib.paper_table import PaperTable
+from analysis.lib.pools import pooled
 from analysis.lib.results import TAIL, Results, tail_mean
 from can.commands.methods import preset
 from can.commands.setting import Setting
@@ -36,8 +37,8 @@ LINES = [(loss, spec) for loss, (_, _, alone) in LOSSES.items() for spec in RUNS
 WHAT = "Mean ± standard deviation (seeds); lower is better."
 RULE = (
     "Differences of held-out losses with their 95 % intervals; rows are paired by seed, and each loss is a table by "
-    "itself, with one claim. The intervals hold the error of seeds alone: that of the finite test set is not known for "
-    "losses. One seed decides nothing."
+    "itself. The intervals hold the error of seeds alone: that of the finite test set is not known for losses. The "
+    "verdict is that of each difference by itself: what is decided is on the page of claims. One seed decides nothing."
 )
 
 
@@ -133,7 +134,7 @@ def training(found: Results, source: str, loss: str) -> pd.DataFrame:
     return runs.assign(n=0)
 
 
-def judge(found: Results) -> tuple[list[Ordering], paper_table.Judged]:
+def judge(found: Results, setting: Setting) -> tuple[list[Ordering], paper_table.Judged]:
     """Whether CAN's losses are below those of the methods that have one alone; and what each source says of it."""
     paper = printed()
     claims: dict[str, Ordering] = {}
@@ -145,10 +146,9 @@ def judge(found: Results) -> tuple[list[Ordering], paper_table.Judged]:
             claims[loss] = Ordering(title, name, other, can, paper[loss, other].number - paper[loss, can].number)
     judged = {
         source: pd.concat(
-            [orderings.judged([claim], held_out(found, source, loss)) for loss, claim in claims.items()],
-            ignore_index=True,
+            [orderings.judged([claim], runs, EVAL, loss) for loss, claim in claims.items()], ignore_index=True
         )
-        for source in found.sources
+        for source, runs in pooled(setting, found.sources, EVAL).items()
     }
     return list(claims.values()), judged
 

@@ -7,9 +7,11 @@
                                                               --results_dir, made on another kind of processor
 
 All pre-training that a table reads was made by one clean commit, and so was all of each evaluation: numbers that stand
-beside each other were made alike. An evaluation may be of a later commit than the runs, so that a new one does not ask
-for new runs. Each row needs the seeds that SEEDS says. Trials build on each other: each is of a clean commit of its
-own, and has whatever seeds were tried.
+beside each other were made alike. Several commits are as good as one where a run that one of them made was made anew by
+another, on the same kind of processor, and is equal to the bit (`analysis/lib/made_anew.py`): start that run again with
+the newest commit. An evaluation may be of a later commit than the runs, so that a new one does not ask for new runs.
+Each row needs the seeds that SEEDS says; of a scale that is published in parts, rows with fewer are left out. Trials
+build on each other: each is of a clean commit of its own, and has whatever seeds were tried.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ import pandas as pd
 from absl import flags
 
 from analysis import make_all, make_claims, make_tuning, publish_pages
-from analysis.lib import processors
+from analysis.lib import made_anew, processors
+from analysis.lib.origins import PRETRAINING
 from analysis.lib.results import YOURS, Results, read
 from can.commands import cli
 from can.commands import flags as setting_flags
@@ -43,7 +46,7 @@ from experiments.harness.declared import all_needs
 SEEDS = {"smoke": 1, "overnight": 1}  # that a row needs, by scale; one seed decides nothing
 OTHERWISE = 3
 # What is made of the rows that are published, where not all are.
-PARTS = {"overnight": ("make_table2", "make_training_length")}
+PARTS = dict.fromkeys(("evening", "overnight"), ("make_table2", "make_training_length"))
 # What the paper quotes, and what we add to it, is shown where it is published; tables do not wait for it.
 BESIDE = {*table2_jft.CITED, *table3_in1k.CITED, *table3_in1k.EXTENDED}
 # What the paper has bars or pictures alone of: it asks for one seed, unless another table reads the same.
@@ -60,19 +63,25 @@ def publish_runs(setting: Setting) -> list[str]:
     made by changed sources or by another commit than the rest of its kind.
     """
     found = read(all_needs(), setting)
+    few = _too_few(found, setting)
+    if few and setting.scale.name not in PARTS:
+        raise DataError(next(iter(few.values())))
+    found = _without(found, set(few))
     yours = [run for source, run in found.runs if source == YOURS]
     targets = {run.folder.name: setting.published(run.spec, run.config.seed).results for run in yours}
     if not targets:
         raise DataError(f"no finished runs in {setting.results_dir / setting.scale.name}")
     standing = _standing(found)
     files = {target: _files(*standing[name]) for name, target in targets.items()}
-    _check_seeds(found.records, standing, setting)
     for path in chain.from_iterable(files.values()):
         _clean_commit(path)
-    _check_tables(setting, standing)
+    anew = setting.published_dir / setting.scale.name / made_anew.FILE
+    equal = made_anew.shown(found)
+    _check_tables(setting, standing, pd.concat([made_anew.noted(anew), equal]))
     for folder, paths in files.items():
         _replace(folder, paths)
-    return [f"published {len(files)} runs", *found.left_out]
+    made_anew.note(anew, equal)
+    return [f"published {len(files)} runs", *(f"left out: {line}" for line in few.values()), *found.left_out]
 
 
 def publish_trials(own: Path, published: Path) -> str:
@@ -128,16 +137,33 @@ def _standing(found: Results) -> dict[str, Standing]:
     return standing
 
 
-def _check_seeds(records: pd.DataFrame, standing: Mapping[str, Standing], setting: Setting) -> None:
-    """Raises DataError if a row will have an evaluation of the reader's in too few seeds."""
+def _too_few(found: Results, setting: Setting) -> dict[tuple[Spec, str], str]:
+    """The rows and evaluations that would have the reader's numbers in too few seeds, with what is said of that."""
+    standing, records = _standing(found), found.records
     stands = [
         evaluation in standing[run].evals for run, evaluation in zip(records["run"], records["eval"], strict=True)
     ]
     often = _needs_of(table for name, table in make_all.tables().items() if name not in (*ONE_SEED, "make_claims"))
-    for (row, evaluation), found in records[stands].groupby(["row", "eval"], sort=False):
+    few = {}
+    for (row, evaluation), of_row in records[stands].groupby(["row", "eval"], sort=False):
         needed = SEEDS.get(setting.scale.name, OTHERWISE) if (row, evaluation) in often else 1
-        if YOURS in set(found["source"]) and (count := found["seed"].nunique()) < needed:
-            raise DataError(f"{evaluation} of {row} has {count} seeds: publish {needed} or more, with --seeds=0,1,2")
+        if YOURS in set(of_row["source"]) and (count := of_row["seed"].nunique()) < needed:
+            few[row, evaluation] = (
+                f"{evaluation} of {row} has {count} seeds: publish {needed} or more, with --seeds=0,1,2"
+            )
+    return few
+
+
+def _without(found: Results, few: set[tuple[Spec, str]]) -> Results:
+    """What was found, without the reader's numbers of these rows and evaluations."""
+    records = found.records
+    kept = [
+        source != YOURS or (row, evaluation) not in few
+        for source, row, evaluation in zip(records["source"], records["row"], records["eval"], strict=True)
+    ]
+    there = set(zip(records["source"][kept], records["run"][kept], strict=True))
+    runs = [(source, run) for source, run in found.runs if (source, run.folder.name) in there]
+    return dataclasses.replace(found, records=records[kept], runs=runs)
 
 
 def _needs_of(modules: Iterable[Any]) -> set[tuple[Spec, str]]:
@@ -168,20 +194,26 @@ def _replace(folder: Path, paths: Sequence[Path]) -> None:
     made.rename(folder)
 
 
-def _check_tables(setting: Setting, standing: Mapping[str, Standing]) -> None:
-    """Raises DataError if what a table would read after this is of several commits: its runs, or one evaluation."""
+def _check_tables(setting: Setting, standing: Mapping[str, Standing], equal: pd.DataFrame) -> None:
+    """Raises DataError if what a table would read after this is of several commits: its runs, or one evaluation.
+
+    Commits that `equal` joins (`analysis.lib.made_anew`) are as good as one.
+    """
     for name, module in make_all.tables().items():
         if module is make_claims:  # it compares rows of one table at a time
             continue
-        read_by_it = {run.folder.name: standing[run.folder.name] for _, run in read(module.NEEDS, setting).runs}
-        kinds = {"provenance.json": [run.pretraining.results / "provenance.json" for run in read_by_it.values()]}
+        names = {run.folder.name for _, run in read(module.NEEDS, setting).runs}
+        read_by_it = {run: of_run for run, of_run in standing.items() if run in names}
+        kinds = {PRETRAINING: [run.pretraining.results / "provenance.json" for run in read_by_it.values()]}
         for evaluation in {evaluation for need in module.NEEDS for evaluation in need.evals}:
             made = [run.evals[evaluation] for run in read_by_it.values() if evaluation in run.evals]
-            kinds[f"eval-{evaluation}.json"] = [folder.eval_path(evaluation) for folder in made]
+            kinds[evaluation] = [folder.eval_path(evaluation) for folder in made]
         for kind, paths in kinds.items():
-            if len(commits := {_clean_commit(path) for path in paths}) > 1:
-                of = f"{len(commits)} commits ({', '.join(sorted(commits))})"
-                raise DataError(f"{name} would read {kind} of {of}: make all of it by one")
+            if len(apart := made_anew.apart(kind, map(_clean_commit, paths), equal)) > 1:
+                raise DataError(
+                    f"{name} would read {kind} of {len(apart)} commits ({', '.join(apart)}): make all of it by one, or "
+                    "make a run of the older anew by the newer, on the same kind of processor: is it equal?"
+                )
 
 
 def _clean_commit(path: Path) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from analysis.lib import significance
+from analysis.lib.significance import Contrast
 from can.commands.evaluations import EVALS
 from can.commands.scales import SCALES
 from can.commands.setting import Setting
@@ -89,3 +92,23 @@ def cells(markdown: str, *start: str) -> list[str]:
 def contents(folder: Path) -> dict[Path, bytes]:
     """Every file below a folder."""
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class Table:
+    """Runs that claims are about, by metric, of one source."""
+
+    def __init__(self, by_metric: Mapping[str, pd.DataFrame]) -> None:
+        self.by_metric = by_metric
+
+    def contrast(self, evaluation: str, metric: str, claims: Sequence[Contrast]) -> pd.DataFrame:
+        return significance.contrast(self.by_metric[metric], claims).assign(pool="all", pooled=1)
+
+    def over_sets(self, evaluation: str, pattern: str, claims: Sequence[Contrast]) -> pd.DataFrame:
+        mean = pd.concat(self.by_metric.values()).groupby(["row", "seed"], as_index=False, sort=False)
+        return significance.contrast(mean.agg({"value": "mean", "n": "first"}), claims).assign(pool="all", pooled=1)
+
+    def sets(self, evaluation: str, pattern: str) -> list[tuple[str, str]]:
+        return [(metric, metric) for metric in self.by_metric]
+
+    def flops(self, spec: Spec) -> float:
+        return spec.epochs

@@ -73,7 +73,7 @@ def lab(colors: list[str], sight: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_no_two_colours_look_alike_to_anybody_and_all_stand_out_from_white(sight: str) -> None:
-    for colors in ([*drawing.COLORS.values(), drawing.GREY], list(drawing.VERDICTS.values())):
+    for colors in ([*drawing.COLORS.values(), drawing.GREY], [drawing.FOR, drawing.AGAINST, drawing.GREY]):
         seen = lab(colors, SIGHT[sight])
         differences = [float(np.linalg.norm(a - b)) for a, b in combinations(seen, 2)]
         assert min(differences) > 25

@@ -30,9 +30,9 @@ def test_the_ends_of_the_papers_curves_stand_beside_ours_with_their_orderings(he
     assert cells(text, "CAN", "ViT-L", "5000")[4:] == ["86.1", "80.1 ± 0.1 (3)", "–"]
     assert cells(text, "CAN", "ViT-L", "800")[4:] == ["–", "–", "–"]  # neither printed nor measured
     title = "{} above {} at equal size and epochs"
-    assert cells(text, title.format("CAN", "SimCLR"), "ViT-L 5000")[2::2] == ["+0.6", "does not hold"]
-    assert cells(text, title.format("CAN", "MAE"), "ViT-L 5000")[2::2] == ["+0.7", "holds"]
-    assert cells(text, title.format("SimCLR", "MAE"), "ViT-L 5000")[2::2] == ["+0.1", "holds"]
+    assert cells(text, title.format("CAN", "SimCLR"), "ViT-L 5000")[2::2] == ["+0.6", "leans against"]
+    assert cells(text, title.format("CAN", "MAE"), "ViT-L 5000")[2::2] == ["+0.7", "leans to the paper"]
+    assert cells(text, title.format("SimCLR", "MAE"), "ViT-L 5000")[2::2] == ["+0.1", "leans to the paper"]
 
 
 def test_longer_pre_training_and_pre_training_at_all_are_claims_of_their_own(here: Setting) -> None:
@@ -41,12 +41,12 @@ def test_longer_pre_training_and_pre_training_at_all_are_claims_of_their_own(her
     measure(here, "random/vit_l/0", 63, "finetune_scratch")
     text = make_figure4.render(here)
     longer = "Longer pre-training is better"
-    assert cells(text, longer, "CAN 800 → 1600")[4] == "holds"
-    assert cells(text, longer, "CAN 1600 → 3000")[4] == "does not hold"
+    assert cells(text, longer, "CAN 800 → 1600")[4] == "leans to the paper"
+    assert cells(text, longer, "CAN 1600 → 3000")[4] == "leans against"
     assert "CAN 3000 → 5000" not in text  # nobody measured it
     above = "Finetuning after pre-training above training from scratch"
-    assert cells(text, above, "CAN 1600")[4] == "holds"
-    assert cells(text, above, "CAN 800")[4] == "does not hold"
+    assert cells(text, above, "CAN 1600")[4] == "leans to the paper"
+    assert cells(text, above, "CAN 800")[4] == "leans against"
     assert cells(text, "from scratch", "ViT-L", "0")[5:] == ["63.1 ± 0.1 (3)", "–"]
 
 
@@ -55,8 +55,8 @@ def test_finetuning_is_held_against_the_linear_probe_of_the_same_encoder(here: S
         measure(here, row, tuned)
         measure(here, row, probed, "linear_probe")
     gains = make_figure4.render(here).split("## Does finetuning gain over the linear probe?")[1]
-    assert cells(gains, "MAE 1600")[2] == "holds"
-    assert cells(gains, "MAE 5000")[2] == "does not hold"
+    assert cells(gains, "MAE 1600")[2] == "leans to the paper"
+    assert cells(gains, "MAE 5000")[2] == "leans against"
     assert "CAN" not in gains
 
 

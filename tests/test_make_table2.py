@@ -178,16 +178,17 @@ def test_the_papers_orderings_are_counted_for_each_source(here: Setting) -> None
     add(here, "simclr/vit_l/800", 0, top1=10)
     text = make_table2.render(here)
     assert (  # CAN above SimCLR at 800; longer CAN
-        "- Published: Of the 16 orderings of the paper, 1 holds, 1 does not hold, 0 are undecided and 14 are not "
-        "measured. Of the 11 comparisons with an untrained encoder, 3 hold,"
+        "- Published: Of the 16 orderings of the paper, 1 leans to the paper, 1 leans against it, "
+        "0 show no difference above 1 point, 0 are open and 14 are not measured. "
+        "Of the 11 comparisons with an untrained encoder, 3 lean to the paper,"
     ) in text
-    assert "- Yours: Of the 16 orderings of the paper, 0 hold, 0 do not hold, 1 is undecided and 15 are not" in text
+    assert "1 is open and 15 are not" in text
     above, longer = (
         cells(text, "CAN above SimCLR at equal size and epochs"),
         cells(text, "Longer pre-training is better"),
     )
-    assert above[1:3] + above[4:] == ["ViT-L 800", "+0.2", "holds", "+70.0 (one seed)", "undecided"]
-    assert longer[1:3] + longer[4:] == ["CAN ViT-L 800 → 1600", "+1.5", "does not hold", "–", "not measured"]
+    assert above[1:3] + above[4:] == ["ViT-L 800", "+0.2", "leans to the paper", "+70.0 (one seed)", "open"]
+    assert longer[1:3] + longer[4:] == ["CAN ViT-L 800 → 1600", "+1.5", "leans against", "–", "not measured"]
     difference, low, high = map(float, re.findall(r"[+-][\d.]+", longer[3].replace("−", "-")))
     assert low < difference == -10 < high < -7
     assert "| Trained above untrained                   | MAE" not in text  # nobody measured it

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from invented import spec
+from invented import Table, spec
 
 from analysis.lib import orderings, significance
 from analysis.lib.orderings import (
@@ -20,6 +20,7 @@ from analysis.lib.orderings import (
     with_verdicts,
 )
 from analysis.lib.paper import paper_values
+from analysis.lib.significance import difference
 from analysis.make_table2 import table_rows
 from experiments.table2_jft import RUNS, UNTRAINED
 
@@ -63,29 +64,31 @@ def test_table_2_has_sixteen_orderings_and_a_claim_about_each_trained_row() -> N
 def test_verdicts_are_those_of_the_statistics() -> None:
     measured = runs(can=[80, 80.2, 80.1], mae=[70, 70.1, 70.4], simclr=[80, 80.3, 80.1])
     claims = [claim(CAN, MAE, 9), claim(MAE, SIMCLR, -3), claim(CAN, SIMCLR, 1), claim(CAN, UNTRAINED[0])]
-    found = judged(claims, measured)
-    expected = significance.compare(measured, [(one.above, one.below) for one in claims])
+    found = judged(claims, Table({"top1": measured}), "linear_probe")
+    expected = significance.contrast(measured, [difference(one.above, one.below) for one in claims])
     pd.testing.assert_frame_equal(found[list(expected.columns)], expected)
-    assert list(found["verdict"]) == ["holds", "does not hold", "undecided", "not measured"]
+    none = "no difference above 1 point"
+    assert list(found["verdict"]) == ["leans to the paper", "leans against", none, "not measured"]
 
 
-def test_one_seed_is_undecided_and_says_so() -> None:
+def test_one_seed_is_open_and_says_so() -> None:
     claims = [claim(CAN, MAE, 9)]
-    shown = table(claims, {"yours": judged(claims, runs(can=[80], mae=[20, 21]))})
+    shown = table(claims, {"yours": judged(claims, Table({"top1": runs(can=[80], mae=[20, 21])}), "linear_probe")})
     assert shown.iloc[0].to_dict() == {
         "Claim": "title",
         "Where": "where",
         "Paper": "+9.0",
         "Yours": "+59.5 (one seed)",
-        "Yours: verdict": "undecided",
+        "Yours: verdict": "open",
     }
 
 
 def test_a_claim_that_nobody_measures_has_no_line_and_one_that_one_source_measures_has() -> None:
     claims = [claim(CAN, MAE), claim(CAN, SIMCLR)]
-    sources = {"published": judged(claims, runs(can=[80, 81], mae=[70, 71])), "yours": judged(claims, runs(can=[80]))}
+    of_sources = {"published": runs(can=[80, 81], mae=[70, 71]), "yours": runs(can=[80])}
+    sources = {source: judged(claims, Table({"top1": own}), "linear_probe") for source, own in of_sources.items()}
     shown = table(claims, sources)
-    assert list(shown["Published: verdict"]) == ["holds"]
+    assert list(shown["Published: verdict"]) == ["leans to the paper"]
     assert list(shown["Yours: verdict"]) == ["not measured"] and shown["Yours"].isna().all()
     front = pd.DataFrame({"claim": [1, 2]})
     assert with_verdicts(front, {"yours": sources["yours"]}).empty
@@ -99,10 +102,10 @@ def test_points_have_a_sign_unless_they_round_to_zero(points: float, text: str) 
 
 
 def test_no_other_module_of_the_analysis_decides() -> None:
-    """The quantiles that verdicts need are in one module; agreement and intervals of means have those of their own."""
+    """The quantiles that verdicts need are in one module; looks, agreement and intervals of means have their own."""
     folder = Path(orderings.__file__).parents[1]
     words = ("stdtr", "ndtr", "ttest", "scipy.stats")
     users = {
         path.name for path in folder.rglob("*.py") if any(word in path.read_text(encoding="utf-8") for word in words)
     }
-    assert users == {"significance.py", "agreement.py", "drawing.py"}
+    assert users == {"significance.py", "looks.py", "agreement.py", "drawing.py"}

@@ -21,6 +21,7 @@ from can.commands.scales import SCALES
 from can.commands.setting import PUBLISHED, Setting
 from can.commands.spec import Need, Spec
 from can.errors import DataError
+from can.runs import RunDir
 from can.system.checksums import checksum_of
 from can.system.files import read_json, write_json
 from experiments import table1_denoising, table2_jft
@@ -126,9 +127,70 @@ def test_runs_of_two_commits_are_refused_and_so_is_an_evaluation(here: Setting) 
     for seed in range(3):
         add(here, ROW, seed, top1=80)
         run = add(here, "can/vit_b/800", seed, top1=80, git=later if seed == 2 else COMMIT)
-    refused(here, r"make_\w+ would read provenance.json of 2 commits \(c0ffee, facade\): make all of it by one")
+    refused(here, r"make_\w+ would read pre-training of 2 commits \(c0ffee, facade\): make all of it by one")
     write_json(run.results / "provenance.json", read_json(run.results / "provenance.json") | {"git": COMMIT})
-    refused(here, r"make_\w+ would read eval-linear_probe.json of 2 commits \(c0ffee, facade\): make all of it by one")
+    refused(here, r"make_\w+ would read linear_probe of 2 commits \(c0ffee, facade\): make all of it by one")
+
+
+def machine(run: RunDir, cpu: str) -> None:
+    """Notes what a run and its linear probe were made on."""
+    for path in (run.results / "provenance.json", run.eval_path("linear_probe")):
+        values = read_json(path)
+        values.get("provenance", values)["cpu"] = {"model": cpu}
+        write_json(path, values)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "top1", "weights", "joined"),
+    [
+        ("one", 10, "w1", True),
+        ("another", 10, "w1", False),
+        ("one", 10.01, "w1", False),
+        ("one", 10, "others", False),
+    ],
+    ids=["equal", "another processor", "another number", "other weights"],
+)
+def test_seeds_of_two_commits_stand_together_if_a_run_made_anew_is_equal(
+    here: Setting, cpu: str, top1: float, weights: str, joined: bool
+) -> None:
+    later = COMMIT | {"commit": "facade"}
+    for seed in range(3):
+        machine(add(published(here), ROW, seed, top1=10), "one")
+    for seed in (3, 4):
+        machine(add(here, ROW, seed, top1=12, git=later), "another")
+    refused(here, "or make a run of the older anew by the newer, on the same kind of processor: is it equal")
+    anew = add(here, ROW, 1, top1=top1, git=later, fingerprints={"weights": weights})
+    made = anew.results / "provenance.json"
+    write_json(made, read_json(made) | {"weights": weights})
+    machine(anew, cpu)
+    if not joined:
+        refused(here, r"of 2 commits \(c0ffee, facade\)")
+        return
+    publish.publish_runs(here)
+    noted = (here.published_dir / "laptop" / "made_anew.csv").read_text().splitlines()
+    assert noted == [
+        "kind,before,anew,run,processor",
+        f"linear_probe,c0ffee,facade,{anew.name},one",
+        f"pre-training,c0ffee,facade,{anew.name},one",
+    ]
+    text = make_table2.render(here)
+    assert (
+        "- pre-training of published runs was made by commit `c0ffee` (2 runs), commit `facade` (3 runs); "
+        "within a row: can/vit_l/800." in text
+    )
+    assert "- pre-training of published runs was made by one (3 runs), another (2 runs)" in text
+    add(here, ROW, 5, top1=12, git=later)
+    publish.publish_runs(here)  # what was shown stays shown
+
+
+def test_of_a_scale_that_is_published_in_parts_rows_with_too_few_seeds_are_left_out(tmp_path: Path) -> None:
+    evening = setting(tmp_path, "evening")
+    for seed in (1, 2, 3):
+        add(evening, ROW, seed, top1=50)
+    add(evening, "mae/vit_l/1600", 1, top1=50)
+    said = publish.publish_runs(evening)
+    assert said[0] == "published 3 runs" and "left out: linear_probe of mae/vit_l/1600 has 1 seeds" in said[1]
+    assert publish.remake_tables(evening) == ["make_claims", "make_table2", "make_training_length"]
 
 
 def test_rows_of_two_tables_may_be_of_two_commits_and_what_is_published_already_counts(here: Setting) -> None:

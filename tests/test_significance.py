@@ -9,11 +9,9 @@ import pytest
 from scipy import stats
 
 from analysis.lib.agreement import EQUAL, OUTSIDE, UNKNOWN, WITHIN, agreement
+from analysis.lib.multiplicity import benjamini_hochberg, holm
 from analysis.lib.significance import (
-    FAILS,
-    HOLDS,
     MISSING,
-    UNDECIDED,
     Decision,
     average,
     compare,
@@ -21,10 +19,12 @@ from analysis.lib.significance import (
     decide,
     design,
     difference,
+    image_covariance,
     in_words,
     pooled_sd,
     summary,
 )
+from analysis.lib.verdicts import AGAINST, IN_WORDS, LEANS, NO_DIFFERENCE, OPEN
 from can.errors import DataError
 
 ALL = 10**15  # test images, so many that their error vanishes
@@ -95,7 +95,7 @@ def decided(correct: np.ndarray, rows: int, claims: Sequence[tuple[int, int]], b
     seeds = correct.shape[1] // rows
     plan = design(np.repeat(np.arange(rows), seeds).tolist(), list(range(seeds)) * rows, contrasts(claims))
     n = np.full(correct.shape[1], correct.shape[2])
-    return decide(plan, 100 * correct.mean(-1), n, correct if by_image else None)
+    return decide(plan, 100 * correct.mean(-1), n, image_covariance(correct) if by_image else None)
 
 
 SHAPES = {
@@ -111,8 +111,9 @@ TABLES = 10_000
 def test_under_no_effect_at_most_5_percent_of_tables_decide_anything(shape: str, seeds: int) -> None:
     rows, claims = SHAPES[shape]
     correct = invented(TABLES, rows, seeds, images=100)
-    assert (decided(correct, rows, claims).p_holm < 0.05).any(-1).sum() <= 0.05 * TABLES
-    assert (decided(correct, rows, claims, by_image=False).p_holm < 0.05).any(-1).sum() <= 0.05 * TABLES
+    for by_image in (True, False):
+        found = decided(correct, rows, claims, by_image)
+        assert (holm(found.p) < 0.05).any(-1).sum() <= 0.05 * TABLES
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.3, 1])
@@ -145,10 +146,10 @@ def test_a_gap_of_three_standard_deviations_is_found_in_most_tables_of_three_see
     plan = design(np.repeat(np.arange(11), 3).tolist(), [0, 1, 2] * 11, contrasts(ORDERINGS))
     found = decide(plan, values.reshape(1000, 33), np.full(33, ALL))
     real = [ORDERINGS.index(claim) for claim in ((SIM_800, SIM_B), (CAN_800, SIM_800), (SIM_1600, SIM_800))]
-    holm = found.p_holm[:, real] < 0.05
-    assert (holm.mean(0) > 0.55).all()  # of one claim among sixteen
-    assert holm.any(1).mean() > 0.8
-    assert (np.sign(found.difference[:, real]) == [1, -1, -1])[holm].all()
+    adjusted = holm(found.p)[:, real] < 0.05
+    assert (adjusted.mean(0) > 0.55).all()  # of one claim among sixteen
+    assert adjusted.any(1).mean() > 0.8
+    assert (np.sign(found.difference[:, real]) == [1, -1, -1])[adjusted].all()
 
 
 def test_two_rows_of_the_same_seeds_are_a_paired_t_test() -> None:
@@ -167,7 +168,7 @@ def test_two_rows_of_different_seeds_are_students_t_test() -> None:
     interval = expected.confidence_interval(0.95)
     assert not claim.paired and claim.df == expected.df == 3 and claim.seeds == 2
     assert [claim.p, claim.low, claim.high] == pytest.approx([expected.pvalue, interval.low, interval.high], rel=1e-6)
-    assert claim.verdict == HOLDS
+    assert claim.verdict == LEANS
 
 
 def test_a_table_with_gaps_is_the_least_squares_fit_of_row_plus_seed() -> None:
@@ -223,25 +224,30 @@ def test_seeds_that_rows_share_count_once_in_the_degrees_of_freedom_of_an_unpair
     assert compare(table(rows), [(0, "other")]).df[0] == 4  # two of seeds 0, 1, 2; two of 5, 6, 7
 
 
-def test_the_orderings_of_table_2_by_seeds_alone_and_by_the_whole_rule() -> None:
+def test_the_orderings_of_table_2_by_seeds_alone_and_with_the_test_images() -> None:
     found = compare(table(TABLE_2), ORDERINGS)
-    alone = np.where(found.p > 0.05, UNDECIDED, np.where(found.difference > 0, HOLDS, FAILS))
-    assert Counter(alone) == {HOLDS: 6, FAILS: 4, UNDECIDED: 6}
-    assert Counter(found.verdict) == {HOLDS: 5, FAILS: 2, UNDECIDED: 9}  # Holm
-    assert Counter(compare(table(TABLE_2, n=10_000), ORDERINGS).verdict) == {HOLDS: 1, UNDECIDED: 15}
+    alone = np.where(found.p > 0.05, OPEN, np.where(found.difference > 0, LEANS, AGAINST))
+    assert Counter(alone) == {LEANS: 6, AGAINST: 4, OPEN: 6}
+    assert Counter(found.verdict) == {LEANS: 6, AGAINST: 4, NO_DIFFERENCE: 2, OPEN: 4}
+    assert Counter(compare(table(TABLE_2, n=10_000), ORDERINGS).verdict) == {LEANS: 4, AGAINST: 1, OPEN: 11}
 
 
-def test_holm_multiplies_the_smallest_p_by_the_tested_claims_and_never_descends() -> None:
-    found = compare(table(TABLE_2), [*ORDERINGS, ("absent", CAN_B)]).iloc[:16].sort_values("p")
-    steps = [float(p) * (16 - place) for place, p in enumerate(found.p)]
-    assert list(found.p_holm) == pytest.approx(np.minimum(np.maximum.accumulate(steps), 1))
+def test_families_are_adjusted_as_their_authors_say() -> None:
+    p = np.array([0.03, 0.001, 0.6, 0.02, 0.02])
+    assert list(holm(p)) == pytest.approx([0.08, 0.005, 0.6, 0.08, 0.08])  # .02 × 4, and nothing after it is less
+    assert list(benjamini_hochberg(p)) == pytest.approx(stats.false_discovery_control(p))
+    many = np.random.default_rng(0).random((3, 40)) ** 2
+    assert benjamini_hochberg(many) == pytest.approx(stats.false_discovery_control(many, axis=-1))
+    for one, adjusted in zip(many, holm(many), strict=True):
+        steps = [value * (40 - place) for place, value in enumerate(sorted(one))]
+        assert np.sort(adjusted) == pytest.approx(np.minimum(np.maximum.accumulate(steps), 1))
 
 
-def test_one_seed_is_undecided_whatever_the_gap_and_changes_no_other_claim() -> None:
+def test_one_seed_is_open_whatever_the_gap_and_changes_no_other_claim() -> None:
     claims = [("single", CAN_B), (CAN_B, "single"), *ORDERINGS]
     found = compare(table(TABLE_2 | {"single": (99.0,)}), claims)
-    assert list(found.verdict[:2]) == [UNDECIDED] * 2
-    assert list(found.seeds[:2]) == [1, 1] and list(found.p_holm[:2]) == [1, 1]
+    assert list(found.verdict[:2]) == [OPEN] * 2
+    assert list(found.seeds[:2]) == [1, 1] and list(found.p[:2]) == [1, 1]
     assert found.difference[0] == pytest.approx(99 - np.mean(TABLE_2[CAN_B]))
     pd.testing.assert_frame_equal(
         found.iloc[2:].reset_index(drop=True), compare(table(TABLE_2), ORDERINGS), check_exact=False
@@ -250,13 +256,13 @@ def test_one_seed_is_undecided_whatever_the_gap_and_changes_no_other_claim() -> 
 
 def test_a_table_of_one_seed_decides_nothing() -> None:
     found = compare(table({"a": (90.0,), "b": (10.0,)}), [("a", "b"), ("b", "a")])
-    assert list(found.verdict) == [UNDECIDED] * 2 and list(found.df) == [0, 0]
+    assert list(found.verdict) == [OPEN] * 2 and list(found.df) == [0, 0]
 
 
 def test_a_missing_row_is_not_measured_and_nothing_else_is_missing() -> None:
     found = compare(table({"a": (80.0, 81.0), "b": (70.0,)}), [("a", "c"), ("a", "b")])
-    assert list(found.verdict) == [MISSING, UNDECIDED]
-    assert found.loc[0, ["difference", "low", "high", "df", "p", "p_holm"]].isna().all()
+    assert list(found.verdict) == [MISSING, OPEN]
+    assert found.loc[0, ["difference", "low", "high", "df", "p"]].isna().all()
     assert not found.loc[1].isna().any()
     assert list(compare(table({}), [("a", "b")]).verdict) == [MISSING]
     assert len(compare(table({"a": (80.0, 81.0)}), [])) == 0
@@ -266,7 +272,7 @@ def test_a_missing_row_is_not_measured_and_nothing_else_is_missing() -> None:
 def test_runs_without_any_noise_are_judged_by_their_test_images_alone() -> None:
     rows = {"a": (81.0, 81.0), "b": (80.0, 80.0), "c": (80.0, 80.0), "d": (0.0, 0.0)}
     found = compare(table(rows, n=1000), [("a", "b"), ("b", "c"), ("a", "d")])
-    assert list(found.verdict) == [UNDECIDED, UNDECIDED, HOLDS]
+    assert list(found.verdict) == [OPEN, OPEN, LEANS]
     assert not found.isna().any(axis=None)
     expected = 1.959964 * 100 * np.sqrt(0.81 * 0.19 / 1000 + 0.8 * 0.2 / 1000 + 1 / 1000**2)
     assert found.high[0] - found.difference[0] == pytest.approx(expected, rel=1e-6)
@@ -323,10 +329,14 @@ def test_a_row_is_summed_up_by_its_mean_and_sample_deviation() -> None:
 
 
 def test_verdicts_are_counted_in_one_sentence() -> None:
-    verdicts = [HOLDS] * 6 + [FAILS] * 4 + [UNDECIDED] * 6
-    assert in_words(verdicts) == "Of the 16 orderings, 6 hold, 4 do not hold, 6 are undecided and 0 are not measured."
-    one = in_words([HOLDS, FAILS, UNDECIDED, MISSING], "claims")
-    assert one == "Of the 4 claims, 1 holds, 1 does not hold, 1 is undecided and 1 is not measured."
+    assert in_words([LEANS] * 6 + [AGAINST] * 4 + [OPEN] * 6) == (
+        "Of the 16 orderings, 6 lean to the paper, 4 lean against it, 0 show no difference above 1 point, 6 are open "
+        "and 0 are not measured."
+    )
+    assert in_words(list(IN_WORDS), "claims") == (
+        "Of the 5 claims, 1 leans to the paper, 1 leans against it, 1 shows no difference above 1 point, 1 is open "
+        "and 1 is not measured."
+    )
 
 
 def test_the_readers_runs_are_equal_within_or_outside_the_prediction_interval() -> None:
@@ -366,4 +376,4 @@ def test_what_is_no_accuracy_has_the_error_of_seeds_alone_and_any_value() -> Non
     assert (claim.p, claim.low, claim.high) == pytest.approx((expected.pvalue, low, high))
     # Two rows without any deviation differ, or they do not.
     same = table({"a": [-2.0, -2.0], "b": [-2.0, -2.0], "c": [-3.0, -3.0]}, n=0)
-    assert list(compare(same, [("a", "b"), ("a", "c")])["verdict"]) == [UNDECIDED, HOLDS]
+    assert list(compare(same, [("a", "b"), ("a", "c")])["verdict"]) == [OPEN, LEANS]

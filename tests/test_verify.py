@@ -34,6 +34,18 @@ def test_numbers_are_counted_as_equal_within_outside_and_unknown(here: Setting) 
     assert text.splitlines()[0] == "# Your results against the published ones, scale `laptop`"
 
 
+def test_what_changed_sources_or_several_commits_made_is_said_and_on_what(here: Setting) -> None:
+    add(published(here), ROW, 0, top1=80)
+    add(here, ROW, 0, top1=80)
+    assert "was made by" not in verify.render(here)
+    add(here, ROW, 1, top1=80, git={"commit": "facade", "dirty": True})
+    text = verify.render(here)
+    made = (
+        "- {} of yours runs was made by commit `c0ffee` (1 runs), commit `facade` with changed sources (1 runs); within"
+    )
+    assert made.format("linear_probe") in text and made.format("pre-training") in text
+
+
 def test_what_is_outside_is_listed_with_the_interval(here: Setting) -> None:
     for seed, top1 in enumerate((80, 81, 82)):
         add(published(here), ROW, seed, top1=top1)

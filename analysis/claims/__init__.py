@@ -1,4 +1,4 @@
-"""Every quantitative claim of the paper, as data: place, sentence in our words, the runs it compares, the predicate.
+"""Every quantitative claim of the paper, as data: place, sentence in our words, the runs it compares, the measure.
 
 `analysis/make_claims.py` says what measurements say of them.
 """
@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from analysis.claims import figures, tables
+from analysis.claims.primary import primary
 from analysis.lib.claims import Claim
 
 CLAIMS: tuple[Claim, ...] = (
+    *primary(),
     *tables.table_2(),
     *tables.figure_4(),
     *tables.table_3(),

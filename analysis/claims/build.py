@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.lib.claims import Claim, Difference
+from analysis.lib.claims import Claim
+from analysis.lib.measures import Difference
 from analysis.lib.paper import OWN, PaperValue, paper_values
 from analysis.lib.significance import Contrast, average, difference
 from can.commands.methods import preset
@@ -52,25 +53,37 @@ def printed(row: Spec, place: str, metric: str) -> float | None:
     return _own_first(found).number if found else None
 
 
+def _printed_on(row: Spec, place: str, metric: str) -> float | None:
+    """What `printed` finds, unless the place is of the other pre-training set."""
+    sets = {"Table 2": "jft", "Table 3": "in1k", "Sec. 4.1": "jft"}
+    return printed(row, place, metric) if sets.get(place, row.data) == row.data else None
+
+
 def _own_first(values: Sequence[PaperValue]) -> PaperValue:
     return next((value for value in values if value.source == OWN), values[0])
 
 
-def printed_difference(measure: Difference, place: str) -> float | None:
-    """The contrast of what the paper prints for its rows; None if it prints nothing for one of them."""
+def printed_difference(measure: Difference, *places: str) -> float | None:
+    """The contrast of what the paper prints for its rows; None if it prints nothing for one of them.
+
+    `places`: a row's number is that of the first that has one, as Table 2 has rows of one set and Table 3 of the other.
+    """
     metric = PRINTED.get((measure.evaluation, measure.metric), "")
-    rows = {row: printed(row, place, metric) for row in measure.rows}
+    rows: dict[Spec, float | None] = {}
+    for row in measure.rows:
+        there = [value for place in places if (value := _printed_on(row, place, metric)) is not None]
+        rows[row] = there[0] if there else None
     if any(value is None for value in rows.values()):
         return None
     return sum(weight * rows[row] for row, weight in measure.contrast.items())  # type: ignore[operator, index, misc]
 
 
 def ordering(
-    place: str, text: str, item: str, contrast: Contrast, evaluation: str = "linear_probe", metric: str = "top1"
+    place: str, text: str, item: str, contrast: Contrast, evaluation: str = "linear_probe", *, read: bool = False
 ) -> Claim:
     """A claim that a contrast of accuracies is positive."""
-    measure = Difference(contrast, evaluation, metric)
-    return Claim(place, text, item, measure, printed_difference(measure, place))
+    measure = Difference(contrast, evaluation)
+    return Claim(place, text, item, measure, printed_difference(measure, place), read=read)
 
 
 def lower(place: str, text: str, item: str, lower: Spec, higher: Spec, metric: str, unit: str) -> Claim:
@@ -91,3 +104,7 @@ def number(place: str, metric: str, method: str = "") -> float:
 def count(place: str, metric: str) -> int:
     """A whole number of the paper."""
     return int(number(place, metric))
+
+
+# The abstract of the paper's other version; it does not say after how many epochs.
+ABOVE_SIMCLR = number("Abstract, other version", "linear_probe_top1_above_simclr")

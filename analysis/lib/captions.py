@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from analysis.lib.markup import code, literal
+from analysis.lib.origins import joined
 from analysis.lib.results import PUBLISHED, YOURS, Results, differing
 from can.commands.scales import DATA_ROLES, MODEL_ROLES
 from can.commands.setting import RESULTS, Run, Setting
@@ -61,8 +62,8 @@ def whose(found: Results, setting: Setting, command: str) -> str:
 
 
 def warnings(found: Results) -> list[str]:
-    """What cannot be compared: settings or images differ where a table takes them to be equal."""
-    sentences = list(found.mixed)
+    """What may not compare: settings, images or makers differ where a table takes them to be equal."""
+    sentences = [*found.mixed, *joined(found.origins)]
     groups: dict[Spec, list[Run]] = {}
     for _, run in found.runs:
         groups.setdefault(dataclasses.replace(run.spec, epochs=0), []).append(run)

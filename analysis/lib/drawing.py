@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -24,7 +24,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 from scipy import special
 
-from analysis.lib import captions
+from analysis.lib import captions, verdicts
 from analysis.lib.documents import DIGITS, to_csv
 from analysis.lib.results import YOURS
 from analysis.lib.significance import ERROR_RATE, pooled_sd, summary
@@ -38,13 +38,31 @@ MARKERS = {"can": "o", "simclr": "s", "mae": "^", "supervised": "D", "pyramid_at
 LINES = {"can": "-", "simclr": "--", "mae": "-.", "random": ":", "pixels": (0, (6, 2, 1, 2, 1, 2))}
 HATCHES = {"can": "", "simclr": "///", "mae": "..."}  # of bars
 GREY = "#626262"
-# By the verdict on a claim of the paper.
-VERDICTS = {"reproduced": "#1aa865", "contradicted": "#960287", "undecided": GREY}
-VERDICT_MARKERS = {"reproduced": "o", "contradicted": "X", "undecided": "D"}
 SMALL = 7.0  # points, of notes
 DODGE = 5.0  # points between methods that stand at one place
 INTERVALS = "Small marks are seeds; large ones are means with the 95 % interval of the mean (Student's t, pooled)."
 ONE_SEED = "One seed: no interval."
+BORROWED = "Dotted intervals are of one seed, with the deviation of other rows: they decide nothing."
+
+
+class Look(NamedTuple):
+    """Of a mark."""
+
+    color: str
+    marker: str
+    face: str
+
+
+FOR, AGAINST = "#1aa865", "#960287"
+# By what is said of the direction of a claim: what is decided is filled.
+VERDICTS = {
+    verdicts.AGREES: Look(FOR, "o", FOR),
+    verdicts.DISAGREES: Look(AGAINST, "X", AGAINST),
+    verdicts.LEANS: Look(FOR, "o", "white"),
+    verdicts.AGAINST: Look(AGAINST, "X", "white"),
+    verdicts.NO_DIFFERENCE: Look(GREY, "s", GREY),
+    verdicts.OPEN: Look(GREY, "D", "white"),
+}
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -111,9 +129,15 @@ def interval(
     if means["low"].isna().all():
         drawn += axes.plot(means[at], means["mean"], linestyle=style, label=name, **looks)
     else:
-        reach = [means["mean"] - means["low"], means["high"] - means["mean"]]
+        single = means[at].map(runs.groupby(at).size()) == 1
+        reach = (means["high"] - means["mean"]).mask(single)
         bars = axes.errorbar(means[at], means["mean"], yerr=reach, linestyle=style, capsize=2, label=name, **looks)
         drawn += bars.get_children()
+        if single.any():
+            lone = means[single]
+            (dotted,) = axes.errorbar(lone[at], lone["mean"], lone["high"] - lone["mean"], fmt="none", ecolor=color)[2]
+            dotted.set(linestyle=":", gid=BORROWED)
+            drawn.append(dotted)
     aside = ScaledTranslation(dodge / 72, 0, axes.figure.dpi_scale_trans)
     for artist in drawn:
         artist.set_transform(artist.get_transform() + aside)
@@ -147,7 +171,9 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     scale = captions.NOT_A_RESULT if setting.scale.name == "smoke" else f"Scale {setting.scale.name}"
     whose = "your" if source == YOURS else source
-    said = f"{', '.join([scale, f'{whose} results', *(['recast'] if setting.given else [])])}. {note}"
+    borrowed = any(bars.get_gid() == BORROWED for axes in figure.axes for bars in axes.collections)
+    notes = f"{note} {BORROWED}" if borrowed else note
+    said = f"{', '.join([scale, f'{whose} results', *(['recast'] if setting.given else [])])}. {notes}"
     lines = textwrap.fill(said, int(figure.get_figwidth() * 21))
     figure.supxlabel(lines, x=0.01, ha="left", fontsize=SMALL, color=GREY, parse_math=False)
     whole = f"{caption} {said}"
@@ -163,13 +189,18 @@ def save(
 def with_intervals(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with three columns more: `mean` of their row, and `low` and `high`, between which it is uncertain.
 
-    Student's t with the standard deviation of runs within rows, pooled over `runs`: all that a figure draws. A row of
-    one seed has an interval too if another has two; without any, `low` and `high` are NaN. The error of the finite
-    test set, which all rows share, is not in it. Raises DataError if the runs are no table as `significance.py` says.
+    Student's t with the standard deviation of runs within rows, pooled over all trained rows of `runs`; a row that is
+    not trained, which varies otherwise, has its own. A trained row of one seed borrows that of the others; without
+    any, `low` and `high` are NaN. The error of the finite test set, which all rows share, is not in it. Raises
+    DataError if the runs are no table as `significance.py` says.
     """
     rows = summary(runs).set_index("row").astype({"mean": float})
-    sd, df = pooled_sd(runs)
-    half = (special.stdtrit(df, 1 - ERROR_RATE / 2) if df else np.nan) * sd / np.sqrt(rows["seeds"])
+    trained = runs["epochs"] > 0 if "epochs" in runs else pd.Series(True, index=runs.index)
+    half = pd.Series(np.nan, index=rows.index)
+    for _, pool in runs.groupby(runs["row"].mask(trained, "trained"), sort=False):
+        sd, df = pooled_sd(pool)
+        own = rows.index.isin(list(pool["row"]))
+        half[own] = (special.stdtrit(df, 1 - ERROR_RATE / 2) if df else np.nan) * sd / np.sqrt(rows["seeds"][own])
     of_rows = {"mean": rows["mean"], "low": rows["mean"] - half, "high": rows["mean"] + half}
     return runs.assign(**{name: runs["row"].map(values) for name, values in of_rows.items()})
 

@@ -1,41 +1,33 @@
-"""How many claims more seeds would decide, if the differences are what was measured: what a reader's time would buy."""
+"""How many primary claims the planned looks would decide, if the differences are what was measured."""
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Sequence
 
-from analysis.lib import significance
-from analysis.lib.significance import UNDECIDED
+import numpy as np
 
-SEEDS = (5, 10, 20, 50)
+from analysis.lib import looks
+from analysis.lib.claims import Judged
+from analysis.lib.multiplicity import holm
+from analysis.lib.verdicts import ERROR_RATE
 
 
-def decided(verdicts: pd.DataFrame, seeds: int) -> pd.Series:
-    """Which claims would be decided by so many seeds a row, as bool; those about a row of one seed never are.
+def decided(judged: Sequence[Judged], plan: Sequence[int], seeds: int) -> int:
+    """How many of the primary claims would be decided by so many seeds a row; one of a single seed never is.
 
-    `verdicts` is what `analysis.lib.significance.compare` returned, of which all claims are adjusted for together. The
-    variance over seeds and that over test images stay as they were estimated.
+    The variance over seeds and that over test images stay as they were estimated.
     """
-    tested = verdicts[verdicts["seeds"] >= 2]
-    found = pd.Series(False, index=verdicts.index)
-    if tested.empty:
-        return found
-    numbers = tested[["difference", "seed_variance", "image_variance", "df"]].to_numpy(float).T
-    difference, seed_variance, image_variance, df = numbers
-    had = tested["seeds"].to_numpy(float)
-    p = significance.p_value(difference, seed_variance * had / seeds, image_variance, df * (seeds - 1) / (had - 1))
-    found[tested.index] = significance.holm(p) < significance.ERROR_RATE
-    return found
+    primary = [one for one in judged if one.claim.primary]
+    p = [one.estimate.at(seeds) if one.estimate and one.estimate.at else 1.0 for one in primary]
+    adjusted = np.array([looks.adjusted(value, looks.shares(plan, seeds)) for value in p])
+    return int((holm(adjusted) < ERROR_RATE).sum())
 
 
-def in_words(verdicts: pd.DataFrame) -> str:
-    """A sentence on the claims that are undecided with what there is; empty if there are none of two seeds or more."""
-    open_claims = verdicts.index[(verdicts["verdict"] == UNDECIDED) & (verdicts["seeds"] >= 2)]
-    if open_claims.empty:
+def in_words(judged: Sequence[Judged], plan: Sequence[int]) -> str:
+    """A sentence on the looks that are still to come; empty without any, or before a claim has two seeds."""
+    there = [one.estimate.seeds for one in judged if one.claim.primary and one.estimate and one.estimate.at]
+    ahead = [seeds for seeds in plan if there and seeds > min(there)]
+    if not ahead:
         return ""
-    (fewest, first), *others = [(seeds, decided(verdicts, seeds)[open_claims].sum()) for seeds in SEEDS]
-    more = "".join(f", {seeds} seeds {count}" for seeds, count in others)
-    return (
-        f"If the differences are as measured, {fewest} seeds a row would decide {first} of the {len(open_claims)} "
-        f"undecided claims{more}."
-    )
+    counts = " and ".join(f"{decided(judged, plan, seeds)} with {seeds} seeds a row" for seeds in ahead)
+    return f"If the differences are as measured, {counts} would be decided."

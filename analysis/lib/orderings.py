@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.lib import significance
+from analysis.lib.measures import Runs
 from can.commands.methods import preset
 from can.commands.scales import MODEL_ROLES
 from can.commands.spec import Spec
 
 RULE = (
-    "Differences in points with their 95 % intervals, from the seeds' standard deviation pooled over the table and the "
-    "error of the finite test set; rows are paired by seed. A claim is decided if it stays so after Holm's adjustment "
-    "for the number of claims. One seed decides nothing."
+    "Differences in points with their 95 % intervals, of the seeds' standard deviation, pooled over all rows that "
+    "train as long, and of the finite test set; rows are paired by seed. The verdict is of each by itself: what "
+    "is decided is on the page of claims, which adjusts for all of them. One seed decides nothing."
 )
 
 
@@ -71,9 +72,13 @@ def above_pixels(rows: Sequence[Spec], pixels: Spec) -> list[Ordering]:
     return [_above(spec, pixels, "raw pixels") for spec in rows]
 
 
-def judged(claims: Sequence[Ordering], runs: pd.DataFrame) -> pd.DataFrame:
-    """The claims with what `runs` (of one source, values in per cent) say: see `analysis.lib.significance.compare`."""
-    verdicts = significance.compare(runs, [(claim.above, claim.below) for claim in claims])
+def judged(claims: Sequence[Ordering], runs: Runs, evaluation: str, metric: str = "top1") -> pd.DataFrame:
+    """The claims with what the runs of one source say: see `analysis.lib.pools.PooledRuns.contrast`."""
+    verdicts = runs.contrast(
+        evaluation, metric, [significance.difference(claim.above, claim.below) for claim in claims]
+    )
+    above, below = ([claim[side] for claim in claims] for side in (2, 3))
+    verdicts = verdicts.assign(above=pd.Series(above, dtype=object), below=pd.Series(below, dtype=object))
     return pd.concat([pd.DataFrame(claims, columns=Ordering._fields)[["title", "where", "paper"]], verdicts], axis=1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.lib import captions, more_seeds, orderings, significance
+from analysis.lib import captions, orderings, significance
 from analysis.lib.documents import Page, to_markdown
 from analysis.lib.orderings import Ordering
 from analysis.lib.results import Results, per_cent, read
@@ -48,7 +48,7 @@ class PaperTable:
     introduction: Callable[[Results, Setting, str], Sequence[str]]
     frame: Callable[[Results], pd.DataFrame]
     numbers: Callable[[Results], pd.DataFrame]
-    judge: Callable[[Results], tuple[list[Ordering], Judged]]
+    judge: Callable[[Results, Setting], tuple[list[Ordering], Judged]]
     in_words: Callable[[pd.DataFrame], str]
     rules_before: Sequence[int] = ()
     question: str = QUESTION
@@ -68,7 +68,7 @@ class PaperTable:
         table = self.frame(found)
         add_table(page, table, found, setting, self.what(found), self.rules_before)
         add_gaps(page, found, self.needs, setting, self.command)
-        claims, judged = self.judge(found)
+        claims, judged = self.judge(found, setting)
         shown = {"question": self.question, "rule": self.rule}
         add_claims(page, claims, judged, self.in_words, digits=self.digits, **shown)
         if self.closing:
@@ -107,10 +107,7 @@ def add_claims(
     if not judged:
         return
     page.add(f"## {question}")
-    page.bullets(
-        f"{source.capitalize()}: {in_words(verdicts)} {more_seeds.in_words(verdicts)}".rstrip()
-        for source, verdicts in judged.items()
-    )
+    page.bullets(f"{source.capitalize()}: {in_words(verdicts)}" for source, verdicts in judged.items())
     page.add(rule)
     claimed = orderings.table(claims, judged, digits)
     page.add(to_markdown(claimed) if len(claimed) else "")

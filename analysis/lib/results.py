@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.lib.markup import code, literal
+from analysis.lib.origins import PRETRAINING, Origin, origin
 from analysis.lib.uncounted import Seeds, lacking, lost, without_config
 from can.commands.evaluations import EVALS
 from can.commands.setting import Run, Setting
@@ -56,12 +57,14 @@ class Results:
       runs: the runs that have at least one of the evaluations, with their source.
       left_out: what was found and is not shown, and why, as items of a list for the reader.
       mixed: data sets of which not all runs read the same images, as such items.
+      origins: who made each run, and each of its evaluations.
     """
 
     records: pd.DataFrame
     runs: list[tuple[str, Run]]
     left_out: list[str]
     mixed: list[str]
+    origins: list[Origin] = dataclasses.field(default_factory=list)
 
     def of(self, source: str, evaluation: str, metric: str) -> pd.DataFrame:
         """The runs' numbers of one metric."""
@@ -92,6 +95,7 @@ def read(needs: Iterable[Need], setting: Setting) -> Results:
     left_out: dict[tuple[str, str], list[Owned]] = {}  # (what, how it differs) -> of which runs
     images: dict[str, dict[str, list[Owned]]] = {}  # data set -> fingerprint -> of which runs
     uncounted: dict[str, None] = {}  # items, in order
+    origins: list[Origin] = []
     for need, own in setting.for_table(tuple(needs)):
         seeds = Seeds()
         for first, source in _folders(need.spec, own):
@@ -117,14 +121,17 @@ def read(needs: Iterable[Need], setting: Setting) -> Results:
                     left_out.setdefault((evaluation, different), []).append(name)
                     continue
                 found = True
+                who = source, need.spec, run.folder.name, run.config.seed
+                origins.append(origin(*who, evaluation, evaluated.provenance))
                 lines += _records(source, run, evaluation, evaluated.records)
                 for data, fingerprint in evaluated.fingerprints.items():
                     if data != "weights":
                         images.setdefault(data, {}).setdefault(fingerprint, []).append(name)
             if found:
                 runs.append((source, run))
+                origins.append(origin(*who, PRETRAINING, run.folder.provenance))
     items = [*_left_out(left_out), *uncounted, *lacking(lines)]
-    return Results(pd.DataFrame(lines, columns=COLUMNS), runs, items, _mixed(images))
+    return Results(pd.DataFrame(lines, columns=COLUMNS), runs, items, _mixed(images), origins)
 
 
 def per_cent(runs: pd.DataFrame) -> pd.DataFrame:

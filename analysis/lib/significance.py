@@ -17,16 +17,15 @@ Two errors make a difference uncertain, and its 95 % interval holds both:
 
 The interval is ± √(t² · seed variance + z² · image variance), with the quantiles of Student's t and of the normal
 distribution. It covers at least 95 % (Banerjee, 1960); the usual approximation (Welch, Satterthwaite) does not if there
-are few seeds. p is the level at which the interval ends at 0. A claim is decided if Holm's adjustment of p over the
-tested claims of the table is below .05. A row of one seed decides nothing. The rate of .05 a table supposes that
-the runs of all rows vary alike; it is higher for claims about a row that varies much more than the others.
+are few seeds. p is the level at which the interval ends at 0. The verdict is that of the claim by itself: what is
+decided is for the scoreboard to say, which adjusts for all claims (docs/claims.md). A row of one seed decides nothing.
+The rate of .05 supposes that the runs of all rows vary alike; it is higher for a row that varies much more than others.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,40 +34,24 @@ from jaxtyping import Bool, Float, Int
 from scipy import special
 from scipy.optimize import elementwise
 
+from analysis.lib.design import Contrast, Design, design, factorize
+from analysis.lib.verdicts import ERROR_RATE, IN_WORDS, OPEN, by_itself
+from analysis.lib.verdicts import NOT_MEASURED as MISSING
 from can.errors import DataError
 
-HOLDS, FAILS, UNDECIDED, MISSING = "holds", "does not hold", "undecided", "not measured"
-ERROR_RATE = 0.05
 ROUNDING = 1e-9  # points that a fit may leave between equal rows
-
 _FARTHEST = 20.0  # standard errors: p is never below 1e-88, so that Student's t of one degree of freedom stays finite
 
 Pair = tuple[Hashable, Hashable]  # the row that should be above, and the other
-Contrast = Mapping[Hashable, float]  # weights of rows, which sum to 0
-
-
-@dataclass(frozen=True)
-class Design:
-    """What claims are as functions of the runs of a table. It depends on who ran which seed, not on results."""
-
-    weights: Float[np.ndarray, "claims runs"]  # of the values of the runs in the difference
-    noise: Float[np.ndarray, "claims runs runs"]  # projects values on what the claim's model leaves unexplained
-    residuals: Int[np.ndarray, " claims"]  # dimensions of that
-    df: Int[np.ndarray, " claims"]  # degrees of freedom of the pooled variance
-    paired: Bool[np.ndarray, " claims"]
-    contrasts: Float[np.ndarray, "claims rows"]
-    means: Float[np.ndarray, "rows runs"]  # takes values to the means of rows
-    images: Float[np.ndarray, "claims runs runs"]  # weights of the runs' covariances over images in the image variance
 
 
 class Decision(NamedTuple):
-    """Claims of tables of one design: points, and p before and after Holm's adjustment within each table."""
+    """Claims of tables of one design, each by itself, in points."""
 
     difference: Float[np.ndarray, "*tables claims"]
     low: Float[np.ndarray, "*tables claims"]
     high: Float[np.ndarray, "*tables claims"]
     p: Float[np.ndarray, "*tables claims"]
-    p_holm: Float[np.ndarray, "*tables claims"]
     seed_variance: Float[np.ndarray, "*tables claims"]  # of the difference, in points squared
     image_variance: Float[np.ndarray, "*tables claims"]
 
@@ -94,13 +77,18 @@ def average(contrasts: Sequence[Contrast]) -> Contrast:
     return {row: weight for row, weight in weights.items() if weight}
 
 
-def contrast(runs: pd.DataFrame, claims: Sequence[Contrast]) -> pd.DataFrame:
+def contrast(
+    runs: pd.DataFrame,
+    claims: Sequence[Contrast],
+    covariance: tuple[np.ndarray | None, np.ndarray | None] | None = None,
+) -> pd.DataFrame:
     """A verdict on each claim that a contrast is positive, in the order of `claims`.
 
-    Columns: `difference`, `low`, `high` (points; the 95 % interval of this claim alone), `df`, `p`, `p_holm`,
+    Columns: `difference`, `low`, `high` (points; the 95 % interval of this claim alone), `df`, `p`,
     `seed_variance`, `image_variance`, `seeds` (the fewest of its rows), `paired`, `verdict`. The difference is that of
     the fit, which is not quite that of the rows' means if seeds are missing. A claim about a row of one seed has an
     infinite interval and p = 1. One about a row without runs has pd.NA for its numbers, 0 for its `seeds`.
+    `covariance` is `known_covariance(runs)` where it is at hand.
 
     Raises DataError if the runs are not a table as the module describes.
     """
@@ -114,67 +102,37 @@ def contrast(runs: pd.DataFrame, claims: Sequence[Contrast]) -> pd.DataFrame:
         line: dict[str, Any] = dict(claim=claim, seeds=0, paired=False, verdict=MISSING)
         if all(row in rows for row in claim):
             estimate = sum(weight * rows[row].mean for row, weight in claim.items())
-            line |= dict(difference=estimate, low=-np.inf, high=np.inf, df=0, p=1, p_holm=1)
+            line |= dict(difference=estimate, low=-np.inf, high=np.inf, df=0, p=1)
             line |= dict(seed_variance=np.inf, image_variance=np.inf)
-            line |= dict(seeds=min(rows[row].seeds for row in claim), verdict=UNDECIDED)
+            line |= dict(seeds=min(rows[row].seeds for row in claim), verdict=OPEN)
         lines.append(line)
     tested = [line for line in lines if line["seeds"] >= 2]
     if tested:
         plan = design(list(runs["row"]), list(runs["seed"]), [line["claim"] for line in tested])
-        found = decide(plan, runs["value"].to_numpy(float), runs["n"].to_numpy(int), *_correct(runs))
+        found = decide(
+            plan, runs["value"].to_numpy(float), runs["n"].to_numpy(int), *(covariance or known_covariance(runs))
+        )
         for i, line in enumerate(tested):
             line |= {name: values[i] for name, values in found._asdict().items()}
             line |= dict(df=plan.df[i], paired=plan.paired[i])
-            line["verdict"] = verdict(line["difference"], line["p_holm"])
+            line["verdict"] = by_itself(line["difference"], line["p"], _within(line) if runs["n"].any() else None)
     numbers = dict.fromkeys(("difference", "low", "high"), "Float64") | {"df": "Int64"}
-    numbers |= dict.fromkeys(("p", "p_holm", "seed_variance", "image_variance"), "Float64")
+    numbers |= dict.fromkeys(("p", "seed_variance", "image_variance"), "Float64")
     numbers |= {"seeds": "int64", "paired": "bool"}
     return pd.DataFrame(lines, columns=[*numbers, "verdict"], dtype=object).astype(numbers)
-
-
-def design(rows: Sequence[Hashable], seeds: Sequence[int], claims: Sequence[Contrast]) -> Design:
-    """The design of claims about a table whose runs have these rows and seeds; each row in a claim has two or more."""
-    who = _Who.of(rows, seeds)
-    contrasts = np.array([[claim.get(row, 0.0) for row in who.place] for claim in claims])
-    assert np.allclose(contrasts.sum(1), 0), "the weights of a contrast sum to 0"
-    fit, mean, free = np.linalg.pinv(who.both), who.mean, np.eye(len(rows))
-    rank = int(np.linalg.matrix_rank(who.both))
-    freedom = len(rows) - rank
-    shared = who.in_row.T @ who.has_seed @ who.has_seed.T @ who.in_row  # [rows, rows]
-    apart = (shared < 2).astype(float)  # [rows, rows]
-    involved = (contrasts != 0).astype(float)
-    paired = np.einsum("cr,rq,cq->c", involved, apart, involved) == 0  # then `freedom` is at least 1
-
-    # Covariances over images between runs of different seeds are what more seeds do not reduce. The covariances of a
-    # run with itself, and of two runs of one seed, are in the variance over seeds already.
-    differ = 1 - who.has_seed @ who.has_seed.T  # [runs, runs]
-    pairs = who.in_row.T @ differ @ who.in_row  # [rows, rows]
-    share = differ / np.maximum(who.in_row @ pairs @ who.in_row.T, 1)
-    by_run = contrasts @ who.in_row.T  # [claims, runs]
-    return Design(
-        weights=np.where(paired[:, None], contrasts @ fit[: len(who.place)], contrasts @ mean),
-        noise=np.where(paired[:, None, None], free - who.both @ fit, free - who.in_row @ mean),
-        residuals=np.where(paired, freedom, len(rows) - len(who.place)),
-        # A seed's effect on many rows is one deviation: of the squares within rows, no more than these are independent.
-        # They are the usual runs - rows if no two rows share a seed.
-        df=np.where(paired, freedom, rank - len(who.place)),
-        paired=paired,
-        contrasts=contrasts,
-        means=mean,
-        images=by_run[:, :, None] * by_run[:, None, :] * share,
-    )
 
 
 def decide(
     plan: Design,
     values: Float[np.ndarray, "*tables runs"],
     n: Int[np.ndarray, " runs"],
-    correct: Float[np.ndarray, "*tables runs images"] | Bool[np.ndarray, "*tables runs images"] | None = None,
+    covariance: Float[np.ndarray, "*tables runs runs"] | None = None,
     known: Bool[np.ndarray, " runs"] | None = None,
 ) -> Decision:
     """The claims of one table, or of many of the same design at once.
 
-    `values` are in per cent. `known` says which runs have a line in `correct`; None is all of them.
+    `values` are in per cent. `covariance` is `image_covariance` of the runs of which `known` says that it is known;
+    None is all of them.
     """
     difference = values @ plan.weights.T
     unexplained = np.einsum("...r,crq->...cq", values, plan.noise)
@@ -183,13 +141,8 @@ def decide(
     shares = values / 100 @ plan.means.T  # [..., rows]
     sizes = plan.means @ n  # [rows]; 0 for what is no accuracy
     image_variance = (shares * (1 - shares) / np.maximum(sizes, 1)) @ (plan.contrasts**2).T
-    if correct is not None:
-        images = correct.shape[-1]
-        hits = correct.astype(np.float32)  # whole numbers below 2^24 are exact
-        accuracy = hits.mean(-1, dtype=float)
-        together = (hits @ np.swapaxes(hits, -1, -2)).astype(float) / images
-        covariance = together - accuracy[..., :, None] * accuracy[..., None, :]
-        by_image = np.maximum(np.einsum("...rq,crq->...c", covariance, plan.images), 0) / images
+    if covariance is not None:
+        by_image = np.maximum(np.einsum("...rq,crq->...c", covariance, plan.images), 0)
         unknown = np.zeros(len(n), bool) if known is None else ~known
         complete = ~((plan.contrasts != 0) @ (plan.means[:, unknown] > 0).any(-1))
         image_variance = np.where(complete, by_image, image_variance)
@@ -200,14 +153,30 @@ def decide(
 
     p = p_value(difference, seed_variance, image_variance, plan.df)
     half = np.sqrt(_half_width_squared(-special.ndtri(ERROR_RATE / 2), seed_variance, image_variance, plan.df))
-    return Decision(difference, difference - half, difference + half, p, holm(p), seed_variance, image_variance)
+    return Decision(difference, difference - half, difference + half, p, seed_variance, image_variance)
 
 
-def verdict(difference: float, p_holm: float) -> str:
-    """On a claim whose rows have two seeds or more."""
-    if p_holm >= ERROR_RATE:
-        return UNDECIDED
-    return HOLDS if difference > 0 else FAILS
+def image_covariance(
+    correct: Float[np.ndarray, "*tables runs images"] | Bool[np.ndarray, "*tables runs images"],
+) -> Float[np.ndarray, "*tables runs runs"]:
+    """How the accuracies of runs, as shares, would vary together over test sets of so many images."""
+    images = correct.shape[-1]
+    hits = correct.astype(np.float32)  # whole numbers below 2^24 are exact
+    accuracy = hits.mean(-1, dtype=float)
+    together = (hits @ np.swapaxes(hits, -1, -2)).astype(float) / images
+    return (together - accuracy[..., :, None] * accuracy[..., None, :]) / images
+
+
+def known_covariance(runs: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """`image_covariance` of a table's runs, and of which it is known; None without any."""
+    correct, known = _correct(runs)
+    return (None if correct is None else image_covariance(correct)), known
+
+
+def _within(line: Mapping[str, Any]) -> tuple[float, float]:
+    """The 90 % interval of a difference."""
+    half = half_width(2 * ERROR_RATE, line["seed_variance"], line["image_variance"], line["df"])
+    return line["difference"] - half, line["difference"] + half
 
 
 def half_width(level: float, seed_variance: float, image_variance: float, df: int) -> float:
@@ -222,7 +191,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     Raises DataError if the runs are not a table.
     """
     runs = checked(runs)
-    at, names = _factorize(runs["row"])
+    at, names = factorize(runs["row"])
     rows = runs.groupby(at)
     table = pd.DataFrame({"row": pd.Series(names, dtype=object)})
     table["mean"] = rows["value"].mean().astype("Float64")
@@ -231,11 +200,9 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_words(verdicts: Iterable[str], what: str = "orderings") -> str:
-    """One sentence that counts verdicts: "Of the 16 orderings, 6 hold, 4 do not hold, …"."""
+    """One sentence that counts verdicts: "Of the 16 orderings, 6 lean to the paper, 4 lean against it, …"."""
     count = Counter(verdicts)
-    one = {HOLDS: "holds", FAILS: "does not hold", UNDECIDED: "is undecided", MISSING: "is not measured"}
-    many = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: "are undecided", MISSING: "are not measured"}
-    *parts, last = [f"{count[verdict]} {(one if count[verdict] == 1 else many)[verdict]}" for verdict in many]
+    *parts, last = [f"{count[verdict]} {phrases[count[verdict] != 1]}" for verdict, phrases in IN_WORDS.items()]
     return f"Of the {count.total()} {what}, {', '.join(parts)} and {last}."
 
 
@@ -248,36 +215,6 @@ def pooled_sd(runs: pd.DataFrame) -> tuple[float, int]:
     df = int((rows["seeds"] - 1).sum())
     squares = (rows["sd"] ** 2 * (rows["seeds"] - 1)).sum()  # without rows of one seed
     return (float(np.sqrt(squares / df)), df) if df else (0.0, 0)
-
-
-class _Who(NamedTuple):
-    """Which row and which seed each run of a table has."""
-
-    in_row: Float[np.ndarray, "runs rows"]
-    has_seed: Float[np.ndarray, "runs seeds"]
-    place: dict[Hashable, int]  # of a row
-
-    @classmethod
-    def of(cls, rows: Sequence[Hashable], seeds: Sequence[int]) -> _Who:
-        (row_at, names), (seed_at, numbers) = _factorize(rows), _factorize(seeds)
-        places = {name: place for place, name in enumerate(names)}
-        return cls(np.eye(len(names))[row_at], np.eye(len(numbers))[seed_at], places)
-
-    @property
-    def both(self) -> Float[np.ndarray, "runs rows+seeds"]:
-        """The design matrix of value = row + seed."""
-        return np.concatenate([self.in_row, self.has_seed], axis=1)
-
-    @property
-    def mean(self) -> Float[np.ndarray, "rows runs"]:
-        """Takes values to the means of rows."""
-        return self.in_row.T / self.in_row.sum(0)[:, None]
-
-
-def _factorize(values: Sequence[Hashable]) -> tuple[np.ndarray, list[Hashable]]:
-    """The place of each value among the distinct ones, and these, in the order of their first appearance."""
-    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
-    return np.array([places[value] for value in values], int), list(places)
 
 
 def _half_width_squared(
@@ -300,15 +237,6 @@ def p_value(
         args=(difference, seed_variance, image_variance, np.broadcast_to(df, enough.shape).astype(float)),
     )
     return 2 * special.ndtr(-np.where(solved.success, solved.x, _FARTHEST))
-
-
-def holm(p: Float[np.ndarray, "*tables claims"]) -> Float[np.ndarray, "*tables claims"]:
-    """Holm's step-down adjustment over the last axis: a family is decided wrongly at most at the rate of one claim."""
-    order = np.argsort(p, axis=-1)
-    steps = np.take_along_axis(p, order, -1) * np.arange(p.shape[-1], 0, -1)
-    adjusted = np.empty_like(p)
-    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(steps, axis=-1), 1), -1)
-    return adjusted
 
 
 def _correct(runs: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from analysis.lib import paper_table, significance
+from analysis.lib.multiplicity import holm
 from analysis.lib.orderings import signed
 from analysis.lib.paper import paper_values
-from analysis.lib.significance import FAILS, HOLDS, MISSING
+from analysis.lib.significance import MISSING
 from can.commands.methods import preset
 from can.commands.scales import DATA_ROLES, MODEL_ROLES
 from can.commands.spec import Spec
@@ -97,10 +99,9 @@ def judged(contests: Sequence[Contest], runs: BySet) -> pd.DataFrame:
     tables = [significance.compare(of_set, pairs).assign(set=name) for name, of_set in runs.items()]
     claims = pd.concat(tables, ignore_index=True)
     tested = claims["seeds"] >= 2
-    claims.loc[tested, "p_holm"] = significance.holm(claims.loc[tested, "p"].to_numpy(float))
-    claims.loc[tested, "verdict"] = [
-        significance.verdict(line.difference, line.p_holm) for line in claims[tested].itertuples()
-    ]
+    claims.loc[tested, "p_holm"] = holm(claims.loc[tested, "p"].to_numpy(float))
+    decided = claims["p_holm"] < significance.ERROR_RATE
+    claims["decided"] = np.where(decided & tested, np.sign(claims["difference"].astype(float)), 0)
     return claims
 
 
@@ -113,9 +114,7 @@ def difference_table(contests: Sequence[Contest], verdicts: Mapping[str, pd.Data
             measured = of_contest[of_contest["verdict"] != MISSING]
             if len(contest.rivals) == 1 and len(measured):
                 cells = {
-                    line.set: f"**{signed(line.difference)}**"
-                    if line.verdict in (HOLDS, FAILS)
-                    else signed(line.difference)
+                    line.set: f"**{signed(line.difference)}**" if line.decided else signed(line.difference)
                     for line in measured.itertuples()
                 }
                 what = {"Difference": contest.title.replace(" above ", " − "), "Where": contest.where, "Whose": source}
@@ -157,8 +156,8 @@ def counted(contest: Contest, verdicts: pd.DataFrame) -> Count:
             continue
         sets += 1
         won += bool((found["difference"] > significance.ROUNDING).all())
-        decided_for += bool((found["verdict"] == HOLDS).all())
-        decided_against += bool((found["verdict"] == FAILS).any())
+        decided_for += bool((found["decided"] > 0).all())
+        decided_against += bool((found["decided"] < 0).any())
     return Count(sets, won, decided_for, decided_against)
 
 
