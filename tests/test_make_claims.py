@@ -94,8 +94,8 @@ def test_published_and_own_claims_stand_side_by_side_and_are_counted(here: Setti
     page = make_claims.render(here)
     line = cells(page, "Table 2", "CAN is above SimCLR after uncurated pre-training, by linear probe, ViT-L 5000")
     assert line[2] == "+2.0" and line[3].startswith("+6.0 [+4.5, ")
-    assert line[4:8] == ["3 (0 fresh)", AGREES, NOT_MEASURED, "larger"]
-    assert line[9].startswith("−6.0 [−7.4, ") and line[11] == DISAGREES
+    assert line[4:8] == ["3 (0 fresh)", AGREES, "larger", "3 rows of longer training"]
+    assert line[8].startswith("−6.0 [−7.4, ") and line[10] == DISAGREES
     counted = "Of the 12 primary claims 0 are decided by all seeds, and 0 are decided by the fresh ones alone; by all, "
     assert f"Published: {counted}12 are not measured." in page and f"Yours: {counted}" in page
     assert "3 lean to the paper, 0" not in page and "Of the 3 costs 2 are as printed." in page

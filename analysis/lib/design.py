@@ -17,7 +17,7 @@ class Design:
     """What claims are as functions of the runs of a table. It depends on who ran which seed, not on results."""
 
     weights: Float[np.ndarray, "claims runs"]  # of the values of the runs in the difference
-    noise: Float[np.ndarray, "claims runs runs"]  # projects values on what the claim's model leaves unexplained
+    noise: Float[np.ndarray, "2 runs runs"]  # takes values to what is unexplained if claims are not paired, or are
     residuals: Int[np.ndarray, " claims"]  # dimensions of that
     df: Int[np.ndarray, " claims"]  # degrees of freedom of the pooled variance
     paired: Bool[np.ndarray, " claims"]
@@ -47,7 +47,7 @@ def design(rows: Sequence[Hashable], seeds: Sequence[int], claims: Sequence[Cont
     by_run = contrasts @ who.in_row.T  # [claims, runs]
     return Design(
         weights=np.where(paired[:, None], contrasts @ fit[: len(who.place)], contrasts @ mean),
-        noise=np.where(paired[:, None, None], free - who.both @ fit, free - who.in_row @ mean),
+        noise=np.stack([free - who.in_row @ mean, free - who.both @ fit]),
         residuals=np.where(paired, freedom, len(rows) - len(who.place)),
         # A seed's effect on many rows is one deviation: of the squares within rows, no more than these are independent.
         # They are the usual runs - rows if no two rows share a seed.

@@ -285,4 +285,4 @@ def _widest(lines: Sequence[Any], level: float) -> tuple[float, float]:
 def _half(line: Any, level: float) -> float:
     if line.seeds < 2:
         return math.inf
-    return significance.half_width(level, line.seed_variance, line.image_variance, line.df)
+    return float(significance.half_width(level, line.seed_variance, line.image_variance, line.df))

@@ -120,12 +120,17 @@ class PooledRuns:
                 own = own.assign(row=own["row"].map(self._names)).drop_duplicates(["row", "seed"])
                 self._pooled[what, pool] = own, significance.known_covariance(own)
             own, covariance = self._pooled[what, pool]
-            table = significance.contrast(own, [self._of_runs(claims[place]) for place in places], covariance)
+            table = significance.contrast(own, [self.of_runs(claims[place]) for place in places], covariance)
             table = table.assign(pool=str(pool), pooled=own["row"].nunique())
             found |= {place: table.iloc[[line]] for line, place in enumerate(places)}
         return pd.concat([found[place] for place in range(len(claims))], ignore_index=True)
 
-    def _of_runs(self, claim: Contrast) -> Contrast:
+    def run_of(self, spec: Spec) -> str:
+        """The name of a row's first run."""
+        return self._names[spec]
+
+    def of_runs(self, claim: Contrast) -> Contrast:
+        """A claim about specs as one about their runs."""
         weights: dict[Hashable, float] = {}
         for spec, weight in claim.items():
             assert isinstance(spec, Spec)

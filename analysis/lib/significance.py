@@ -134,9 +134,23 @@ def decide(
     `values` are in per cent. `covariance` is `image_covariance` of the runs of which `known` says that it is known;
     None is all of them.
     """
+    difference, seed_variance, image_variance = estimate(plan, values, n, covariance, known)
+    p = p_value(difference, seed_variance, image_variance, plan.df)
+    half = half_width(ERROR_RATE, seed_variance, image_variance, plan.df)
+    return Decision(difference, difference - half, difference + half, p, seed_variance, image_variance)
+
+
+def estimate(
+    plan: Design,
+    values: Float[np.ndarray, "*tables runs"],
+    n: Int[np.ndarray, " runs"],
+    covariance: Float[np.ndarray, "*tables runs runs"] | None = None,
+    known: Bool[np.ndarray, " runs"] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The differences, in points, with their variances over seeds and over test images, as `decide` takes its table."""
     difference = values @ plan.weights.T
-    unexplained = np.einsum("...r,crq->...cq", values, plan.noise)
-    seed_variance = (unexplained**2).sum(-1) / plan.residuals * (plan.weights**2).sum(-1)
+    squares = np.stack([((values @ projection) ** 2).sum(-1) for projection in plan.noise], -1)  # [..., 2]
+    seed_variance = squares[..., plan.paired.astype(int)] / plan.residuals * (plan.weights**2).sum(-1)
 
     shares = values / 100 @ plan.means.T  # [..., rows]
     sizes = plan.means @ n  # [rows]; 0 for what is no accuracy
@@ -149,11 +163,7 @@ def decide(
     # A test set resolves no less than one image, even if every run gets every image right.
     fewest = np.where(plan.contrasts != 0, sizes, np.inf).min(-1)  # [claims]
     resolved = 1e4 * (image_variance + 1 / np.maximum(fewest, 1) ** 2)
-    image_variance = np.where(fewest > 0, resolved, np.finfo(float).tiny)
-
-    p = p_value(difference, seed_variance, image_variance, plan.df)
-    half = np.sqrt(_half_width_squared(-special.ndtri(ERROR_RATE / 2), seed_variance, image_variance, plan.df))
-    return Decision(difference, difference - half, difference + half, p, seed_variance, image_variance)
+    return difference, seed_variance, np.where(fewest > 0, resolved, np.finfo(float).tiny)
 
 
 def image_covariance(
@@ -179,10 +189,9 @@ def _within(line: Mapping[str, Any]) -> tuple[float, float]:
     return line["difference"] - half, line["difference"] + half
 
 
-def half_width(level: float, seed_variance: float, image_variance: float, df: int) -> float:
-    """Of the interval that holds a difference with the probability 1 - `level`; points."""
-    z, variances = -special.ndtri(level / 2), (np.array(seed_variance), np.array(image_variance))
-    return float(np.sqrt(_half_width_squared(z, *variances, np.array(df)))) if df else float("inf")
+def half_width(level: float, seed_variance: Any, image_variance: Any, df: Any) -> Any:
+    """Of the intervals that hold differences with the probability 1 - `level`, in points; of arrays or of numbers."""
+    return np.sqrt(_half_width_squared(-special.ndtri(level / 2), seed_variance, image_variance, df))
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
