@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from test_public_weights import COMMON, IMAGES, pixels, randomised
 from test_train import tiny_config
 
-from can import train
+from can import training_step
 from can.augment import eval_view
 from can.errors import ConfigError
 from can.evals.encoder import Encoder
@@ -33,7 +33,7 @@ def made(method: str, **settings: object) -> dict[str, np.ndarray]:
     config = dataclasses.replace(tiny_config(), method=settings_class(method)(**settings))
     size = config.model.image_size
     images = RNG.integers(60, 200, (2, size, size, 3), np.uint8)  # not the grey of what is hidden
-    found = made_of(train.new_method(config), images)
+    found = made_of(training_step.new_method(config), images)
     return {title.split()[0].strip(":,"): picture for title, picture in found.items()}
 
 
@@ -84,7 +84,7 @@ def test_attention_is_transformers() -> None:
 
 
 def test_attention_of_a_mean_is_the_mean_over_patches() -> None:
-    model = train.new_method(tiny_config()).encoder
+    model = training_step.new_method(tiny_config()).encoder
     images = RNG.integers(0, 256, (2, model.image_size, model.image_size, 3), np.uint8)
     weights, feature = model.attention(eval_view(jnp.asarray(images)))
     assert feature is None and np.asarray(weights.sum(-1)) == pytest.approx(1, abs=1e-5)
