@@ -178,33 +178,37 @@ def frame(judged: Mapping[str, Board]) -> pd.DataFrame:
 
 def numbers(judged: Mapping[str, Board]) -> pd.DataFrame:
     """The board, as numbers: a line a claim, source, and choice of seeds."""
-    return pd.DataFrame(
-        [
-            {
-                "source": source,
-                "seeds": seeds,
-                "primary": f"{one.claim.primary}" if one.claim.primary else None,
-                "place": one.claim.place,
-                "claim": one.claim.text,
-                "item": one.claim.item,
-                "unit": one.claim.measure.unit,
-                "paper": one.claim.paper,
-                "estimate": one.estimate and one.estimate.value,
-                "low": one.estimate and one.estimate.low,
-                "high": one.estimate and one.estimate.high,
-                "p": one.estimate and one.estimate.p,
-                "adjusted": one.adjusted,
-                "fewest_seeds": one.estimate and f"{one.estimate.seeds}",
-                "error_from": one.estimate and one.estimate.pool,
-                "sets": one.estimate and one.estimate.note,
-                "direction": one.direction,
-                "size": one.size,
-            }
-            for source, of_source in judged.items()
-            for seeds, lines in zip(("all", "fresh"), of_source, strict=True)
-            for one in lines
-        ]
-    ).replace({math.inf: None, -math.inf: None})
+    return (
+        pd.DataFrame(
+            [
+                {
+                    "source": source,
+                    "seeds": seeds,
+                    "primary": f"{one.claim.primary}" if one.claim.primary else None,
+                    "place": one.claim.place,
+                    "claim": one.claim.text,
+                    "item": one.claim.item,
+                    "unit": one.claim.measure.unit,
+                    "paper": one.claim.paper,
+                    "estimate": one.estimate and one.estimate.value,
+                    "low": one.estimate and one.estimate.low,
+                    "high": one.estimate and one.estimate.high,
+                    "p": one.estimate and one.estimate.p,
+                    "adjusted": one.adjusted,
+                    "fewest_seeds": one.estimate and f"{one.estimate.seeds}",
+                    "error_from": one.estimate and one.estimate.pool,
+                    "sets": one.estimate and one.estimate.note,
+                    "direction": one.direction,
+                    "size": one.size,
+                }
+                for source, of_source in judged.items()
+                for seeds, lines in zip(("all", "fresh"), of_source, strict=True)
+                for one in lines
+            ]
+        )
+        .replace({math.inf: None, -math.inf: None})
+        .convert_dtypes()
+    )  # numbers, which are rounded when they are written
 
 
 def missing(judged: Mapping[str, Board], setting: Setting) -> list[str]:

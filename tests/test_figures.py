@@ -47,6 +47,26 @@ def test_the_interval_of_a_mean_is_students_with_the_pooled_deviation() -> None:
     assert drawing.with_intervals(runs_of(a=[50], b=[60]))[["low", "high"]].isna().to_numpy().all()
 
 
+def test_what_is_not_trained_lends_and_borrows_no_deviation() -> None:
+    runs = runs_of(a=[50.0, 51, 52], b=[60], pixels=[41.0, 41.1, 41.2], random=[42])
+    made = drawing.with_intervals(runs.assign(epochs=[800.0] * 4 + [0] * 4))
+    half = (made["high"] - made["mean"]).groupby(made["row"]).first()
+    t = stats.t.ppf(0.975, 2)
+    assert half[["a", "b", "pixels"]].tolist() == pytest.approx([t / np.sqrt(3), t, 0.1 * t / np.sqrt(3)])
+    assert np.isnan(half["random"])
+
+
+def test_a_borrowed_deviation_is_drawn_dotted_and_the_picture_says_so(here: Setting) -> None:
+    for values, dotted in (({"a": [50.0, 52], "b": [60.0]}, True), ({"a": [50.0, 52]}, False)):
+        figure, (axes,) = drawing.subplots(1)
+        runs = drawing.with_intervals(runs_of(**values))
+        drawing.interval(axes, runs.assign(at=[1, 1, 2][: len(runs)]), "at", "can")
+        bars = [bars for bars in axes.collections if bars.get_gid() == drawing.BORROWED]
+        assert [len(one.get_segments()) for one in bars] == [1] * dotted
+        path = drawing.save(figure, here, "toy", None, source="yours", caption="A toy.", note="Bars.")
+        assert (drawing.BORROWED in Image.open(path).info["Description"]) == dotted
+
+
 def test_methods_are_told_apart_without_colour() -> None:
     for looks in (drawing.COLORS, drawing.MARKERS, drawing.LINES, drawing.HATCHES):
         assert len(set(map(str, looks.values()))) == len(looks) and {"can", "simclr", "mae"} <= set(looks)
