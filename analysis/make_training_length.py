@@ -34,7 +34,8 @@ DRAWN = ["source", "method", "epochs", "images", "flops", "seed", "value", "mean
 def draw(setting: Setting, found: Results, source: str) -> Drawn:
     """Here over images and over FLOPs, and the paper's over images."""
     runs = per_cent(found.of(source, "linear_probe", "top1"))
-    runs = drawing.with_intervals(runs[runs["model"] == MODEL])
+    shown = (runs["model"] == MODEL) & runs["method"].isin([*drawing.COLORS, *BASELINES])  # not what the paper quotes
+    runs = drawing.with_intervals(runs[shown])
     flops = {run.spec: pretraining_flops(run.config) for _, run in found.runs if run.spec.model == MODEL}
     runs = runs.assign(flops=runs["row"].map(flops))
     paper = _paper()
