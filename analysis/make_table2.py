@@ -26,16 +26,17 @@ from can.commands.methods import preset
 from can.commands.scales import MODEL_ROLES
 from can.commands.setting import Setting
 from can.commands.spec import Spec
-from experiments.table2_jft import NEEDS, PIXELS, RUNS, UNTRAINED
+from experiments.table2_jft import CITED, NEEDS, PIXELS, RUNS, UNTRAINED
 
 EVAL, METRIC = "linear_probe", "top1"
+INSTEAD = {"R50": "vit_b", "R200×2": "vit_l"}  # which model's role stands for the encoder of a quoted row
 
 
 class Row(NamedTuple):
     """One line of the table: printed in the paper, run here, or both."""
 
     printed: PaperValue | None
-    spec: Spec | None  # None: quoted by the paper, not run here
+    spec: Spec | None  # None: quoted by the paper, not run here; of other quoted ones, what stands for it here
 
 
 def what(found: Results) -> str:
@@ -48,7 +49,8 @@ def introduction(found: Results, setting: Setting, whose: str) -> list[str]:
     """Whose numbers stand where."""
     return [
         what(found),
-        f"Paper: on IN-1K, as printed. {whose} Rows with a citation are the paper's quotations and are not run here.",
+        f"Paper: on IN-1K, as printed. {whose} Rows with a citation are the paper's quotations, of ResNets. What is "
+        f"measured here of them has CAN's encoder, {_instead()}, and is a new measurement. DnC is not run here.",
     ]
 
 
@@ -60,11 +62,17 @@ def closing(page: Page, found: Results) -> None:
 
 def table_rows(values: Sequence[PaperValue]) -> list[Row]:
     """The paper's 17 rows in its order, then an untrained encoder of each size, then the raw pixels."""
-    specs = {(preset(spec.method).title, MODEL_ROLES[spec.model], spec.epochs): spec for spec in RUNS}
+    own, cited = (
+        {(preset(spec.method).title, spec.model, spec.epochs): spec for spec in specs} for specs in (RUNS, CITED)
+    )
+    roles = {title: role for role, title in MODEL_ROLES.items()}
     rows = []
     for printed in printed_at(values, "Table 2", "linear_probe_top1"):
-        own = printed.source == OWN
-        rows.append(Row(printed, specs[printed.method, printed.architecture, float(printed.epochs)] if own else None))
+        epochs = float(printed.epochs)
+        if printed.source == OWN:
+            rows.append(Row(printed, own[printed.method, roles[printed.architecture], epochs]))
+        else:
+            rows.append(Row(printed, cited.get((printed.method, INSTEAD[printed.architecture], epochs))))
     return [*rows, *(Row(None, spec) for spec in (*UNTRAINED, PIXELS))]
 
 
@@ -102,7 +110,7 @@ def numbers(rows: Sequence[Row], found: Results) -> pd.DataFrame:
 
 def judge(rows: Sequence[Row], found: Results, setting: Setting) -> tuple[list[Ordering], dict[str, pd.DataFrame]]:
     """The claims, and what each source says of them."""
-    printed = [Printed(row.spec, row.printed.number) for row in rows if row.printed and row.spec]
+    printed = [Printed(row.spec, row.printed.number) for row in rows if row.printed and row.spec in RUNS]
     claims = orderings.paper_claims(printed)
     claims += orderings.above_untrained(RUNS, UNTRAINED) + orderings.above_pixels(RUNS, PIXELS)
     runs = pooled(setting, found.sources, EVAL)
@@ -163,14 +171,21 @@ def _epochs(row: Row) -> str:
 def _encoder(row: Row) -> str | None:
     if row.spec == PIXELS:
         return None
-    return MODEL_ROLES[row.spec.model] if row.spec else row.printed.architecture if row.printed else None
+    if row.printed:
+        return row.printed.architecture
+    return MODEL_ROLES[row.spec.model] if row.spec else None
 
 
 def _method(row: Row) -> str:
     if row.printed is None:
         assert row.spec is not None
         return preset(row.spec.method).title
-    return row.printed.method if row.spec else f"{row.printed.method}, {row.printed.source}"
+    return row.printed.method if row.printed.source == OWN else f"{row.printed.method}, {row.printed.source}"
+
+
+def _instead() -> str:
+    """`ViT-B for R50` and so on."""
+    return " and ".join(f"{MODEL_ROLES[role]} for {encoder}" for encoder, role in INSTEAD.items())
 
 
 ROWS = table_rows(paper_values())
@@ -185,7 +200,7 @@ TABLE = PaperTable(
     lambda found: numbers(ROWS, found),
     lambda found, setting: judge(ROWS, found, setting),
     in_words,
-    rules_before=[next(place for place, row in enumerate(ROWS) if row.spec), len(ROWS) - len(UNTRAINED) - 1],
+    rules_before=[next(place for place, row in enumerate(ROWS) if row.spec in RUNS), len(ROWS) - len(UNTRAINED) - 1],
     closing=closing,
 )
 render = TABLE.render

@@ -23,7 +23,7 @@ from can.commands.methods import preset
 from can.commands.scales import MODEL_ROLES
 from can.commands.setting import Setting
 from can.commands.spec import Spec
-from experiments.table3_in1k import NEEDS, TRAINED, UNTRAINED
+from experiments.table3_in1k import CITED, EXTENDED, NEEDS, TRAINED, UNTRAINED
 
 METRIC = "top1"
 SCRATCH = "from scratch"  # the paper's name of the row that nothing was pre-trained for
@@ -34,6 +34,15 @@ MEASURES = {  # a title, and the metric of `paper_values.csv`
 OTHER_VERSION = "Abstract, other version"
 FROM_OTHER_VERSION = Spec("simclr", "vit_b", "in1k", 800)  # the row that the paper's Table 3 has not
 MARK = "*"
+PRINTED_EPOCHS = {"dino": 1600.0}  # where they are not those of the run that stands for it
+# What a quoted linear probe is of, where its source is known to differ from the one that is measured here.
+PROTOCOLS = {
+    "MoCo-v3": ("a", "of the class token"),
+    "CAE": ("a", "of the class token"),
+    "DINO": ("b", "of the class token and the mean of the patch tokens; the epochs that are run here are 400"),
+    "BEiT": ("c", "measured by Chen et al. (2022)"),
+    "SimMIM": ("d", "of the 8th of 12 layers"),
+}
 
 
 class Row(NamedTuple):
@@ -57,15 +66,23 @@ def introduction(found: Results, setting: Setting, whose: str) -> list[str]:
     return [
         what(found),
         f"Paper: on IN-1K, as printed. {whose} Rows with a citation are the paper's "
-        "quotations; of these, MAE on ViT-B is run here. From scratch nothing is pre-trained, and the probe is of the "
+        "quotations; those on ViT-B are run here, with CAN's encoder and for as many images as its rows of so many "
+        "epochs. From scratch nothing is pre-trained, and the probe is of the "
         f"untrained encoder. {MARK} is not in the paper's Table 3: the abstract of its other version puts CAN "
-        f"{_above_simclr().value} above SimCLR, and does not say after how many epochs.",
+        f"{_above_simclr().value} above SimCLR, and does not say after how many epochs. "
+        "CAN with a momentum teacher and with local crops is what Sec. 3.6 expects to help, and has no number for.",
+        "Quoted linear probes follow several protocols: "
+        + "; ".join(f"({mark}) {what}" for mark, what in dict(PROTOCOLS.values()).items())
+        + ". What is measured here is a probe of the mean of the last layer's patch tokens, for all rows.",
     ]
 
 
 def table_rows() -> list[Row]:
-    """The paper's 16 rows in its order, and SimCLR on ViT-B before CAN's."""
-    specs = {(preset(spec.method).title, MODEL_ROLES[spec.model], spec.epochs): spec for spec in TRAINED}
+    """The paper's 16 rows in its order, SimCLR on ViT-B before CAN's, and behind these what is added to CAN."""
+    specs = {
+        (preset(spec.method).title, MODEL_ROLES[spec.model], PRINTED_EPOCHS.get(spec.method, spec.epochs)): spec
+        for spec in (*TRAINED, *CITED)
+    }
     printed: dict[tuple[str, str, str, str], dict[str, PaperValue]] = {}
     for evaluation, (_, metric) in MEASURES.items():
         for value in printed_at(paper_values(), "Table 3", metric):
@@ -79,10 +96,19 @@ def table_rows() -> list[Row]:
         runs_it = source == OWN or (method, encoder, epochs) not in own
         spec = specs.get((method, encoder, float(epochs))) if runs_it else None
         rows.append(Row(name, encoder, epochs, UNTRAINED if method == SCRATCH else spec, values))
-    other = FROM_OTHER_VERSION
-    row = Row(preset(other.method).title, MODEL_ROLES[other.model], f"{other.epochs:g}", other, {})
-    place = next(place for place, one in enumerate(rows) if one.spec in TRAINED and one.spec.method == "can")
-    return [*rows[:place], row, *rows[place:]]
+    first = next(place for place, one in enumerate(rows) if one.spec in TRAINED and one.spec.method == "can")
+    behind = next(place for place in range(first, len(rows)) if rows[place].method != rows[first].method)
+    return [
+        *rows[:first],
+        _unprinted(FROM_OTHER_VERSION),
+        *rows[first:behind],
+        *map(_unprinted, EXTENDED),
+        *rows[behind:],
+    ]
+
+
+def _unprinted(spec: Spec) -> Row:
+    return Row(preset(spec.method).title, MODEL_ROLES[spec.model], f"{spec.epochs:g}", spec, {})
 
 
 def frame(rows: list[Row], found: Results) -> pd.DataFrame:
@@ -93,7 +119,7 @@ def frame(rows: list[Row], found: Results) -> pd.DataFrame:
         "Epochs": [row.epochs for row in rows],
     }
     for evaluation, (title, _) in MEASURES.items():
-        columns[f"{title}: paper"] = [_paper(row, evaluation) for row in rows]
+        columns[f"{title}: paper"] = [_with_protocol(row, evaluation) for row in rows]
         for source in found.shown:
             cells = paper_table.cells(runs_of(found, source, evaluation))
             columns[f"{title}: {source}"] = [cells.get(row.spec) for row in rows]
@@ -178,6 +204,13 @@ def _paper(row: Row, evaluation: str) -> str | None:
         (can,) = printed_at(paper_values(), OTHER_VERSION, "linear_probe_top1")
         return f"{can.number - _above_simclr().number:.1f}{MARK}"
     return None
+
+
+def _with_protocol(row: Row, evaluation: str) -> str | None:
+    """What the paper prints, with the mark of the protocol that it follows."""
+    value, method = _paper(row, evaluation), row.method.split(",")[0]
+    marked = value and evaluation == "linear_probe" and method in PROTOCOLS
+    return f"{value} ({PROTOCOLS[method][0]})" if marked else value
 
 
 def _above_simclr() -> PaperValue:

@@ -119,12 +119,17 @@ def test_what_is_measured_has_no_command(here: Setting) -> None:
     assert "--rows=can/vit_l/800`" not in text and "--rows=can/vit_b/800`" not in text
 
 
-def test_quoted_rows_are_not_run(here: Setting) -> None:
-    add(here, "can/vit_l/800", 0, top1=80)
+def test_quoted_rows_are_of_resnets_for_which_a_vit_stands_here_and_dnc_is_not_run(here: Setting) -> None:
+    for row, top1 in (("moclr/vit_b/5000", 40.0), ("moclr/vit_l/5000", 50.0), ("byol/vit_b/5000", 45.0)):
+        add(here, row, top1=top1)
     text = make_table2.render(here)
+    assert cells(text, "MoCLR, Tian et al. (2021)", "R50")[-2:] == ["67.6", "40.0 (1)"]
+    assert cells(text, "MoCLR, Tian et al. (2021)", "R200×2")[-2:] == ["74.2", "50.0 (1)"]
+    assert cells(text, "BYOL, Grill et al. (2020)", "R50")[-2:] == ["67.9", "45.0 (1)"]
     assert cells(text, "DnC, Tian et al. (2021)", "R200×2")[3:] == ["–", "77.3", "–"]
     assert len(re.findall(r"^\| \w+, .* et al\.", text, re.M)) == 6
-    assert "Rows with a citation are the paper's quotations" in text
+    assert "ViT-B for R50 and ViT-L for R200×2" in text
+    assert "MoCLR" not in text.split("## Do the paper's orderings hold here?")[1]  # no ordering of other encoders
 
 
 def test_untrained_encoders_are_rows_without_a_value_of_the_paper_and_chance_is_said(here: Setting) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from analysis.claims import figures, tables
+from analysis.claims.cited import cited
 from analysis.claims.primary import primary
 from analysis.lib.claims import Claim
 
@@ -14,6 +15,7 @@ CLAIMS: tuple[Claim, ...] = (
     *tables.table_2(),
     *tables.figure_4(),
     *tables.table_3(),
+    *cited(),
     *tables.table_1(),
     *tables.table_4(),
     *figures.figure_7(),
