@@ -62,6 +62,7 @@ def train_together(
     skip_bad: bool = False,
     beside: Beside | None = None,
     profile: tuple[int, int] | None = None,
+    write_to: Sequence[str] = ("tensorboard",),
 ) -> list[TrainState]:
     """Trains to the last step, from the latest checkpoint if there is one, and publishes log and provenance.
 
@@ -80,6 +81,7 @@ def train_together(
       skip_bad: whether another image stands in for a damaged one, which is named and counted: see `batches`.
       log_every: steps between rows of `train.csv`, which hold the means over them; `param_norm` is that of the last.
       beside: what looks at the states now and then, and changes no number of the training.
+      write_to: where rows go beside `train.csv`, as `can.runs.writers` calls these places.
       profile: the first and the last step of a trace, into the first run's working folder.
 
     Raises:
@@ -103,7 +105,7 @@ def train_together(
     due = CheckpointDue(multiple_of(log_every, checkpoint_every), checkpoint_seconds, keep_every)
 
     # The state: the latest checkpoint's, with the row that was begun, or the first one.
-    recorders = [Recorder(own, run, images, shapes, log_every, keep_every) for own, run in runs]
+    recorders = [Recorder(own, run, images, shapes, log_every, keep_every, write_to) for own, run in runs]
     start_step = same_step(recorders)
     state = seeds.stack([it.restored or first_state(it.config, images, mesh) for it in recorders])
     row = Row(log_every, start_step, seeds.stack_rows([it.row for it in recorders]), mesh)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import resource
@@ -10,7 +11,9 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from can.errors import ConfigError, DataError, UserError
 from can.runs import log as train_log
 from can.runs.log import TrainLog
 from can.runs.progress_line import ProgressLine
+from can.runs.writers import Writer, check_places, open_writers
 
 
 class Terminal(io.StringIO):
@@ -39,8 +43,12 @@ def metrics(step: int) -> dict[str, float]:
     }
 
 
+def tensorboard(folder: Path) -> Callable[[int], list[Writer]]:
+    return partial(open_writers, ["tensorboard"], folder, "run", {})
+
+
 def log_steps(path: Path, start: int, stop: int, *, total: int = 20, tensorboard_dir: Path | None = None) -> None:
-    with TrainLog(path, tensorboard_dir, total, start) as log:
+    with TrainLog(path, tensorboard_dir and tensorboard(tensorboard_dir), total, start) as log:
         for step in range(start + 1, stop + 1):
             log.write(step, metrics(step))
 
@@ -105,8 +113,10 @@ def test_other_columns_and_damage_in_an_earlier_log_are_user_errors(tmp_path: Pa
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from can.runs.event_file import EventFile
 from can.runs.log import TrainLog
-log = TrainLog(Path(sys.argv[1]) / "train.csv", Path(sys.argv[1]), 10, 0)
+folder = Path(sys.argv[1])
+log = TrainLog(folder / "train.csv", lambda step: [EventFile(folder, step)], 10, 0)
 for step in range(1, 6):
     log.write(step, {"loss": 1 / step, "lr": 0.1})
 os.kill(os.getpid(), signal.SIGKILL)
@@ -138,13 +148,13 @@ def test_publishing_copies_the_log_into_the_results(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "results") == ["train.csv"]
 
 
-@pytest.mark.parametrize("tensorboard", [False, True])
-def test_a_full_disk_is_a_user_error_and_keeps_the_rows_before(tmp_path: Path, tensorboard: bool) -> None:
+@pytest.mark.parametrize("events", [False, True])
+def test_a_full_disk_is_a_user_error_and_keeps_the_rows_before(tmp_path: Path, events: bool) -> None:
     path = tmp_path / "train.csv"
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     with (
         pytest.raises(UserError, match="the disk is full"),
-        TrainLog(path, tmp_path if tensorboard else None, 1000, 0) as log,
+        TrainLog(path, tensorboard(tmp_path) if events else None, 1000, 0) as log,
     ):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
         try:
@@ -181,6 +191,43 @@ def test_what_is_seen_now_and_then_stands_in_columns_of_its_own_and_survives_a_k
     log(tmp_path / "plain.csv", 4, 8, 3)
     log(tmp_path / "plain.csv", 7, 8, 0)
     assert read_curve(tmp_path / "plain.csv")["knn_top1"].dropna().tolist() == [6 / 8]
+
+
+def test_rows_go_to_every_place_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B is told which run it is, and that a second start is the same one."""
+    begun, logged = [], []
+
+    class Run:
+        def log(self, row: dict[str, float], step: int) -> None:
+            logged.append((step, row["loss"]))
+
+        def finish(self) -> None:
+            logged.append("finished")
+
+    def init(**how: Any) -> Run:
+        begun.append(how)
+        return Run()
+
+    wandb = SimpleNamespace(init=init, Settings=dict, errors=SimpleNamespace(Error=OSError))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    for start in (0, 2):
+        writers = partial(open_writers, ["tensorboard", "wandb"], tmp_path, "own", {"seed": 1})
+        with TrainLog(tmp_path / "train.csv", writers, 4, start) as log:
+            for step in (start + 1, start + 2):
+                log.write(step, metrics(step))
+    assert logged == [(1, 1.0), (2, 0.5), "finished", (3, metrics(3)["loss"]), (4, 0.25), "finished"]
+    assert len({how["id"] for how in begun}) == 1
+    assert {(how["name"], how["resume"], how["config"]["seed"]) for how in begun} == {("own", "allow", 1)}
+    assert [event.step for event in events(tmp_path) if event.HasField("summary")] == [1, 2, 3, 4]
+
+
+def test_a_place_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="unknown place for scalars 'wandbb'; did you mean 'wandb'"):
+        check_places(["wandbb"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs the package wandb: pip install -e '\.\[wandb\]'"):
+        check_places(["tensorboard", "wandb"])
+    check_places([])
 
 
 def test_a_terminal_shows_a_bar_with_losses_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from can.data import DEFAULT_DATA_DIR
 from can.errors import ConfigError, check_choice
 from can.fields import Count, CountOrZero, Positive, check_value
 from can.methods import method_names, settings_class
+from can.runs.writers import check_places
 from can.system.places import place
 
 
@@ -89,6 +90,7 @@ def define_setting_flags() -> None:
     flags.DEFINE_integer("keep_every", None, "steps whose checkpoints are kept for good; of the others the latest two")
     flags.DEFINE_integer("log_every", None, "steps between rows of train.csv")
     flags.DEFINE_integer("probe_every", None, "steps between looks at the encoder while it trains (docs/watching.md)")
+    flags.DEFINE_list("write_to", ["tensorboard"], "where rows go beside train.csv: tensorboard, wandb, both, or empty")
     flags.DEFINE_string("profile", None, "FIRST:LAST, steps of which a trace is made, as 10:13 (docs/watching.md)")
     flags.DEFINE_integer("workers", None, "processes that decode images (for sets that do not fit decoded in memory)")
     flags.DEFINE_integer("fsdp", 1, "devices that share each parameter; the others split the batch")
@@ -138,6 +140,7 @@ def setting() -> Setting:
     protocols = {
         name: _given({field: PROTOCOLS[name] + field for field in fields}) for name, fields in _protocols.items()
     }
+    check_places(values.write_to)
     roles = _given({"in1k": "labelled", "jft": "uncurated"})
     scale = dataclasses.replace(
         base,
@@ -167,6 +170,7 @@ def setting() -> Setting:
         fsdp=values.fsdp,
         skip_bad_images=values.skip_bad_images,
         probe_every=values.probe_every,
+        write_to=tuple(values.write_to),
         profile=None if values.profile is None else _steps(values.profile),
         force=tuple(values.force),
     )

@@ -133,6 +133,7 @@ def _pretrain(setting: Setting, runs: Sequence[Run], images: ImageSet) -> None:
         skip_bad=setting.skip_bad_images,
         beside=_beside(setting),
         profile=setting.profile,
+        write_to=setting.write_to,
     )
 
 

@@ -55,6 +55,7 @@ class Setting:
       skip_bad_images: whether pre-training leaves damaged images out, up to a share of them.
       probe_every: steps between looks at the encoder while it trains; None: nobody looks.
       profile: the first and the last step that are traced; None: none.
+      write_to: where the scalars of a training go beside `train.csv`.
       force: what is made anew: "train", "evals", or evaluations by name; "images" goes on with a set that has changed.
     """
 
@@ -75,6 +76,7 @@ class Setting:
     skip_bad_images: bool = False
     probe_every: int | None = None
     profile: tuple[int, int] | None = None
+    write_to: tuple[str, ...] = ("tensorboard",)
     force: tuple[str, ...] = ()
 
     def run(self, spec: Spec, seed: int, name: str | None = None) -> Run:

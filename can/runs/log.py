@@ -7,12 +7,14 @@ import io
 import itertools
 import os
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from can.errors import ConfigError, DataError
 from can.runs.beside import COLUMNS
 from can.runs.progress_line import ProgressLine
+from can.runs.writers import Writer
 from can.system import hosts
 from can.system.files import write_atomic, write_error
 
@@ -21,13 +23,13 @@ LAST_COLUMNS = (*NORMS, "lr", "images_per_second")  # of train.csv; the losses s
 
 
 class TrainLog:
-    """Appends one row a call to `path`, one event a call to `tensorboard_dir`, and shows progress on stderr.
+    """Appends one row a call to `path`, gives it to the writers, and shows progress on stderr.
 
     Rows reach the operating system at once, so that a killed process loses none. `resume_step` is the step of the
     checkpoint that training goes on from, 0 if it starts anew: later rows, which training is about to make again, are
     dropped, as is a last row torn by a kill. So write a step's row before saving its checkpoint, and keep
     `written_through` in it: what happens to the file meanwhile changes no row that is published. Of several processes
-    that train together, the first has the log, and for the others nothing happens.
+    that train together, the first has the log, and for the others nothing happens. `open_writers` is given that step.
 
     Raises UserError if the disk is full, ConfigError if an earlier row has other columns, DataError if the earlier log
     is damaged.
@@ -36,7 +38,7 @@ class TrainLog:
     def __init__(
         self,
         path: Path,
-        tensorboard_dir: Path | None,
+        open_writers: Callable[[int], Sequence[Writer]] | None,
         total_steps: int,
         resume_step: int,
     ) -> None:
@@ -51,11 +53,7 @@ class TrainLog:
         write_atomic(path, self._content)
         self._columns, self._last_step = (kept[0], int(kept[-1][0])) if kept else ([], 0)
         self._file = path.open("ab", buffering=0)  # a buffer would raise once more when closed on a full disk
-        self._events = None
-        if tensorboard_dir is not None:
-            from can.runs.event_file import EventFile  # here: tensorboardX imports torch where there is one, 1.5 s
-
-            self._events = EventFile(tensorboard_dir, resume_step)
+        self._writers = [] if open_writers is None else open_writers(resume_step)
         self._progress = ProgressLine(total_steps, resume_step)
         self._seen: dict[str, float] = {}  # the last values of `COLUMNS`, for the progress line
 
@@ -81,8 +79,8 @@ class TrainLog:
             )
         self._append([str(step), *(_number(name, row[name]) if name in row else "" for name in self._columns[1:])])
         self._last_step = step
-        if self._events is not None:
-            self._events.write(step, row)
+        for writer in self._writers:
+            writer.write(step, row)
         self._seen |= {name: row[name] for name in COLUMNS if name in row}
         self._progress.show(step, *_progress_text(row | self._seen))
 
@@ -116,8 +114,8 @@ class TrainLog:
         if self._file is None or self._file.closed:
             return
         self._file.close()
-        if self._events is not None:
-            self._events.close()
+        for writer in self._writers:
+            writer.close()
         self._progress.close()
 
     def __enter__(self) -> TrainLog:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +26,7 @@ from can.runs.log import TrainLog, check_whole
 from can.runs.provenance import peak_memory_mb, provenance
 from can.runs.row import Metrics
 from can.runs.skipped import Skipped
+from can.runs.writers import open_writers
 from can.system import hosts
 from can.system.checksums import checksum_of
 from can.system.files import write_json
@@ -49,12 +51,15 @@ class Recorder:
         example: PyTree,
         log_every: int,
         keep_every: int | None,
+        write_to: Sequence[str] = ("tensorboard",),
     ) -> None:
         """Reads the latest checkpoint; `example` says what a state is, and where it lies.
 
+        `write_to`: places of `can.runs.writers` for what is logged.
+
         Raises DataError if its log is neither in it nor whole.
         """
-        self.config, self.run, self._images = config, run, images
+        self.config, self.run, self._images, self._write_to = config, run, images, write_to
         self.checkpoints = Checkpoints(run.checkpoints, keep_every=keep_every, owner=run.owner(config))
         restored = self.checkpoints.restore(example)
         self.restored: Any = restored[0] if restored else None
@@ -70,7 +75,8 @@ class Recorder:
         self._clock = Clock(self.run.work / "clock.json", self.start_step)
         self.skipped = Skipped(self.run.work / "skipped.json", self.start_step)
         last_step = self.config.optim.last_step
-        self._log = TrainLog(self.run.work / "train.csv", self.run.work, last_step, self.start_step)
+        writers = partial(open_writers, self._write_to, self.run.work, self.run.name, self.config.to_dict())
+        self._log = TrainLog(self.run.work / "train.csv", writers, last_step, self.start_step)
         self._held.enter_context(self._log)
         return self
 
