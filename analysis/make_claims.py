@@ -243,6 +243,9 @@ def draw(judged: Board, source: str, setting: Setting) -> None:
             outside = one.claim.paper > reach
             at = 0.985 * reach if outside else one.claim.paper
             axes.plot(at, place, ">" if outside else "|", color="black", markersize=4 if outside else 10)
+            if outside:
+                told = f"{one.claim.paper:+.1f} "
+                axes.text(0.97 * reach, place, told, fontsize=drawing.SMALL, ha="right", va="center")
     axes.axvline(0, color="black", linewidth=0.6)
     names = [f"{one.claim.primary} · {one.claim.text}" for one in reversed(shown)]
     axes.set_yticks(range(len(shown)), names, fontsize=7.5)

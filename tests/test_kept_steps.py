@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from commands import Commands, Done
 
@@ -77,3 +79,14 @@ def test_a_step_that_is_not_kept_names_those_that_are(commands: Commands, rooms)
     assert "own has no checkpoint of step 3" in done.stderr and "(it has: 2, 4)" in done.stderr
     assert "--keep_every" in done.stderr
     assert not (root / "results_dir/smoke/own/step-3").exists()
+
+
+def test_pictures_of_a_kept_checkpoint_are_its_own(commands: Commands, rooms) -> None:
+    root, places = rooms
+    for name, flags in {"2": ["--step=2"], "4": ["--step=4"], "whole": []}.items():
+        done = commands("experiments/show.py", *places, "--count=2", *flags, f"--out={root / name}.png")
+        assert done.returncode == 0, done.stderr
+    step2, step4, whole = (cv2.imread(str(root / f"{name}.png")) for name in ("2", "4", "whole"))
+    pictures = slice(step4.shape[0] // 3, None)  # below the heading, which names the step
+    np.testing.assert_array_equal(step4[pictures], whole[pictures])
+    assert (step2[pictures] != whole[pictures]).any()

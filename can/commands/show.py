@@ -3,6 +3,7 @@
 Each image, what the encoder sees of it, what the decoder fills in, the noise that is predicted: what the method has.
 `--attention`: where the last block looks. `--neighbours`: which images are alike. `--map`: all in two dimensions.
 These three take `--weights=FILE`, too: a folder of `can export`, or public weights of a plain ViT.
+`--step=500` shows a checkpoint that is kept, also while the run is trained.
 SET is what `--labelled` takes; without it, the scale's test images. FILE ends in .png, .pdf, .svg or .jpg.
 """
 
@@ -40,6 +41,7 @@ def define_flags() -> None:
     flags.DEFINE_string("images", None, "a set's name, a TFDS name or folder:PATH; default: the scale's test images")
     flags.DEFINE_string("split", "train", "of --images")
     flags.DEFINE_string("weights", None, "folder of can export, or public weights; default: the run that flags name")
+    flags.DEFINE_integer("step", None, "whose checkpoint is shown; default: the last one", lower_bound=0)
     flags.DEFINE_string("out", None, "the file: NAME.png, .pdf, .svg or .jpg", required=True)
     flags.DEFINE_bool("attention", False, "where the last block looks, head by head")
     flags.DEFINE_bool("neighbours", False, "the nearest images of the first ones, among --count")
@@ -59,9 +61,14 @@ def main() -> None:
     if values.weights and not kind:
         raise ConfigError("--weights are an encoder's alone: pass --attention, --neighbours or --map")
     run = None if values.weights else run_to_read(setting)
+    step = "" if values.step is None else f" step {values.step}"
+    if step:
+        if run is None:
+            raise ConfigError("--weights have no steps: leave --step out")
+        run = run._replace(folder=run.folder.at(values.step))
     images = _images(setting, values.count or COUNTS[kind])
     whose = Path(values.weights).name if run is None else run.folder.name
-    heading = f"{whose} · {images.name} {images.split}"
+    heading = f"{whose}{step} · {images.name} {images.split}"
     if run is not None and not kind:
         _draw_made(out, run, images, heading)
     else:
