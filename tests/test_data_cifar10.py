@@ -14,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from can.data import load
-from can.data.tfds_records import write_tfds
+from can.data.formats.tfds_records import write_tfds
 from can.errors import DataError
 from can.recipes import cifar10
 from can.recipes.cifar10_formats import CLASS_NAMES

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from can.data import load
-from can.data.tfds_records import read_tfds
+from can.data.formats.tfds_records import read_tfds
 from can.errors import DataError
 from can.recipes import debian, fashion_mnist
 

@@ -16,8 +16,9 @@ from absl import logging
 from PIL import Image
 from test_data_folders import photos, png, write, zipped
 
-from can.data import ArrayImages, contents, listing
-from can.data.layout import layout_of
+from can.data import ArrayImages, contents
+from can.data.formats import listing
+from can.data.formats.layout import layout_of
 from can.errors import ConfigError, DataError
 from can.evals.classes import check_same_classes
 

@@ -18,7 +18,7 @@ import pytest
 from pyarrow import parquet
 
 from can.data import ArrayImages, EncodedImages, batches, eval_batches, load
-from can.data.numbered import fixed_order
+from can.data.formats.numbered import fixed_order
 from can.errors import ConfigError, DataError, UserError
 from can.evals.classes import check_same_classes
 from can.evals.encoder import Encoder, extract_features

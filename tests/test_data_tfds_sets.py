@@ -12,7 +12,7 @@ from PIL import Image
 
 from can.commands.evaluations.few_shot import TFDS_SETS
 from can.data import ArrayImages, batches, eval_batches, load
-from can.data.tfds_records import write_tfds
+from can.data.formats.tfds_records import write_tfds
 from can.errors import DataError
 from can.evals.classes import check_same_classes, labels_of
 

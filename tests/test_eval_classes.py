@@ -14,7 +14,7 @@ from PIL import Image
 
 from can.config import FewShotConfig, FinetuneConfig, LinearProbeConfig
 from can.data import ArrayImages, EncodedImages, load
-from can.data.tfds_records import TfdsRecords
+from can.data.formats.tfds_records import TfdsRecords
 from can.errors import DataError
 from can.evals import few_shot, finetune, linear_probe
 from can.evals.classes import check_same_classes, equal_images, labels_of

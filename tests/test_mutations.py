@@ -29,8 +29,8 @@ from analysis.lib.results import read
 from can import training_step
 from can.commands.spec import Need
 from can.data.decode import decode_rgb
-from can.data.folder import open_folder
-from can.data.tfds_records import read_tfds
+from can.data.formats.folder import open_folder
+from can.data.formats.tfds_records import read_tfds
 from can.errors import DataError, UserError
 from can.runs import Evaluated
 from can.runs.config_file import config_of, read_config

@@ -19,7 +19,7 @@ from can.commands.scales import SCALES
 from can.commands.setting import Setting
 from can.commands.spec import Spec
 from can.data import ArrayImages
-from can.data.tfds_records import write_tfds
+from can.data.formats.tfds_records import write_tfds
 from can.errors import ConfigError, DataError, UserError
 from can.evals import robustness
 from can.evals.class_subsets import imagenet_subset

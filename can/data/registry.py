@@ -11,16 +11,16 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from can.data.folder import load_folder
-from can.data.hf_sets import load_hf
+from can.data.formats.folder import load_folder
+from can.data.formats.hf_sets import load_hf
+from can.data.formats.named_columns import split_asked
+from can.data.formats.parquet_files import load_parquet
+from can.data.formats.tar_shards import load_tars
+from can.data.formats.tfds_records import read_tfds
 from can.data.image_set import ImageSet
 from can.data.joined import join
-from can.data.named_columns import split_asked
-from can.data.parquet_files import load_parquet
 from can.data.small_sets import check_decoded, decode_if_small
 from can.data.splits import select_split
-from can.data.tar_shards import load_tars
-from can.data.tfds_records import read_tfds
 from can.errors import ConfigError, DataError
 from can.sources import MODULES, SHIFTED
 from can.system.machine import user_cache

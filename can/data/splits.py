@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
 
+from can.data.formats.layout import TEST, TRAIN, VALIDATION, split_named
 from can.data.image_set import ImageSet
-from can.data.layout import TEST, TRAIN, VALIDATION, split_named
 from can.errors import ConfigError, DataError, first_line
 
 

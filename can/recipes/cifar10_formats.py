@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from can.data.decode import decode_all, decode_rgb
+from can.data.formats.tfds_records import read_feature, read_tfds
 from can.data.image_set import Images, Labels
-from can.data.tfds_records import read_feature, read_tfds
 from can.errors import DataError
 
 SIDE = 32  # pixels

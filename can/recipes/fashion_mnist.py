@@ -16,9 +16,9 @@ from absl import logging
 
 from can.data import array_store
 from can.data.decode import decode_all
+from can.data.formats.tfds_records import Examples, read_tfds, write_tfds
 from can.data.image_set import ArrayImages
 from can.data.prepared import prepare_once
-from can.data.tfds_records import Examples, read_tfds, write_tfds
 from can.errors import DataError
 from can.recipes.debian import DebianPackage, PackageUnavailable, unpacked
 from can.recipes.download import DownloadError, check_sha256, download

@@ -21,12 +21,12 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from can.data.decode import decode_rgb
-from can.data.files import whole_set
-from can.data.folder import open_folder
+from can.data.formats.files import whole_set
+from can.data.formats.folder import open_folder
+from can.data.formats.tfds_records import Examples, write_tfds
 from can.data.image_set import EncodedImages
 from can.data.prepared import prepare_once
 from can.data.registry import DEFAULT_DATA_DIR
-from can.data.tfds_records import Examples, write_tfds
 from can.errors import DataError, UserError
 from can.system.places import folder
 

@@ -29,10 +29,10 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from can.data.decode import decode_rgb
+from can.data.formats.tfds_records import prepare_tfds, write_tfds
 from can.data.image_set import ArrayImages, EncodedImages
 from can.data.prepared import prepare_once
 from can.data.registry import DEFAULT_DATA_DIR, load
-from can.data.tfds_records import prepare_tfds, write_tfds
 from can.errors import ConfigError, DataError, UserError
 from can.recipes.perceptual_hash import perceptual_hash
 from can.recipes.web_images import tally

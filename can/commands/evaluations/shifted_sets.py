@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from can.data import ArrayImages, ImageSet, load
-from can.data.tfds_records import read_label_lists
+from can.data.formats.tfds_records import read_label_lists
 from can.errors import ConfigError, DataError, check_choice
 from can.evals.class_subsets import imagenet_subset, objectnet_classes, objectnet_labels
 from can.evals.corruption_error import ALEXNET_ERROR

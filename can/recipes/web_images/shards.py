@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from can.data.listing import MOST_BYTES, SUFFIXES
+from can.data.formats.listing import MOST_BYTES, SUFFIXES
 from can.errors import DataError
 from can.recipes.web_images.looks import ANNOTATION, HIDDEN, NO_BYTES
 

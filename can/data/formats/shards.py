@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from can.data.layout import TEST, TRAIN, VALIDATION, split_within
+from can.data.formats.layout import TEST, TRAIN, VALIDATION, split_within
 from can.errors import DataError, UserError
 
 

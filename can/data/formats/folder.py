@@ -6,14 +6,14 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from can.data.files import splits_in_folder, splits_in_zips
+from can.data.formats.files import splits_in_folder, splits_in_zips
 from can.data.image_set import EncodedImages, ImageSet
 from can.data.small_sets import decode_if_small
 from can.errors import DataError
 
 
 def load_folder(path: Path, data_dir: Path) -> Mapping[str, ImageSet]:
-    """The splits of `path`, a folder or a zip archive: see `can.data.layout`.
+    """The splits of `path`, a folder or a zip archive: see `can.data.formats.layout`.
 
     Raises:
       DataError: the path does not exist, is neither, has no images, or one that cannot be read.

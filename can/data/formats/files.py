@@ -19,9 +19,9 @@ from typing import Any
 from absl import logging
 
 from can.data.contents import content_hashes
+from can.data.formats.layout import TRAIN, label_of, layout_of
+from can.data.formats.listing import ZIP_ERRORS, ImageFile, list_folder, list_zips
 from can.data.image_set import EncodedImages, Records, sha256_of
-from can.data.layout import TRAIN, label_of, layout_of
-from can.data.listing import ZIP_ERRORS, ImageFile, list_folder, list_zips
 from can.errors import DataError
 
 _SHUFFLE_SEED = b"can"  # another one is another order, and so another fingerprint
@@ -105,7 +105,7 @@ class _OpenArchives(threading.local):
 
 
 def splits_in_folder(name: str, root: Path, data_dir: Path) -> dict[str, EncodedImages]:
-    """The splits of the images below `root`, as `can.data.layout` has them; all is "train" if there are none.
+    """The splits of the images below `root`, as `can.data.formats.layout` has them; all is "train" if there are none.
 
     What the files hold is read once, and its hashes are kept under `data_dir`.
 

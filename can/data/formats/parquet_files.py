@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from absl import logging
 
-from can.data.arrow_records import ArrowRecords
 from can.data.contents import content_hashes, hashes_kept, state_of
+from can.data.formats.arrow_records import ArrowRecords
+from can.data.formats.named_columns import Asked, Columns, columns_of
+from can.data.formats.numbered import fixed_order, number_labels
+from can.data.formats.shards import by_split, files_of, needs
 from can.data.image_set import EncodedImages, ImageSet, sha256_of
-from can.data.named_columns import Asked, Columns, columns_of
-from can.data.numbered import fixed_order, number_labels
 from can.data.prepared import prepare_once
-from can.data.shards import by_split, files_of, needs
 from can.data.small_sets import decode_if_small
 from can.errors import DataError, first_line
 

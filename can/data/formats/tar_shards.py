@@ -17,14 +17,14 @@ import numpy as np
 from jaxtyping import Int32
 
 from can.data.contents import content_hashes, hashes_kept, state_of
-from can.data.files import shuffle_key
+from can.data.formats.files import shuffle_key
+from can.data.formats.layout import TRAIN, label_of, layout_of
+from can.data.formats.named_columns import Asked
+from can.data.formats.numbered import number_labels
+from can.data.formats.shards import by_split, files_of
+from can.data.formats.tar_index import Sample, samples_of
 from can.data.image_set import EncodedImages, ImageSet, sha256_of
-from can.data.layout import TRAIN, label_of, layout_of
-from can.data.named_columns import Asked
-from can.data.numbered import number_labels
-from can.data.shards import by_split, files_of
 from can.data.small_sets import decode_if_small
-from can.data.tar_index import Sample, samples_of
 from can.errors import DataError
 
 _CLASS_NAMES = "classnames.txt"  # a line a class, beside the archives or one folder above

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from can.data.arrow_records import ArrowRecords
 from can.data.contents import content_hashes, hashes_kept, state_of
+from can.data.formats.arrow_records import ArrowRecords
+from can.data.formats.layout import TRAIN
+from can.data.formats.named_columns import Asked, columns_of
+from can.data.formats.numbered import fixed_order, number_labels
+from can.data.formats.shards import needs
 from can.data.image_set import EncodedImages, ImageSet, sha256_of
-from can.data.layout import TRAIN
-from can.data.named_columns import Asked, columns_of
-from can.data.numbered import fixed_order, number_labels
-from can.data.shards import needs
 from can.data.small_sets import decode_if_small
 from can.errors import DataError, first_line
 

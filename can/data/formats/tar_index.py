@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from can.data.contents import state_of
-from can.data.listing import MOST_BYTES, SUFFIXES
-from can.data.named_columns import Asked
+from can.data.formats.listing import MOST_BYTES, SUFFIXES
+from can.data.formats.named_columns import Asked
 from can.errors import DataError, UserError, first_line
 from can.system.files import write_atomic
 
