@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from absl import logging
 
 from can import data, train, training_step
+from can import replay as replaying
 from can.commands.done import Done, fingerprints_of, images_of, look, look_at_kept, protocol_of
 from can.commands.evaluations import EVALS
 from can.commands.setting import Run, Setting
@@ -17,7 +18,6 @@ from can.data import ImageSet
 from can.errors import ConfigError
 from can.evals.beside_training import BesideTraining
 from can.runs import Evaluated, numerics
-from can.runs import replay as replaying
 from can.runs.belonging import bring_back
 from can.runs.checkpoint import Checkpoints
 from can.runs.images import FILE as IMAGES
