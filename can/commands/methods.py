@@ -20,12 +20,9 @@ class MethodPreset:
       title: what tables call it.
       base_lr: by scale; None for what is not trained.
       crop_area_min: of its views at full resolution; None: SimCLR's. The small scales have one of their own for all.
-      settings: fields of the method's own settings, where a recipe has others than its class.
-      tuned: by scale, fields of the method's own settings that were chosen there (experiments/tune_laptop.py).
-      augment: other fields of AugmentConfig.
-      optim: by scale, other fields of OptimConfig; and `warmup_share`, of the run's steps.
-      always: fields of any part of the configuration, by name, at every scale.
-      at: the same by scale, which go before `always`.
+      always: fields of any part of the configuration, by name, at every scale; and `warmup_share`, of the run's steps.
+      at: the same by scale, which go before `always`: a recipe's at `paper`, and what was chosen at the small scales
+        (experiments/tune_laptop.py).
       by_epochs: the same at `paper`, of a run's epochs.
       paper_optim: base_lr and weight_decay at `paper` of (is it ViT-L, is it JFT-300M); None: the scale's.
     """
@@ -33,10 +30,6 @@ class MethodPreset:
     title: str
     base_lr: dict[str, float] | None
     crop_area_min: float | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    tuned: dict[str, dict[str, Any]] = field(default_factory=dict)
-    augment: dict[str, Any] = field(default_factory=dict)
-    optim: dict[str, dict[str, Any]] = field(default_factory=dict)
     always: dict[str, Any] = field(default_factory=dict)
     at: dict[str, dict[str, Any]] = field(default_factory=dict)
     by_epochs: Callable[[float], dict[str, Any]] | None = None
@@ -72,17 +65,17 @@ def _herrmann(large: bool, on_jft: bool) -> dict[str, float]:
 
 _CONTRASTIVE = {"smoke": 1e-3, "laptop": 3e-3, "evening": 3e-3, "overnight": 3e-3, "gpu": 2.5e-4, "paper": 2.5e-4}
 # Figure 8's sweeps at the laptop scale: the weights of the losses do not carry over from a batch of 4096.
-_CAN_AT_SMALL_SCALES = dict(lambda_infonce=0.25)
+_CAN_AT_SMALL_SCALES = dict.fromkeys(("laptop", "evening", "overnight"), dict(lambda_infonce=0.25))
 
+_BETA2 = dict(beta2=0.999)
 # 1.5e-3 at a batch of 2048, at full resolution.
 _TOKENS = {"smoke": 1e-3, "laptop": 3e-3, "evening": 3e-3, "overnight": 3e-3, "gpu": 1.875e-4, "paper": 1.875e-4}
 _SMALL = ("laptop", "evening", "overnight")
 
 
-def _masked_optim(**paper: Any) -> dict[str, dict[str, Any]]:
-    """What optimises the masked-image methods: AdamW of (.9, .999); at `paper` a batch of 2048, and what each has."""
-    paper = dict(batch_size=2048, weight_decay=0.05) | paper
-    return {name: dict(beta2=0.999) | (paper if name == "paper" else {}) for name in _TOKENS}
+def _masked(**recipe: Any) -> dict[str, dict[str, Any]]:
+    """What optimises the masked-image methods at `paper`: a batch of 2048, and what each has."""
+    return {"paper": dict(batch_size=2048, weight_decay=0.05) | recipe}
 
 
 def _small(**settings: Any) -> dict[str, dict[str, Any]]:
@@ -94,8 +87,7 @@ SMALL = ("smoke", "laptop", "evening", "overnight")
 # No published result was found for the methods below with so small encoders, images and batches: these are starting
 # values (docs/methods.md), to be chosen on held-out training images as the others were.
 _START = {"smoke": 1e-3, "laptop": 3e-3, "evening": 3e-3, "overnight": 3e-3, "gpu": 1.5e-4, "paper": 1.5e-4}
-_BYOL_VIEWS = dict(blur_prob=1.0, solarize_prob=0.2)
-_BETA2 = dict(beta2=0.999)
+_BYOL = _BETA2 | dict(blur_prob=1.0, solarize_prob=0.2)  # the views of its second augmentation
 # A teacher's average reaches over 1 / (1 - momentum) steps, which is to be a small part of a run.
 _TEACHERS = {"smoke": 0.9, "laptop": 0.97, "evening": 0.99, "overnight": 0.99}
 _TEACHERS_AT_SMALL_SCALES = {
@@ -138,7 +130,7 @@ METHODS = {
     "can": MethodPreset(
         "CAN",
         _CONTRASTIVE,
-        tuned=dict.fromkeys(("laptop", "evening", "overnight"), _CAN_AT_SMALL_SCALES),
+        at=_CAN_AT_SMALL_SCALES,
         paper_optim=_tables_5_and_6,
     ),
     "simclr": MethodPreset("SimCLR", _CONTRASTIVE, paper_optim=_tables_5_and_6),
@@ -151,59 +143,56 @@ METHODS = {
     "simmim": MethodPreset(  # Xie et al. (2022): 1e-4 at a batch of 512
         "SimMIM",
         {"smoke": 1e-3, "laptop": 6e-3, "evening": 6e-3, "overnight": 6e-3, "gpu": 5e-5, "paper": 5e-5},
-        augment=dict(crop_area_min=0.67),
-        optim=_masked_optim(clip_norm=5.0, warmup_share=10 / 800),
+        always=_BETA2 | dict(crop_area_min=0.67),
+        at=_masked(clip_norm=5.0, warmup_share=10 / 800),
     ),
     "beit": MethodPreset(  # Bao et al. (2022)
         "BEiT",
         _TOKENS,
-        tuned=_small(codes=256),
-        optim=_masked_optim(clip_norm=3.0, last_lr=1e-5, warmup_share=10 / 800),
+        always=_BETA2,
+        at=_small(codes=256) | _masked(clip_norm=3.0, last_lr=1e-5, warmup_share=10 / 800),
     ),
     "cae": MethodPreset(  # Chen et al. (2024)
         "CAE",
         _TOKENS,
-        tuned=_small(codes=256, regressor_depth=1, token_decoder_depth=1),
-        optim=_masked_optim(clip_norm=3.0, last_lr=1e-5, warmup_share=20 / 800),
+        always=_BETA2,
+        at=_small(codes=256, regressor_depth=1, token_decoder_depth=1)
+        | _masked(clip_norm=3.0, last_lr=1e-5, warmup_share=20 / 800),
     ),
     "cim": MethodPreset(  # Fang et al. (2022)
         "CIM",
         _TOKENS,
-        tuned=_small(codes=256, generator_depth=1, normalise="patch"),
-        optim=_masked_optim(warmup_share=10 / 300),
+        always=_BETA2,
+        at=_small(codes=256, generator_depth=1, normalise="patch") | _masked(warmup_share=10 / 300),
     ),
     "supervised": MethodPreset(  # Table 9 with mixup
         "supervised",
         _CONTRASTIVE,
-        settings=dict(label_smoothing=0.1, drop_path=0.1, mixup=0.8),
-        augment=dict(rand_augment_layers=2, rand_augment_magnitude=9.0),
+        always=dict(label_smoothing=0.1, drop_path=0.1, mixup=0.8, rand_augment_layers=2, rand_augment_magnitude=9.0),
     ),
     "pyramid_at": MethodPreset(  # Herrmann et al. (2022)
         "PyramidAT",
         _CONTRASTIVE,
-        settings=dict(drop_path=0.1, dropout=0.1, mixup=0.5),
-        augment=dict(rand_augment_layers=2, rand_augment_magnitude=15.0),
+        always=dict(drop_path=0.1, dropout=0.1, mixup=0.5, rand_augment_layers=2, rand_augment_magnitude=15.0),
         paper_optim=_herrmann,
     ),
     "mocov3": MethodPreset(  # Chen et al. (2021)
         "MoCo-v3",
         _START,
-        augment=_BYOL_VIEWS,
-        always=_BETA2,
+        always=_BYOL,
         at=_TEACHERS_AT_SMALL_SCALES | {"paper": dict(base_lr=1.5e-4, weight_decay=0.1, decay_vectors=True)},
         by_epochs=_mocov3,
     ),
     "byol": MethodPreset(  # Grill et al. (2020)
-        "BYOL", _START, augment=_BYOL_VIEWS, always=_BETA2, at=_TEACHERS_AT_SMALL_SCALES, by_epochs=_byol
+        "BYOL", _START, always=_BYOL, at=_TEACHERS_AT_SMALL_SCALES, by_epochs=_byol
     ),
     "moclr": MethodPreset(  # Tian et al. (2021)
-        "MoCLR", _START, augment=_BYOL_VIEWS, always=_BETA2, at=_TEACHERS_AT_SMALL_SCALES, by_epochs=_byol
+        "MoCLR", _START, always=_BYOL, at=_TEACHERS_AT_SMALL_SCALES, by_epochs=_byol
     ),
     "dino": MethodPreset(  # Caron et al. (2021)
         "DINO",
         _START,
-        augment=_BYOL_VIEWS,
-        always=_BETA2 | dict(clip_norm=3.0, clip_each=True, weight_decay=0.04, weight_decay_growth=10.0),
+        always=_BYOL | dict(clip_norm=3.0, clip_each=True, weight_decay=0.04, weight_decay_growth=10.0),
         at={
             scale: small | _LOCAL_CROPS_AT_SMALL_SCALES[scale] | dict(prototypes=1024)
             for scale, small in _TEACHERS_AT_SMALL_SCALES.items()
@@ -229,15 +218,16 @@ METHODS = {
     "can_teacher": MethodPreset(
         "CAN + teacher",
         _CONTRASTIVE,
-        tuned=dict.fromkeys(("laptop", "evening", "overnight"), _CAN_AT_SMALL_SCALES),
-        at={scale: dict(teacher_momentum=momentum) for scale, momentum in _TEACHERS.items()},
+        at={
+            scale: dict(teacher_momentum=momentum) | _CAN_AT_SMALL_SCALES.get(scale, {})
+            for scale, momentum in _TEACHERS.items()
+        },
         paper_optim=_tables_5_and_6,
     ),
     "can_crops": MethodPreset(
         "CAN + local crops",
         _CONTRASTIVE,
-        tuned=dict.fromkeys(("laptop", "evening", "overnight"), _CAN_AT_SMALL_SCALES),
-        at=_LOCAL_CROPS_AT_SMALL_SCALES
+        at={scale: crops | _CAN_AT_SMALL_SCALES.get(scale, {}) for scale, crops in _LOCAL_CROPS_AT_SMALL_SCALES.items()}
         | {"gpu": dict(local_crops=4, local_size=48), "paper": dict(local_crops=4, local_size=96)},
         paper_optim=_tables_5_and_6,
     ),

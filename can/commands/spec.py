@@ -92,24 +92,23 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
 
     crop = {} if chosen.crop_area_min is None else {"crop_area_min": chosen.crop_area_min}
     augmentation = {"name": length.get("augmentation", method.augmentation)}
-    augment = AugmentConfig(**augmentation | crop | scale.augment | chosen.augment | given["augment"])
+    augment = AugmentConfig(**augmentation | crop | scale.augment | given["augment"])
 
     rates = _rates(scale, spec, chosen, size)
-    batch_size = length.get("batch_size", rates.pop("batch_size", scale.batch_size))
-    share = rates.pop("warmup_share", None)  # of the run; None: the scale's
+    batch_size = length.get("batch_size", scale.batch_size)
+    share = length.get("warmup_share")  # of the run; None: the scale's
     check_value("batch_size", batch_size, Count)
     total_steps = _total_steps(scale, spec, chosen, batch_size, length.get("total_steps"))
     warmup_epochs = length.get("warmup_epochs", None if share is None else share * spec.epochs)
     warmup_steps = _warmup_steps(scale, spec, batch_size, total_steps, warmup_epochs)
     optim = dict(batch_size=batch_size, total_steps=total_steps, warmup_steps=warmup_steps, **rates)
 
-    settings = chosen.settings | chosen.tuned.get(scale.name, {}) | given["method"]  # mask_rate, lambda_infonce, ...
     config = RunConfig(
         scale=scale.name,
         epochs=spec.epochs,
         seed=seed,
         model=model,
-        method=settings_class(spec.method)(**settings),
+        method=settings_class(spec.method)(**given["method"]),  # mask_rate, lambda_infonce, ...
         augment=augment,
         data=DataConfig(scale.data.get(spec.data, spec.data)),
         optim=OptimConfig(**optim | given["optim"]),
@@ -118,7 +117,8 @@ def resolve(scale: Scale, spec: Spec, seed: int, overrides: Mapping[str, Any] | 
     return config
 
 
-_LENGTH = ("image_size", "augmentation", "batch_size", "total_steps", "warmup_epochs")  # what decides other fields, too
+# What decides other fields, too.
+_LENGTH = ("image_size", "augmentation", "batch_size", "total_steps", "warmup_epochs", "warmup_share")
 
 
 def _by_owner(method: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -171,7 +171,5 @@ def _rates(scale: Scale, spec: Spec, chosen: MethodPreset, size: str) -> dict[st
         return dict(base_lr=0.0, weight_decay=scale.weight_decay)
     if scale.name == "paper" and chosen.paper_optim is not None:
         large = spec.model == "vit_l" or size == scale.models["vit_l"]
-        rates = chosen.paper_optim(large, spec.data == "jft")
-    else:
-        rates = dict(base_lr=chosen.base_lr[scale.name], weight_decay=scale.weight_decay)
-    return rates | chosen.optim.get(scale.name, {})
+        return chosen.paper_optim(large, spec.data == "jft")
+    return dict(base_lr=chosen.base_lr[scale.name], weight_decay=scale.weight_decay)
