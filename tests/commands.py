@@ -49,6 +49,7 @@ def serve() -> None:
     """Answers what comes on stdin until it is closed."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else gets between the answers
+    sys.path.insert(0, str(REPOSITORY))  # this script lies in `tests`
     # Imported by a script, it would start that script anew for another way to keep memory.
     import experiments.harness.environment  # noqa: F401
 

@@ -107,8 +107,9 @@ RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
 def run_python(tmp_path: Path) -> RunPython:
     """`run_python(code_or_script, *arguments, devices=1, env=None, check=True)` in a process of its own.
 
-    A `Path` is run as a script, a text as a program. `devices` is the number of simulated CPU devices. Unless `check`
-    is False, a non-zero exit fails the test and shows what the process wrote. It works in an empty folder.
+    A `Path` is run as a script, a text as a program, which finds this checkout. `devices` is the number of simulated
+    CPU devices. Unless `check` is False, a non-zero exit fails the test and shows what the process wrote. Its folder
+    is empty.
     """
 
     def run(
@@ -121,7 +122,8 @@ def run_python(tmp_path: Path) -> RunPython:
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *(["-c", program] if isinstance(program, str) else [str(program)]), *arguments]
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-        variables = os.environ | {"XLA_FLAGS": flags} | dict(env or {})
+        search = {"PYTHONPATH": str(REPOSITORY)} if isinstance(program, str) else {}
+        variables = os.environ | {"XLA_FLAGS": flags} | search | dict(env or {})
         done = subprocess.run(
             command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=timeout, check=False
         )

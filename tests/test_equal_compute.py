@@ -43,4 +43,4 @@ def test_the_interval_has_the_errors_of_all_three_rows_by_their_weights() -> Non
     assert found["difference"] == pytest.approx(60 - 45)
     sd, t = 1.0, 2.447  # of 9 runs in 3 rows: 6 degrees of freedom
     assert found["high"] - found["difference"] == pytest.approx(t * sd * math.sqrt(1.5 / 3), rel=1e-3)
-    assert found["verdict"] == "holds"
+    assert found["verdict"] == "leans to the paper"

@@ -44,7 +44,9 @@ def test_orderings_follow_the_papers_numbers_not_the_methods_names() -> None:
 
 
 def test_table_2_has_sixteen_orderings_and_a_claim_about_each_trained_row() -> None:
-    printed = [Printed(row.spec, row.printed.number) for row in table_rows(paper_values()) if row.spec and row.printed]
+    """What it quotes from others is of other protocols, and is not ordered."""
+    rows = [row for row in table_rows(paper_values()) if row.spec in RUNS]
+    printed = [Printed(row.spec, row.printed.number) for row in rows if row.spec and row.printed]
     claims = paper_claims(printed)
     counts = pd.Series([claim.title for claim in claims]).value_counts().to_dict()
     assert counts == {

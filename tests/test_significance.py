@@ -229,7 +229,7 @@ def test_the_orderings_of_table_2_by_seeds_alone_and_with_the_test_images() -> N
     alone = np.where(found.p > 0.05, OPEN, np.where(found.difference > 0, LEANS, AGAINST))
     assert Counter(alone) == {LEANS: 6, AGAINST: 4, OPEN: 6}
     assert Counter(found.verdict) == {LEANS: 6, AGAINST: 4, NO_DIFFERENCE: 2, OPEN: 4}
-    assert Counter(compare(table(TABLE_2, n=10_000), ORDERINGS).verdict) == {LEANS: 4, AGAINST: 1, OPEN: 11}
+    assert Counter(compare(table(TABLE_2, n=10_000), ORDERINGS).verdict) == {LEANS: 4, AGAINST: 2, OPEN: 10}
 
 
 def test_families_are_adjusted_as_their_authors_say() -> None:
