@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from analysis.lib.markup import code
 from can.commands.spec import Spec
+from can.errors import DataError
 
 PRETRAINING = "pre-training"
 
@@ -32,12 +33,21 @@ class Origin(NamedTuple):
 
 
 def origin(source: str, row: Spec, run: str, seed: int, kind: str, made: Mapping[str, Any]) -> Origin:
-    """What a provenance says; files of an earlier version, or of a test, may lack the machine."""
-    git, device = made["git"], made.get("device", {})
-    processor = made.get("cpu", {}).get("model", "unknown processor")
-    if device.get("platform", "cpu") != "cpu":
-        processor = device["kind"]
-    return Origin(source, row, run, seed, kind, git["commit"], git["dirty"], processor)
+    """What a provenance says; files of an earlier version, or of a test, may lack the machine.
+
+    Raises DataError if it is none.
+    """
+    try:
+        commit, dirty = made["git"]["commit"], made["git"]["dirty"]
+        device = made.get("device", {})
+        on_cpu = device.get("platform", "cpu") == "cpu"
+        processor = made.get("cpu", {}).get("model", "unknown processor") if on_cpu else device["kind"]
+        if not all(isinstance(text, str) for text in (commit or "", processor)):
+            raise TypeError(commit)
+    except (KeyError, TypeError, AttributeError) as error:
+        file = "provenance.json" if kind == PRETRAINING else f"eval-{kind}.json"
+        raise DataError(f"the provenance in {file} of {run} in the results cannot be read: make it anew") from error
+    return Origin(source, row, run, seed, kind, commit, dirty, processor)
 
 
 def joined(origins: Iterable[Origin]) -> list[str]:
