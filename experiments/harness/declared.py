@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Sequence
 
 import experiments
+from can.commands import COMMANDS
 from can.commands.spec import Need, Spec
 
 
@@ -23,7 +24,7 @@ def declarations() -> dict[str, Sequence[Need]]:
     """The NEEDS of each script that has some, by the script's name."""
     found = {}
     for script in pkgutil.iter_modules(experiments.__path__):
-        if not script.ispkg:
+        if not script.ispkg and script.name not in COMMANDS:  # which make no table, and whose imports take a while
             needs = getattr(importlib.import_module(f"experiments.{script.name}"), "NEEDS", None)
             if needs is not None:
                 found[script.name] = needs
