@@ -98,9 +98,10 @@ def read(needs: Iterable[Need], setting: Setting) -> Results:
     origins: list[Origin] = []
     for need, own in setting.for_table(tuple(needs)):
         seeds = Seeds()
-        for first, source in _folders(need.spec, own):
+        folders = _folders(need.spec, own)
+        for first, source in folders:
             uncounted |= dict.fromkeys(without_config(first, source))
-        for source, run in _runs(need.spec, own):
+        for source, run in _runs(need.spec, own, folders):
             name = source, run.folder.name
             if different := differences(run.folder.config.to_dict(), run.config.to_dict()):
                 left_out.setdefault(("pre-training", different), []).append(name)
@@ -190,9 +191,9 @@ def differing(configs: Sequence[dict[str, Any]], ignore: Iterable[str]) -> str:
     return ", ".join(sorted({line.split(":")[0].strip() for line in lines} - ignored))
 
 
-def _runs(spec: Spec, setting: Setting) -> Iterator[tuple[str, Run]]:
-    """The runs of a spec on disk, by their seeds."""
-    for first, source in _folders(spec, setting):
+def _runs(spec: Spec, setting: Setting, folders: Sequence[tuple[RunDir, str]]) -> Iterator[tuple[str, Run]]:
+    """The runs of a spec on disk, by their seeds; `folders` as `_folders` gives them."""
+    for first, source in folders:
         results_dir = first.results.parents[1]
         here = dataclasses.replace(setting, results_dir=results_dir)
         found = []
@@ -209,12 +210,15 @@ def _runs(spec: Spec, setting: Setting) -> Iterator[tuple[str, Run]]:
         yield from sorted(found, key=lambda entry: entry[1].config.seed)
 
 
-def _folders(spec: Spec, setting: Setting) -> Iterator[tuple[RunDir, str]]:
+def _folders(spec: Spec, setting: Setting) -> list[tuple[RunDir, str]]:
     """The folder of seed 0 in each place of results, whether it is there or not, and whose that place is."""
     # Where the published results are remade, both places are one.
     places = {setting.results_dir.resolve(): YOURS, setting.published_dir.resolve(): PUBLISHED}
-    for results_dir, source in places.items():
-        yield dataclasses.replace(setting, results_dir=results_dir).run(spec, 0).folder, source
+    name = setting.run(spec, 0).folder.name
+    return [
+        (dataclasses.replace(setting, results_dir=results_dir).folder(name), source)
+        for results_dir, source in places.items()
+    ]
 
 
 def _candidates(first: RunDir) -> Iterable[Path]:
